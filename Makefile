@@ -1,0 +1,46 @@
+# The two commands: `make demo` and `make test`. Each sets up what it needs, on a bare Debian 12 with Rust.
+# One build profile everywhere (see Cargo.toml): RocksDB takes many minutes to compile, once.
+SHELL := /bin/bash
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
+
+.PHONY: help setup build demo test fmt lint doc unit audit deploy-test bench clean
+
+help:
+	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
+	@echo 'make test   every check there is'
+	@echo 'make build  the quorate binary: $(QUORATE)'
+	@echo 'parts of make test: fmt lint doc unit audit deploy-test'
+
+setup:
+	@tools/setup
+
+build: setup
+	cargo build --locked -p quorate-cli
+
+demo: build
+	tools/demo $(QUORATE)
+
+test: setup fmt lint doc unit audit deploy-test
+
+fmt:
+	cargo fmt --all --check
+
+lint: setup
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+doc: setup
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+
+unit: build
+	QUORATE_BIN=$(QUORATE) cargo test --locked --workspace
+
+audit: setup
+	tools/audit
+
+deploy-test: build
+	tools/deploy-test $(QUORATE)
+
+clean:
+	cargo clean

@@ -1,0 +1,270 @@
+//! A ledger while a block is applied to it: its state before, and what the block has done so far.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prost::bytes::Bytes;
+use quorate_core::{
+    entry::{CommitLeaf, Operation, TransactionLeaf, meta_digest, ops_root},
+    hash::{Hash, leaf_hash},
+    position::{Epoch, LogIndex, Micros, Revision},
+};
+
+use crate::{
+    apply::ApplyError,
+    block::{Request, Write},
+    effects::{Content, Erasure, LedgerEffects, TransactionRecord},
+    judge::{Facts, Newest, WriteFacts, salt},
+    trie::{Tries, TrieError},
+    view::{KnownRequest, LeafSource, LedgerHead, LedgerId, View},
+};
+
+/// A ledger that a block may change.
+#[derive(Debug)]
+pub(crate) struct OpenLedger {
+    before: Arc<LedgerHead>,
+    born: bool,
+    /// The time of the leaves this block adds.
+    time: Micros,
+    transactions: Vec<TransactionRecord>,
+    /// Keys the block has written, in their order.
+    written: BTreeMap<Bytes, Written>,
+    requests: BTreeMap<Hash, KnownRequest>,
+    erased: Vec<Erasure>,
+}
+
+/// What the block has written to one key.
+#[derive(Debug)]
+struct Written {
+    newest: Newest,
+    /// Where the block's writes of the key are, in order of revision: transaction, operation.
+    places: Vec<(usize, usize)>,
+}
+
+impl OpenLedger {
+    /// A ledger, in a block of this time.
+    pub(crate) fn new(before: Arc<LedgerHead>, born: bool, block_time: Micros) -> Self {
+        Self {
+            time: block_time.max(before.time),
+            before,
+            born,
+            transactions: Vec::new(),
+            written: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            erased: Vec::new(),
+        }
+    }
+
+    /// The time of the leaves this block adds.
+    pub(crate) fn time(&self) -> Micros {
+        self.time
+    }
+
+    /// Whether the block adds leaves here.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.born || !self.transactions.is_empty()
+    }
+
+    /// Log index that the next transaction of the block gets.
+    fn next_index(&self) -> LogIndex {
+        self.index_of(self.transactions.len())
+    }
+
+    /// Log index of a transaction of the block.
+    pub(crate) fn index_of(&self, transaction: usize) -> LogIndex {
+        let first = self.before.frontier.size().next_index();
+        u64::try_from(transaction).ok().and_then(|count| first.checked_add(count)).expect("a log index fits")
+    }
+
+    /// The transactions so far.
+    pub(crate) fn transactions(&self) -> &[TransactionRecord] {
+        &self.transactions
+    }
+
+    /// The transaction that answered this request before, as long as it is known.
+    pub(crate) fn known<V: View>(
+        &self,
+        view: &V,
+        request_id: &Hash,
+    ) -> Result<Option<LogIndex>, ApplyError<V::Error>> {
+        let known = match self.requests.get(request_id) {
+            Some(known) => Some(*known),
+            None => view.request(self.before.id, request_id).map_err(ApplyError::Store)?,
+        };
+        Ok(known.filter(|known| self.time <= known.not_after).map(|known| known.index))
+    }
+
+    /// Reads the state of all keys of a request, the block's earlier requests included.
+    pub(crate) fn facts<V>(
+        &self,
+        view: &V,
+        tries: &Tries,
+        request: &Request,
+    ) -> Result<Facts, ApplyError<<V as View>::Error>>
+    where
+        V: View + LeafSource<Error = <V as View>::Error>,
+    {
+        let preconditions = request.preconditions.iter();
+        let writes = request.writes.iter().map(|write| {
+            let newest = self.newest(view, tries, &write.key)?;
+            Ok(WriteFacts { newest, erased: self.erased_index(view, write, newest.as_ref())? })
+        });
+        Ok(Facts {
+            preconditions: preconditions
+                .map(|precondition| self.newest(view, tries, &precondition.key))
+                .collect::<Result<_, _>>()?,
+            writes: writes.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The newest write of a key.
+    fn newest<V>(
+        &self,
+        view: &V,
+        tries: &Tries,
+        key: &[u8],
+    ) -> Result<Option<Newest>, ApplyError<<V as View>::Error>>
+    where
+        V: View + LeafSource<Error = <V as View>::Error>,
+    {
+        if let Some(written) = self.written.get(key) {
+            return Ok(Some(written.newest));
+        }
+        let trie = tries.get(self.before.id).expect("the tree of an open ledger was there");
+        let found = trie.lookup(view, key)?;
+        Ok(found.map(|(index, operation)| Newest::new(index, &operation)))
+    }
+
+    /// For an erase: the log index of the write to be erased; `None` if there is none.
+    fn erased_index<V: View>(
+        &self,
+        view: &V,
+        write: &Write,
+        newest: Option<&Newest>,
+    ) -> Result<Option<LogIndex>, ApplyError<V::Error>> {
+        let (Some(revision), Some(newest)) = (write.erase.map(Revision::new), newest) else {
+            return Ok(None);
+        };
+        if revision < Revision::FIRST || revision > newest.revision {
+            return Ok(None);
+        }
+        if let Some((transaction, _)) = self.place_of(&write.key, revision) {
+            return Ok(Some(self.index_of(transaction)));
+        }
+        let ledger = self.before.id;
+        let stored = view.write_index(ledger, &write.key, revision).map_err(ApplyError::Store)?;
+        stored.map(Some).ok_or_else(|| ApplyError::LostRevision { ledger, key: write.key.to_vec(), revision })
+    }
+
+    /// Where this revision of a key is, if the block wrote it.
+    fn place_of(&self, key: &[u8], revision: Revision) -> Option<(usize, usize)> {
+        let written = self.written.get(key)?;
+        let back = usize::try_from(written.newest.revision.since(revision)?).ok()?;
+        written.places.iter().rev().nth(back).copied()
+    }
+
+    /// Commits a request with these operations.
+    pub(crate) fn commit(&mut self, request: &Request, request_id: Hash, operations: Vec<Operation>) {
+        let index = self.next_index();
+        for (position, (write, operation)) in request.writes.iter().zip(&operations).enumerate() {
+            if operation.kind.is_write() {
+                self.note_write(index, position, &write.key, operation);
+            } else {
+                self.erase(&write.key, operation);
+            }
+        }
+        let operations: Vec<_> = operations.iter().map(Operation::encode).collect();
+        let not_after = Micros::new(request.not_after);
+        let leaf = TransactionLeaf {
+            time: self.time,
+            not_after,
+            op_count: u32::try_from(operations.len()).expect("the form was checked"),
+            ops_root: ops_root(&operations),
+            request_id,
+            meta_digest: meta_digest(&salt(&request.meta_salt).expect("the form was checked"), &request.meta),
+        };
+        self.requests.insert(request_id, KnownRequest { index, not_after });
+        self.transactions.push(TransactionRecord {
+            leaf: leaf.encode().to_vec(),
+            operations,
+            meta: request.meta.clone(),
+            meta_salt: request.meta_salt.clone(),
+            contents: request.writes.iter().map(content).collect(),
+        });
+    }
+
+    /// Notes a put or delete of the transaction about to be committed.
+    fn note_write(&mut self, index: LogIndex, position: usize, key: &Bytes, operation: &Operation) {
+        let newest = Newest::new(index, operation);
+        let place = (self.transactions.len(), position);
+        let written = self.written.entry(key.clone());
+        let written = written.or_insert_with(|| Written { newest, places: Vec::with_capacity(1) });
+        written.newest = newest;
+        written.places.push(place);
+    }
+
+    /// Destroys what an earlier transaction wrote: at once if this block wrote it, through the store otherwise.
+    fn erase(&mut self, key: &Bytes, operation: &Operation) {
+        match (self.place_of(key, operation.revision), operation.prev_index) {
+            (Some((transaction, position)), _) => self.transactions[transaction].contents[position] = None,
+            (None, Some(index)) => self.erased.push(Erasure { index, key: key.clone() }),
+            (None, None) => {}
+        }
+    }
+
+    /// Ends the block here: its leaves, the state tree, the new head.
+    pub(crate) fn close<S: LeafSource>(
+        self,
+        source: &S,
+        tries: &mut Tries,
+        epoch: Epoch,
+    ) -> Result<LedgerEffects, TrieError<S::Error>> {
+        let first_index = self.index_of(0);
+        let state_leaves: Vec<_> = self.written.values().map(|written| self.state_leaf(written)).collect();
+        let trie = tries.get_mut(self.before.id).expect("the tree of an open ledger was there");
+        let buckets = trie.update(source, &state_leaves)?;
+        let commit_leaf = CommitLeaf {
+            time: self.time,
+            first_index,
+            tx_count: u32::try_from(self.transactions.len()).expect("a block has few transactions"),
+            state_root: trie.root(),
+            epoch,
+        };
+        let commit_leaf = commit_leaf.encode().to_vec();
+        let leaves = self.transactions.iter().map(|transaction| &transaction.leaf).chain([&commit_leaf]);
+        let leaf_hashes: Vec<Hash> = leaves.map(|leaf| leaf_hash(leaf)).collect();
+        let mut head = LedgerHead { time: self.time, state_root: trie.root(), ..(*self.before).clone() };
+        head.frontier.extend(leaf_hashes.iter().copied());
+        Ok(LedgerEffects {
+            head,
+            born: self.born,
+            first_index,
+            commit_leaf,
+            leaf_hashes,
+            state_leaves,
+            buckets,
+            requests: self.requests.iter().map(|(id, known)| (*id, known.index, known.not_after)).collect(),
+            erased: self.erased,
+            transactions: self.transactions,
+        })
+    }
+
+    /// The newest write of a key that the block has written.
+    fn state_leaf(&self, written: &Written) -> (LogIndex, Vec<u8>) {
+        let (transaction, position) = *written.places.last().expect("a written key has a write");
+        (written.newest.index, self.transactions[transaction].operations[position].clone())
+    }
+
+    /// The ledger's number.
+    pub(crate) fn id(&self) -> LedgerId {
+        self.before.id
+    }
+}
+
+/// What a write leaves to be stored apart.
+fn content(write: &Write) -> Option<Content> {
+    write.put.as_ref().map(|put| Content {
+        salt: put.salt.clone(),
+        attributes: put.attributes.clone(),
+        value: put.value.clone(),
+    })
+}

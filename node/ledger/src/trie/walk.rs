@@ -1,0 +1,99 @@
+//! A version of a trie as core's prover walks it.
+
+use std::{ops::Range, sync::Arc};
+
+use quorate_core::{
+    hash::Hash,
+    state_tree::{Opened, Walk},
+};
+
+use super::{bucket::Bucket, error::TrieError, node::Node, snapshot::TrieSnapshot};
+use crate::view::LeafSource;
+
+/// A [`TrieSnapshot`] and the source of its leaves, as one tree. A proof reads a bucket only if it reveals one of
+/// its leaves.
+#[derive(Debug)]
+pub struct TrieWalk<'a, S> {
+    trie: &'a TrieSnapshot,
+    source: &'a S,
+}
+
+impl<'a, S> TrieWalk<'a, S> {
+    pub(super) fn new(trie: &'a TrieSnapshot, source: &'a S) -> Self {
+        Self { trie, source }
+    }
+}
+
+/// A node of a [`TrieWalk`].
+#[derive(Debug, Clone)]
+pub struct WalkNode(Place);
+
+#[derive(Debug, Clone)]
+enum Place {
+    /// A branch above the buckets, or a bucket that was not read.
+    Upper(Arc<Node>),
+    /// A subtree within a bucket.
+    Inside { bucket: Arc<Bucket>, range: Range<usize> },
+}
+
+impl<S: LeafSource> TrieWalk<'_, S> {
+    /// Opens a subtree within a bucket.
+    fn open_inside(
+        &self,
+        bucket: &Arc<Bucket>,
+        range: &Range<usize>,
+    ) -> Result<Opened<WalkNode>, TrieError<S::Error>> {
+        let node = |range| WalkNode(Place::Inside { bucket: Arc::clone(bucket), range });
+        match bucket.split(range) {
+            Some(at) => Ok(Opened::Branch {
+                d: bucket.leaf(at).joint.d,
+                left: node(range.start..at + 1),
+                right: node(at + 1..range.end),
+            }),
+            None => bucket
+                .state_leaf(range.start)
+                .map(Opened::Leaf)
+                .map_err(|error| self.trie.damaged(bucket.key(range.start), error.to_string())),
+        }
+    }
+}
+
+impl<S: LeafSource> Walk for TrieWalk<'_, S> {
+    type Node = WalkNode;
+    type Error = TrieError<S::Error>;
+
+    fn root(&self) -> Result<Option<WalkNode>, Self::Error> {
+        Ok(self.trie.root.clone().map(|node| WalkNode(Place::Upper(node))))
+    }
+
+    fn hash(&self, node: &WalkNode) -> Hash {
+        match &node.0 {
+            Place::Upper(node) => node.hash(),
+            Place::Inside { bucket, range } => bucket.hash(range),
+        }
+    }
+
+    fn open(&self, node: &WalkNode) -> Result<Opened<WalkNode>, Self::Error> {
+        let upper = match &node.0 {
+            Place::Inside { bucket, range } => return self.open_inside(bucket, range),
+            Place::Upper(upper) => upper,
+        };
+        match &**upper {
+            Node::Branch(branch) => {
+                let [left, right] = branch.children().clone().map(|child| WalkNode(Place::Upper(child)));
+                Ok(Opened::Branch { d: branch.d, left, right })
+            }
+            Node::Bucket(stub) => {
+                let bucket = self.trie.load(self.source, stub)?;
+                self.open_inside(&bucket, &(0..bucket.len()))
+            }
+        }
+    }
+
+    fn key_below(&self, node: &WalkNode) -> Result<Vec<u8>, Self::Error> {
+        Ok(match &node.0 {
+            Place::Upper(node) => node.first_key().to_vec(),
+            Place::Inside { bucket, range } => bucket.key(range.start).to_vec(),
+        })
+    }
+}

@@ -1,0 +1,402 @@
+//! The configuration of a node: one TOML file, `QUORATE_*` variables over it, flags over those.
+//!
+//! An unknown key is an error that names the nearest known one; secrets are only ever paths of files. What
+//! affects how blocks are applied is *not* here: it is replicated in the ledger `_system` (see [`crate::genesis`]).
+
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    error::Kind,
+    providers::{Env, Format, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything one node is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Who this node is and where its files are.
+    pub node: Identity,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Its secret keys.
+    pub keys: Keys,
+    /// Its certificates.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Bounds, each enforced before work is done.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Memory and files.
+    #[serde(default)]
+    pub storage: Storage,
+    /// Timings of Raft.
+    #[serde(default)]
+    pub raft: Raft,
+    /// What is logged.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Who a node is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Its id in the cluster, from 1; never used for another node, not even after this one is gone.
+    pub id: u64,
+    /// Its data directory, mode 0700; made if it does not exist.
+    pub data_dir: PathBuf,
+    /// The cluster file, the same on every node.
+    pub cluster_file: PathBuf,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// gRPC for clients.
+    pub client: SocketAddr,
+    /// gRPC for the other nodes.
+    pub peer: SocketAddr,
+    /// Plain HTTP: health, metrics, tiles. Everything on it is public.
+    pub http: SocketAddr,
+    /// No TLS on the client and peer ports. Anybody who reaches the peer port is then believed to be a node.
+    #[serde(default)]
+    pub insecure_plaintext: bool,
+}
+
+/// Files with secrets, mode 0600.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The seed of this node's cosigner key, 64 hex digits.
+    pub cosigner: PathBuf,
+    /// The seed of the key this node signs blocks with, 64 hex digits.
+    pub block: PathBuf,
+    /// The cluster's log secret, 64 hex digits, the same on every node.
+    pub log_secret: PathBuf,
+}
+
+/// Certificates and keys in PEM.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The authority that issued all of them.
+    pub authority: PathBuf,
+    /// What clients see.
+    pub server_certificate: PathBuf,
+    /// Its key, mode 0600.
+    pub server_key: PathBuf,
+    /// What the other nodes see, bound to the node's id.
+    pub peer_certificate: PathBuf,
+    /// Its key, mode 0600.
+    pub peer_key: PathBuf,
+}
+
+/// Bounds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest gRPC message, bytes.
+    pub message_bytes: usize,
+    /// Requests waiting for a block; more are refused at once.
+    pub queued_requests: usize,
+    /// Bytes of requests waiting for a block; more are refused at once.
+    pub queued_bytes: usize,
+    /// Requests in a block.
+    pub block_requests: usize,
+    /// Bytes of requests in a block (one larger request still gets a block of its own).
+    pub block_bytes: usize,
+    /// Blocks on their way at once.
+    pub blocks_in_flight: usize,
+    /// Connections of clients.
+    pub connections: usize,
+    /// Calls of clients at work at once.
+    pub calls: usize,
+    /// Longest time a call may take, milliseconds.
+    pub call_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 40 << 20,
+            queued_requests: 8_192,
+            queued_bytes: 128 << 20,
+            block_requests: 4_096,
+            block_bytes: 8 << 20,
+            blocks_in_flight: 2,
+            connections: 4_096,
+            calls: 8_192,
+            call_timeout_ms: 60_000,
+        }
+    }
+}
+
+/// Memory and files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Cache of state-tree buckets, bytes.
+    pub state_cache_bytes: usize,
+    /// RocksDB block cache, bytes.
+    pub block_cache_bytes: usize,
+    /// RocksDB write buffers of the state store, bytes.
+    pub write_buffer_bytes: usize,
+    /// Raft entries after which a snapshot position is taken and the log is purged behind it.
+    pub snapshot_entries: u64,
+    /// Raft entries kept behind the snapshot position, for followers that are a little behind.
+    pub kept_entries: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            state_cache_bytes: 64 << 20,
+            block_cache_bytes: 64 << 20,
+            write_buffer_bytes: 64 << 20,
+            snapshot_entries: 20_000,
+            kept_entries: 10_000,
+        }
+    }
+}
+
+/// Timings of Raft, milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raft {
+    /// Between heartbeats of the leader.
+    pub heartbeat_ms: u64,
+    /// Shortest time without a leader before an election.
+    pub election_min_ms: u64,
+    /// Longest; also the lease a follower waits out first.
+    pub election_max_ms: u64,
+}
+
+impl Default for Raft {
+    fn default() -> Self {
+        Self { heartbeat_ms: 100, election_min_ms: 400, election_max_ms: 800 }
+    }
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info` or `quorate_node=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info,openraft=warn".to_owned() }
+    }
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there or not readable.
+    #[error("cannot read the configuration {path}: {source}; `quorate init` makes one")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file does not say what a configuration says.
+    #[error("configuration {path}: {problem}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the key.
+        problem: String,
+    },
+}
+
+impl NodeConfig {
+    /// Reads the file and the `QUORATE_*` variables over it (`QUORATE_LISTEN__CLIENT` is `listen.client`).
+    /// Relative paths in it are relative to the file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let config: Self = Figment::new()
+            .merge(Toml::string(&text))
+            .merge(Env::prefixed("QUORATE_").filter(|name| name.as_str().contains("__")).split("__"))
+            .extract()
+            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), problem: explain(error) })?;
+        let config = config.relative_to(path.parent().unwrap_or(Path::new(".")));
+        config.check().map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
+        Ok(config)
+    }
+
+    fn relative_to(mut self, base: &Path) -> Self {
+        let Keys { cosigner, block, log_secret } = &mut self.keys;
+        for path in [&mut self.node.data_dir, &mut self.node.cluster_file, cosigner, block, log_secret] {
+            *path = base.join(&*path);
+        }
+        if let Some(tls) = &mut self.tls {
+            for path in [
+                &mut tls.authority,
+                &mut tls.server_certificate,
+                &mut tls.server_key,
+                &mut tls.peer_certificate,
+                &mut tls.peer_key,
+            ] {
+                *path = base.join(&*path);
+            }
+        }
+        self
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.node.id == 0 {
+            return Err("node.id is 0: ids start at 1".to_owned());
+        }
+        if self.tls.is_none() && !self.listen.insecure_plaintext {
+            return Err("[tls] is missing: name the certificates, or set listen.insecure_plaintext = true".to_owned());
+        }
+        if self.raft.election_min_ms <= self.raft.heartbeat_ms.saturating_mul(2) {
+            return Err("raft.election_min_ms must be more than twice raft.heartbeat_ms".to_owned());
+        }
+        if self.raft.election_max_ms <= self.raft.election_min_ms {
+            return Err("raft.election_max_ms must be more than raft.election_min_ms".to_owned());
+        }
+        let limits = &self.limits;
+        for (name, value) in [
+            ("message_bytes", limits.message_bytes),
+            ("queued_requests", limits.queued_requests),
+            ("queued_bytes", limits.queued_bytes),
+            ("block_requests", limits.block_requests),
+            ("block_bytes", limits.block_bytes),
+            ("blocks_in_flight", limits.blocks_in_flight),
+            ("connections", limits.connections),
+            ("calls", limits.calls),
+        ] {
+            if value == 0 {
+                return Err(format!("limits.{name} is 0: nothing could be served"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Turns figment's errors into one sentence each, with the key and, for an unknown key, the nearest known one.
+fn explain(error: figment::Error) -> String {
+    let mut text = String::new();
+    for one in error {
+        let key = one.path.join(".");
+        let separator = if text.is_empty() { "" } else { "; " };
+        let written = match &one.kind {
+            Kind::UnknownField(field, known) => {
+                let hint = nearest(field, known)
+                    .map_or_else(|| format!("known here: {}", known.join(", ")), |name| format!("did you mean {name:?}?"));
+                write!(text, "{separator}unknown key {field:?} in [{key}]; {hint}")
+            }
+            Kind::MissingField(field) => write!(text, "{separator}the key {field:?} is missing in [{key}]"),
+            kind => write!(text, "{separator}{key}: {kind}"),
+        };
+        if written.is_err() {
+            break;
+        }
+    }
+    text
+}
+
+/// The known name that differs least from `name`, if it differs by at most two edits.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    known.iter().map(|k| (edits(name, k), *k)).min().filter(|(distance, _)| *distance <= 2).map(|(_, k)| k)
+}
+
+/// Levenshtein distance, in characters.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (diagonal + usize::from(x != *y)).min(above + 1).min(row[j] + 1);
+            diagonal = above;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const GOOD: &str = r#"
+[node]
+id = 1
+data_dir = "data"
+cluster_file = "cluster.toml"
+[listen]
+client = "127.0.0.1:7400"
+peer = "127.0.0.1:7401"
+http = "127.0.0.1:7402"
+insecure_plaintext = true
+[keys]
+cosigner = "cosigner.key"
+block = "block.key"
+log_secret = "log.secret"
+"#;
+
+    fn load(text: &str) -> Result<NodeConfig, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("quorate.toml");
+        std::fs::write(&path, text).unwrap();
+        NodeConfig::load(&path)
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = load(GOOD).unwrap();
+        assert!(config.keys.block.is_absolute());
+        assert!(config.keys.block.ends_with("block.key"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_known_one() {
+        let error = load(&GOOD.replace("data_dir", "data_dri")).unwrap_err().to_string();
+        assert!(error.contains("unknown key \"data_dri\"") && error.contains("did you mean \"data_dir\""), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_key() {
+        let error = load(&GOOD.replace("id = 1", "id = \"one\"")).unwrap_err().to_string();
+        assert!(error.contains("node.id"), "{error}");
+    }
+
+    #[test]
+    fn plaintext_is_never_the_default() {
+        let error = load(&GOOD.replace("insecure_plaintext = true", "")).unwrap_err().to_string();
+        assert!(error.contains("[tls] is missing"), "{error}");
+    }
+
+    #[test]
+    fn not_toml_at_all_says_where() {
+        let error = load("[node\nid").unwrap_err().to_string();
+        assert!(error.contains("line") || error.contains("expected"), "{error}");
+    }
+}

@@ -1,0 +1,129 @@
+//! A long-lived append stream to one peer, used by one session of openraft after the other.
+//!
+//! openraft opens a new stream for each heartbeat and each change of what it replicates. Opening a call on
+//! the connection each time costs more than the message, so the call stays open: a session sends its
+//! requests through it and takes exactly as many answers. A session that ends with everything answered
+//! hands the link back; one that is dropped or fails takes the call down with it, because answers would
+//! otherwise be attributed to the wrong requests.
+
+use futures::{Stream, StreamExt, stream};
+use openraft::{
+    errors::RPCError,
+    raft::{AppendEntriesRequest, StreamAppendResult},
+};
+use quorate_proto::peer::v1 as pb;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::store::log::LogId;
+
+use super::{
+    codec,
+    network::{Network, failed, rpc, timeout},
+    transport::{AppendAnswers, PeerError},
+    types::{NodeId, TypeConfig, from_raft_id},
+};
+
+/// Requests on their way in one session. Enough to keep a connection and the follower's disk busy.
+const IN_FLIGHT: usize = 64;
+
+/// An open append call.
+pub(crate) struct Link {
+    network: Network,
+    node: NodeId,
+    requests: mpsc::Sender<pb::AppendRequest>,
+    answers: AppendAnswers,
+}
+
+/// What a request covered: its answer may say no more and no less.
+type Covered = (Option<LogId>, Option<LogId>);
+
+/// Stops the task that feeds a session when the session ends.
+struct Pump(JoinHandle<()>);
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Session<'s> {
+    link: Link,
+    covered: mpsc::Receiver<Covered>,
+    keep: &'s mut Option<Link>,
+    _pump: Pump,
+}
+
+impl Link {
+    /// Opens the call.
+    pub(crate) async fn open(network: Network, node: NodeId) -> Result<Self, PeerError> {
+        let (requests, receiver) = mpsc::channel(1);
+        let call = network.transport.append(node, ReceiverStream::new(receiver).boxed());
+        let limit = network.timeouts.append;
+        let answers = match tokio::time::timeout(limit, call).await {
+            Ok(answers) => answers?,
+            Err(_) => return Err(timeout(node, limit)),
+        };
+        Ok(Self { network, node, requests, answers })
+    }
+
+    /// Sends what `input` yields and gives the answers, in order. Puts the link into `keep` at a clean end.
+    pub(crate) fn session<'s, S>(
+        self,
+        mut input: S,
+        keep: &'s mut Option<Link>,
+    ) -> impl Stream<Item = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>> + Send + 's
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        let (sent, covered) = mpsc::channel(IN_FLIGHT);
+        let requests = self.requests.clone();
+        let envelope = self.network.postmark.to(self.node);
+        let pump = Pump(tokio::spawn(async move {
+            while let Some(request) = input.next().await {
+                let prev = request.prev_log_id.as_ref().map(from_raft_id);
+                let last = request.entries.last().map(|entry| from_raft_id(&entry.log_id)).or(prev);
+                let message = codec::append_request(envelope.clone(), request);
+                // Whoever takes the answers finds out that the call is gone.
+                if sent.send((prev, last)).await.is_err() || requests.send(message).await.is_err() {
+                    return;
+                }
+            }
+        }));
+        let session = Session { link: self, covered, keep, _pump: pump };
+        stream::unfold(Some(session), |session| async move { session?.next().await })
+    }
+
+    async fn answer(&mut self, (prev, last): Covered) -> Result<StreamAppendResult<TypeConfig>, PeerError> {
+        let limit = self.network.timeouts.append;
+        let answer = match tokio::time::timeout(limit, self.answers.next()).await {
+            Ok(Some(answer)) => answer?,
+            Ok(None) => return Err(failed(self.node, "it ended the append stream")),
+            Err(_) => return Err(timeout(self.node, limit)),
+        };
+        let checked = self.network.postmark.check(answer.envelope.as_ref(), self.node);
+        checked.map_err(|error| failed(self.node, error))?;
+        codec::append_result(answer, prev, last).map_err(|error| failed(self.node, error))
+    }
+}
+
+impl<'s> Session<'s> {
+    async fn next(
+        mut self,
+    ) -> Option<(Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>, Option<Session<'s>>)> {
+        let Some(covered) = self.covered.recv().await else {
+            // The input has ended and everything sent was answered.
+            *self.keep = Some(self.link);
+            return None;
+        };
+        match self.link.answer(covered).await {
+            Ok(Ok(matching)) => Some((Ok(Ok(matching)), Some(self))),
+            // After a conflict or a higher vote the peer ends the stream.
+            Ok(Err(rejected)) => Some((Ok(Err(rejected)), None)),
+            Err(error) => Some((Err(rpc(error)), None)),
+        }
+    }
+}

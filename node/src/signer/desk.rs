@@ -1,0 +1,579 @@
+//! The shared handle of the signer: checkpoints come in from apply, cosignatures come in from peers and go out to
+//! them, notes go out to whoever asks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use quorate_core::{
+    checkpoint::Checkpoint,
+    hash::Hash,
+    key::{CosignerKey, LogKey, VerifierKey},
+    name::{ClusterOrigin, LedgerName},
+    note::{Cosignature, SignedNote},
+    position::{NodeId, TreeSize},
+};
+use quorate_ledger::outcome::NewCheckpoint;
+use quorate_proto::peer::v1 as pb;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
+use zeroize::Zeroizing;
+
+use super::{
+    book::{Book, Change, Signed},
+    pen::{Draft, Pen, PenFault},
+};
+use crate::{
+    clock::Clock,
+    health::Health,
+    store::{
+        log::LogStore,
+        state::{Cosigned, StateStore},
+    },
+};
+
+/// Checkpoints signed with one durable write at most.
+const BATCH: usize = 256;
+
+/// How often cosignatures are saved.
+const SAVE_EVERY: Duration = Duration::from_millis(100);
+
+/// How often members are asked for cosignatures that did not arrive.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// Age from which a checkpoint is signed again when somebody asks, seconds (trust.md, rule 5).
+const STALE_S: u64 = 10;
+
+/// The way to the other members.
+pub trait Outbox: Send + Sync + 'static {
+    /// Sends this node's cosignatures to every other member. Does not wait: what a slow peer cannot take is dropped,
+    /// it asks for it later.
+    fn send(&self, cosignatures: Vec<pb::Cosignature>);
+
+    /// Asks a member for its own cosignatures from a size on, signed again if they are stale and `refresh`.
+    fn ask(
+        &self,
+        node: NodeId,
+        ledger: LedgerName,
+        from: TreeSize,
+        refresh: bool,
+    ) -> BoxFuture<'static, Result<Vec<pb::Cosignature>, String>>;
+}
+
+/// What a signer is made of.
+pub struct SignerParts {
+    /// This node.
+    pub me: NodeId,
+    /// The cluster.
+    pub origin: ClusterOrigin,
+    /// This node's cosigner key.
+    pub key: CosignerKey,
+    /// The cluster's log secret.
+    pub log_secret: Zeroizing<[u8; 32]>,
+    /// Every member's cosigner key, this node's too.
+    pub members: BTreeMap<NodeId, VerifierKey>,
+    /// Where promises are kept.
+    pub log: LogStore,
+    /// Where cosignatures are kept.
+    pub state: Arc<StateStore>,
+    /// The clock.
+    pub clock: Clock,
+    /// Where a fault is reported.
+    pub health: Health,
+}
+
+/// A certified checkpoint, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Certified {
+    /// Its size.
+    pub size: TreeSize,
+    /// Its root.
+    pub root: Hash,
+    /// The note: the log's line, then the cosigners by id.
+    pub note: Arc<str>,
+    /// When the cosigners signed, seconds, newest first.
+    pub times: Vec<u64>,
+}
+
+/// Why there is no certified checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// Not enough members signed in time.
+    #[error("{have} of {need} cosignatures for size {size}; still missing: {missing}")]
+    Timeout {
+        /// The size.
+        size: TreeSize,
+        /// How many there are.
+        have: usize,
+        /// How many were asked for.
+        need: usize,
+        /// Names of the members that have not signed.
+        missing: String,
+    },
+    /// More were asked for than there are members.
+    #[error("min_cosigners is {need}, and the cluster has {members} members")]
+    TooMany {
+        /// How many were asked for.
+        need: usize,
+        /// How many members there are.
+        members: usize,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::faults::StoreFault),
+}
+
+/// The signer of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Signer(Arc<Desk>);
+
+struct Desk {
+    me: NodeId,
+    origin: ClusterOrigin,
+    log_secret: Zeroizing<[u8; 32]>,
+    state: Arc<StateStore>,
+    clock: Clock,
+    health: Health,
+    /// Signs one batch at a time: what is promised is promised in order.
+    pen: AsyncMutex<Pen>,
+    book: Mutex<Book>,
+    log_keys: Mutex<BTreeMap<LedgerName, Arc<LogKey>>>,
+    certified: Mutex<BTreeMap<LedgerName, watch::Sender<TreeSize>>>,
+    changed: watch::Sender<u64>,
+    queue: mpsc::UnboundedSender<NewCheckpoint>,
+    outbox: Arc<dyn Outbox>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Signer {
+    /// Starts signing. `queue` is where apply puts checkpoints, from before this call on.
+    ///
+    /// # Errors
+    /// When what was promised is unreadable.
+    pub fn start(
+        parts: SignerParts,
+        (queue, checkpoints): (mpsc::UnboundedSender<NewCheckpoint>, mpsc::UnboundedReceiver<NewCheckpoint>),
+        outbox: Arc<dyn Outbox>,
+    ) -> Result<Self, PenFault> {
+        let pen = Pen::open(parts.key, parts.origin.clone(), parts.log)?;
+        let desk = Arc::new(Desk {
+            me: parts.me,
+            origin: parts.origin,
+            log_secret: parts.log_secret,
+            state: parts.state,
+            clock: parts.clock,
+            health: parts.health,
+            pen: AsyncMutex::new(pen),
+            book: Mutex::new(Book::new(parts.members)),
+            log_keys: Mutex::default(),
+            certified: Mutex::default(),
+            changed: watch::Sender::new(0),
+            queue,
+            outbox,
+        });
+        let signer = Self(desk);
+        tokio::spawn(signer.clone().sign_all(checkpoints));
+        tokio::spawn(signer.clone().save_all());
+        tokio::spawn(signer.clone().ask_around());
+        Ok(signer)
+    }
+
+    /// Proves what is stored consistent with what this node promised, and takes up every ledger's head. At start, and
+    /// after a snapshot was installed (trust.md, rule 3).
+    ///
+    /// # Errors
+    /// The fault, when a stored root is not the one that was signed.
+    pub async fn resume(&self) -> Result<(), String> {
+        let promised = self.0.pen.lock().await.last().clone();
+        let view = self.0.state.view();
+        lock(&self.0.book).clear();
+        for head in view.ledgers() {
+            let size = head.frontier.size();
+            if let Some(last) = promised.get(&head.name)
+                && last.size <= size
+            {
+                let root = view.root_at(&head.name, last.size).map_err(|fault| fault.to_string())?;
+                if root != last.root {
+                    return Err(PenFault::TwoRoots {
+                        ledger: head.name.clone(),
+                        size: last.size,
+                        signed: last.root,
+                        computed: root,
+                    }
+                    .to_string());
+                }
+            }
+            let checkpoint = NewCheckpoint {
+                ledger: head.name.clone(),
+                size,
+                root: head.frontier.root(),
+                state_root: head.state_root,
+                time: head.time,
+            };
+            self.checkpoint(checkpoint);
+        }
+        Ok(())
+    }
+
+    /// A block made this checkpoint here. Called in the order of applying; does not wait.
+    pub fn checkpoint(&self, checkpoint: NewCheckpoint) {
+        if self.0.queue.send(checkpoint).is_err() {
+            self.0.health.fail("the signer has stopped");
+        }
+    }
+
+    /// A member sent its cosignatures.
+    pub fn incoming(&self, from: NodeId, cosignatures: Vec<pb::Cosignature>) {
+        let mut any = false;
+        for message in cosignatures {
+            match self.take(from, &message) {
+                Ok(change) => any |= self.react(&message.ledger, change),
+                Err(problem) => tracing::warn!(node = %from, problem, "refused a cosignature"),
+            }
+        }
+        if any {
+            self.0.changed.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn take(&self, from: NodeId, message: &pb::Cosignature) -> Result<Change, String> {
+        let ledger = LedgerName::new(&message.ledger).map_err(|error| error.to_string())?;
+        let root = Hash::try_from(message.root.as_ref()).map_err(|error| error.to_string())?;
+        let signature = message.signature.as_ref().try_into().map_err(|_| "signature: not 64 bytes".to_owned())?;
+        let signed = Signed { root, time: message.time_s, signature };
+        lock(&self.0.book).add(&ledger, from, TreeSize::new(message.size), signed).map_err(|e| e.to_string())
+    }
+
+    /// This node's own cosignatures of a ledger from a size on, for a member that asks.
+    pub async fn own(&self, ledger: &LedgerName, from: TreeSize, limit: usize, refresh: bool) -> Vec<pb::Cosignature> {
+        if refresh {
+            self.sign_again(ledger).await;
+        }
+        let own = lock(&self.0.book).signed_by(self.0.me, ledger, from, limit);
+        own.into_iter().map(|(size, signed)| wire(ledger, size, &signed)).collect()
+    }
+
+    /// The largest size of a ledger that a majority signed; zero when there is none.
+    pub fn certified_size(&self, ledger: &LedgerName) -> TreeSize {
+        lock(&self.0.book).certified(ledger)
+    }
+
+    /// How many cosignatures are a majority.
+    pub fn quorum(&self) -> usize {
+        lock(&self.0.book).quorum()
+    }
+
+    /// The log key of a ledger.
+    pub fn log_key(&self, ledger: &LedgerName) -> Arc<LogKey> {
+        let mut keys = lock(&self.0.log_keys);
+        let derive = || Arc::new(LogKey::derive(&self.0.log_secret, &self.0.origin.ledger(ledger)));
+        Arc::clone(keys.entry(ledger.clone()).or_insert_with(derive))
+    }
+
+    /// Waits until `need` members (0 = a majority) have signed the checkpoint of `size` with `root`, which this node
+    /// has applied, and gives its note.
+    ///
+    /// # Errors
+    /// [`WaitError`]: who is missing when `timeout` is over.
+    pub async fn wait(
+        &self,
+        ledger: &LedgerName,
+        size: TreeSize,
+        root: Hash,
+        need: usize,
+        timeout: Duration,
+    ) -> Result<Certified, WaitError> {
+        let (quorum, members) = {
+            let book = lock(&self.0.book);
+            (book.quorum(), book.members().len())
+        };
+        let need = if need == 0 { quorum } else { need };
+        if need > members {
+            return Err(WaitError::TooMany { need, members });
+        }
+        let enough = async {
+            let mut changed = self.0.changed.subscribe();
+            loop {
+                changed.mark_unchanged();
+                if let Some(certified) = self.certified_at(ledger, size, root, need)? {
+                    return Ok(certified);
+                }
+                if need == quorum {
+                    self.until_certified(ledger, size).await;
+                } else if changed.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        match tokio::time::timeout(timeout, enough).await {
+            Ok(result) => result,
+            Err(_) => Err(self.missing(ledger, size, need)),
+        }
+    }
+
+    /// Signs the head of a ledger again, here and at the other members, if it was last signed more than 10 s ago.
+    pub async fn refresh(&self, ledger: &LedgerName) {
+        if !self.sign_again(ledger).await {
+            return;
+        }
+        let head = lock(&self.0.book).head(ledger);
+        let others: Vec<NodeId> = self.others();
+        let asked = others.into_iter().map(|node| self.ask(node, ledger.clone(), head, true));
+        futures::future::join_all(asked).await;
+    }
+
+    fn others(&self) -> Vec<NodeId> {
+        lock(&self.0.book).members().keys().filter(|id| **id != self.0.me).copied().collect()
+    }
+
+    async fn until_certified(&self, ledger: &LedgerName, size: TreeSize) {
+        let mut watch = {
+            let mut all = lock(&self.0.certified);
+            all.entry(ledger.clone()).or_insert_with(|| watch::Sender::new(TreeSize::ZERO)).subscribe()
+        };
+        // A size that is not certified itself although a larger one is has too few signatures for ever: look once,
+        // then wait for the deadline.
+        if *watch.borrow() >= size {
+            tokio::time::sleep(SAVE_EVERY).await;
+        } else if watch.wait_for(|certified| *certified >= size).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn certified_at(
+        &self,
+        ledger: &LedgerName,
+        size: TreeSize,
+        root: Hash,
+        need: usize,
+    ) -> Result<Option<Certified>, WaitError> {
+        {
+            let mut book = lock(&self.0.book);
+            let members = book.members().clone();
+            if let Some(page) = book.page(ledger, size).filter(|page| page.root == Some(root)) {
+                let signed: Vec<(NodeId, Signed)> = page.agreeing().map(|(id, s)| (id, s.clone())).collect();
+                if signed.len() < need {
+                    return Ok(None);
+                }
+                let times = newest_first(&signed);
+                let newest = times.first().copied().unwrap_or(0);
+                let key = (signed.len(), newest);
+                let note = match &page.note {
+                    Some((known, note)) if *known == key => Arc::clone(note),
+                    _ => {
+                        let note = self.note(ledger, size, root, &signed, &members);
+                        page.note = Some((key, Arc::clone(&note)));
+                        note
+                    }
+                };
+                return Ok(Some(Certified { size, root, note, times }));
+            }
+        }
+        self.certified_in_store(ledger, size, root, need)
+    }
+
+    /// Cosignatures of a size that is no longer in memory; each is verified again, disks are bad input too.
+    fn certified_in_store(
+        &self,
+        ledger: &LedgerName,
+        size: TreeSize,
+        root: Hash,
+        need: usize,
+    ) -> Result<Option<Certified>, WaitError> {
+        let members = lock(&self.0.book).members().clone();
+        let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
+        let stored = self.0.state.view().cosignatures(ledger, size)?;
+        let valid = stored.into_iter().filter_map(|stored| {
+            let key = members.get(&stored.node)?;
+            Cosignature::by(key, stored.time, stored.signature).verify(key, &checkpoint).ok()?;
+            Some((stored.node, Signed { root, time: stored.time, signature: stored.signature }))
+        });
+        let signed: Vec<(NodeId, Signed)> = valid.collect();
+        if signed.len() < need {
+            return Ok(None);
+        }
+        let note = self.note(ledger, size, root, &signed, &members);
+        Ok(Some(Certified { size, root, note, times: newest_first(&signed) }))
+    }
+
+    fn note(
+        &self,
+        ledger: &LedgerName,
+        size: TreeSize,
+        root: Hash,
+        signed: &[(NodeId, Signed)],
+        members: &BTreeMap<NodeId, VerifierKey>,
+    ) -> Arc<str> {
+        let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
+        let log_line = self.log_key(ledger).sign(&checkpoint);
+        let mut note = SignedNote::new(checkpoint);
+        note.add(log_line);
+        for (node, signed) in signed {
+            if let Some(key) = members.get(node) {
+                note.add(Cosignature::by(key, signed.time, signed.signature).to_line());
+            }
+        }
+        note.to_string().into()
+    }
+
+    fn missing(&self, ledger: &LedgerName, size: TreeSize, need: usize) -> WaitError {
+        let mut book = lock(&self.0.book);
+        let signed: BTreeSet<NodeId> =
+            book.page(ledger, size).map(|page| page.agreeing().map(|(id, _)| id).collect()).unwrap_or_default();
+        let missing: Vec<String> =
+            book.members().keys().filter(|id| !signed.contains(id)).map(|id| self.0.origin.node(*id)).collect();
+        WaitError::Timeout { size, have: signed.len(), need, missing: missing.join(", ") }
+    }
+
+    /// Takes the consequences of a change; true when somebody may be waiting for it.
+    fn react(&self, ledger: &str, change: Change) -> bool {
+        match change {
+            Change::None => false,
+            Change::Added => true,
+            Change::Certified => {
+                let Ok(ledger) = LedgerName::new(ledger) else { return false };
+                let size = self.certified_size(&ledger);
+                let mut all = lock(&self.0.certified);
+                all.entry(ledger).or_insert_with(|| watch::Sender::new(size)).send_replace(size);
+                true
+            }
+            Change::Disagreement { size, ours, theirs, by, outvoted } => {
+                metrics::counter!("quorate_root_mismatch_total").increment(1);
+                let nodes: Vec<String> = by.iter().map(ToString::to_string).collect();
+                let nodes = nodes.join(", ");
+                tracing::error!(ledger, %size, %ours, %theirs, nodes, "signed roots differ");
+                if outvoted {
+                    self.0.health.fail(format!(
+                        "diverged: ledger {ledger} at size {size} has the root {ours} here, and nodes {nodes} signed \
+                         {theirs}; keep this node's files for examination and replace it by a new node"
+                    ));
+                }
+                false
+            }
+        }
+    }
+
+    async fn sign_all(self, mut checkpoints: mpsc::UnboundedReceiver<NewCheckpoint>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while checkpoints.recv_many(&mut batch, BATCH).await > 0 {
+            if !self.0.health.is_good() {
+                return;
+            }
+            let mut drafts = Vec::with_capacity(batch.len());
+            for checkpoint in batch.drain(..) {
+                let NewCheckpoint { ledger, size, root, .. } = checkpoint;
+                let origin = self.0.origin.ledger(&ledger);
+                let change = lock(&self.0.book).computed(&ledger, &origin, size, root);
+                self.react(ledger.as_str(), change);
+                drafts.push(Draft { ledger, size, root, refresh: false });
+            }
+            self.sign(&drafts).await;
+        }
+    }
+
+    async fn sign(&self, drafts: &[Draft]) {
+        let signed = {
+            let mut pen = self.0.pen.lock().await;
+            let now = self.0.clock.now().as_secs();
+            match pen.sign(drafts, now).await {
+                Ok(signed) => signed,
+                Err(fault) => return self.0.health.fail(fault.to_string()),
+            }
+        };
+        let mut messages = Vec::with_capacity(signed.len());
+        for (ledger, size, entry) in signed {
+            messages.push(wire(&ledger, size, &entry));
+            let change = lock(&self.0.book).add_own(&ledger, self.0.me, size, entry);
+            self.react(ledger.as_str(), change);
+        }
+        if !messages.is_empty() {
+            self.0.outbox.send(messages);
+            self.0.changed.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// True when the head is stale anywhere: signed more than 10 s ago here or by a member.
+    async fn sign_again(&self, ledger: &LedgerName) -> bool {
+        let now = self.0.clock.now().as_secs();
+        let draft = {
+            let mut book = lock(&self.0.book);
+            let size = book.head(ledger);
+            let Some(page) = book.page(ledger, size) else { return false };
+            let fresh = |signed: &Signed| now.saturating_sub(signed.time) <= STALE_S;
+            if page.signed.values().all(fresh) {
+                return false;
+            }
+            let own_is_fresh = page.signed.get(&self.0.me).is_some_and(fresh);
+            let Some(root) = page.root else { return false };
+            (!own_is_fresh).then(|| Draft { ledger: ledger.clone(), size, root, refresh: true })
+        };
+        if let Some(draft) = draft {
+            self.sign(&[draft]).await;
+        }
+        true
+    }
+
+    async fn ask(&self, node: NodeId, ledger: LedgerName, from: TreeSize, refresh: bool) {
+        match self.0.outbox.ask(node, ledger, from, refresh).await {
+            Ok(cosignatures) => self.incoming(node, cosignatures),
+            Err(problem) => tracing::debug!(%node, problem, "no cosignatures"),
+        }
+    }
+
+    /// Asks members for what did not arrive: lost in a broken connection, or made while this node was down.
+    async fn ask_around(self) {
+        let mut before: BTreeMap<LedgerName, TreeSize> = BTreeMap::new();
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            let lagging = lock(&self.0.book).lagging();
+            let mut asks = Vec::new();
+            for (ledger, from, missing) in &lagging {
+                // Only what was missing a moment ago too: the rest is on its way.
+                if before.get(ledger) == Some(from) {
+                    let others = missing.iter().filter(|node| **node != self.0.me);
+                    asks.extend(others.map(|node| self.ask(*node, ledger.clone(), *from, false)));
+                }
+            }
+            futures::future::join_all(asks).await;
+            before = lagging.into_iter().map(|(ledger, from, _)| (ledger, from)).collect();
+        }
+    }
+
+    /// Saves cosignatures now and then. What a crash loses of them here, the other members still have.
+    async fn save_all(self) {
+        loop {
+            tokio::time::sleep(SAVE_EVERY).await;
+            let unsaved = lock(&self.0.book).take_unsaved();
+            for (ledger, size, signed) in unsaved {
+                let stored: Vec<Cosigned> = signed
+                    .into_iter()
+                    .map(|(node, s)| Cosigned { node, time: s.time, signature: s.signature })
+                    .collect();
+                if let Err(fault) = self.0.state.put_cosignatures(&ledger, size, &stored) {
+                    return self.0.health.fail(fault.to_string());
+                }
+            }
+        }
+    }
+}
+
+fn newest_first(signed: &[(NodeId, Signed)]) -> Vec<u64> {
+    let mut times: Vec<u64> = signed.iter().map(|(_, signed)| signed.time).collect();
+    times.sort_unstable_by(|a, b| b.cmp(a));
+    times
+}
+
+fn wire(ledger: &LedgerName, size: TreeSize, signed: &Signed) -> pb::Cosignature {
+    pb::Cosignature {
+        ledger: ledger.as_str().to_owned(),
+        size: size.get(),
+        root: signed.root.as_bytes().to_vec().into(),
+        time_s: signed.time,
+        signature: signed.signature.to_vec().into(),
+    }
+}

@@ -1,0 +1,22 @@
+//! The signer: says, with this node's own key, what this node computed itself.
+//!
+//! Every checkpoint that a block makes is cosigned, in order, after it was applied here, with the root computed
+//! here (trust.md, "Rules of a replica"). Before a signature leaves this module, what it says is durable: the last
+//! size, root and time per ledger go through the log store's group fsync and its floor. So after any crash this node
+//! still knows what it promised, and never signs two roots for one size, nor a smaller size at a later time.
+//!
+//! Cosignatures are exchanged with the other members and counted in the [`book`]. A size with the signatures of a
+//! majority over *our* root is certified, and whoever waits for it is told. A majority over another root means
+//! that this node is wrong: it stops ([`Health`](crate::health::Health)) and keeps its files.
+//!
+//! * [`pen`] — the rules of what may be signed, and its durability
+//! * [`book`] — who has signed what, pure
+//! * [`desk`] — the shared handle: checkpoints in, cosignatures in and out, notes out
+
+pub(crate) mod book;
+pub(crate) mod desk;
+pub(crate) mod pen;
+
+pub use book::Signed;
+pub use desk::{Certified, Outbox, Signer, SignerParts, WaitError};
+pub use pen::PenFault;

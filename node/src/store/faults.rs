@@ -1,0 +1,147 @@
+//! What can go wrong with what is stored: faults of a store in use, and refusals to open a directory.
+//!
+//! A [`StoreFault`] is fatal: the place, what was expected there, and what the operator does about it. It is never
+//! turned into a default value, a rejection or an "absent"; the node stops and its peers go on.
+
+use std::path::{Path, PathBuf};
+
+/// A fault of the local store. Fatal.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{place}: {problem}; {}", .kind.advice())]
+pub struct StoreFault {
+    kind: FaultKind,
+    place: String,
+    problem: String,
+}
+
+/// The kinds of fault, by what the operator does about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The operating system refused: disk full, read-only, failing.
+    Io,
+    /// What is stored is not what was written, or parts of it contradict each other.
+    Damaged,
+    /// The same blocks gave another result here than they should have.
+    Diverged,
+}
+
+impl FaultKind {
+    /// What to do.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Io => "check the disk, its free space and permissions, then start the node again",
+            Self::Damaged => "what this node stored is damaged: replace it by a new node under a new id",
+            Self::Diverged => {
+                "this node's state contradicts the replicated log: keep its files for examination and replace it \
+                 by a new node under a new id"
+            }
+        }
+    }
+}
+
+impl StoreFault {
+    /// The disk or the operating system failed at `place` (a path, or a table and key).
+    pub fn io(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        Self { kind: FaultKind::Io, place: place.into(), problem: problem.to_string() }
+    }
+
+    /// An operation on a file failed.
+    pub fn file(path: &Path, doing: &str, error: &std::io::Error) -> Self {
+        Self::io(path.display().to_string(), format!("{doing} failed: {error}"))
+    }
+
+    /// What is stored at `place` is damaged.
+    pub fn damaged(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        Self { kind: FaultKind::Damaged, place: place.into(), problem: problem.to_string() }
+    }
+
+    /// Something else is stored at `place` than has to be there.
+    pub fn mismatch(
+        place: impl Into<String>,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Self {
+        Self::damaged(place, format!("expected {expected}, found {found}"))
+    }
+
+    /// What was applied contradicts the log.
+    pub fn diverged(
+        place: impl Into<String>,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Self {
+        Self {
+            kind: FaultKind::Diverged,
+            place: place.into(),
+            problem: format!("expected {expected}, found {found}"),
+        }
+    }
+
+    /// RocksDB reported an error at `place` (a database's path, or a table and key).
+    pub fn rocksdb(place: impl Into<String>, error: &rocksdb::Error) -> Self {
+        let kind = match error.kind() {
+            rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::NotFound => FaultKind::Damaged,
+            _ => FaultKind::Io,
+        };
+        Self { kind, place: place.into(), problem: error.to_string() }
+    }
+
+    /// Which kind of fault it is.
+    pub fn kind(&self) -> FaultKind {
+        self.kind
+    }
+}
+
+/// Why a directory is not opened. Nothing in it was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// It belongs to another node.
+    #[error("{} is the data directory of node {found}, and this is node {expected}: correct node.id or node.data_dir", .path.display())]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// This node.
+        expected: u64,
+        /// The node in it.
+        found: u64,
+    },
+    /// It belongs to another cluster.
+    #[error("{} belongs to cluster {found}, and this node's cluster file says {expected}: correct node.cluster_file or node.data_dir", .path.display())]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// This cluster, hexadecimal.
+        expected: String,
+        /// The cluster in it, hexadecimal.
+        found: String,
+    },
+    /// A newer version wrote it.
+    #[error("{} was written in format {found}, and this version reads up to {known}: run the newer version", .path.display())]
+    NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The newest format this version reads.
+        known: u32,
+        /// The format in it.
+        found: u32,
+    },
+    /// There is something else in it.
+    #[error("{} is not empty and was not written by Quorate ({found} is in it): choose another node.data_dir", .path.display())]
+    NotQuorate {
+        /// The directory.
+        path: PathBuf,
+        /// A name found in it.
+        found: String,
+    },
+    /// A process has it open.
+    #[error("{} is in use by another process ({problem}): stop that one first", .path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// What RocksDB said.
+        problem: String,
+    },
+    /// It is damaged, or the disk failed.
+    #[error(transparent)]
+    Fault(#[from] StoreFault),
+}

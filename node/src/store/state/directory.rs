@@ -1,0 +1,250 @@
+//! The directory of a state store: whose it is, and which database in it is the present one.
+//!
+//! `IDENTITY` (text: format, cluster, node, checksum) · `CURRENT` (the name of a database directory) ·
+//! `db-<number>/` (RocksDB) · `snapshot-<number>/` and `incoming-<number>/` (of this run only).
+//!
+//! **If we crash**: a new store is made under another name and renamed as a whole, so it is there completely or not
+//! at all. `CURRENT` is replaced by rename, after what it names is complete and synced; so at any moment it names a
+//! complete database, the old or the new one. Everything that it does not name is removed at the next start.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use quorate_core::hash::sha256;
+
+use crate::store::{
+    faults::{OpenError, StoreFault},
+    log::Identity,
+};
+
+/// The newest format of everything the state store writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+const IDENTITY: &str = "IDENTITY";
+const CURRENT: &str = "CURRENT";
+const TEMPORARY: &str = "tmp";
+const DATABASE: &str = "db-";
+const SNAPSHOT: &str = "snapshot-";
+const INCOMING: &str = "incoming-";
+
+/// The directory of an open state store.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Makes the directory `path` complete or not at all: `fill` makes the first database at the path it gets.
+    pub(crate) fn create(
+        path: &Path,
+        identity: Identity,
+        fill: impl FnOnce(&Path) -> Result<(), StoreFault>,
+    ) -> Result<(), OpenError> {
+        if let Some(found) = first_entry(path)? {
+            return Err(OpenError::NotQuorate { path: path.to_owned(), found });
+        }
+        let new = path.with_extension("new");
+        if new.exists() {
+            fs::remove_dir_all(&new).map_err(|error| StoreFault::file(&new, "removing", &error))?;
+        }
+        fs::create_dir_all(&new).map_err(|error| StoreFault::file(&new, "creating", &error))?;
+        let making = Self { path: new.clone() };
+        let name = format!("{DATABASE}1");
+        fill(&new.join(&name))?;
+        making.replace(IDENTITY, &identity_text(identity))?;
+        making.set_current(&name)?;
+        if path.exists() {
+            fs::remove_dir(path).map_err(|error| StoreFault::file(path, "removing", &error))?;
+        }
+        fs::rename(&new, path).map_err(|error| StoreFault::file(path, "renaming", &error))?;
+        sync_directory(parent(path))?;
+        Ok(())
+    }
+
+    /// Opens the directory, checks who it belongs to, and removes what an earlier run left half-way.
+    /// Returns it with the path of the present database.
+    pub(crate) fn open(path: &Path, identity: Identity) -> Result<(Self, PathBuf), OpenError> {
+        let directory = Self { path: path.to_owned() };
+        directory.check_identity(identity)?;
+        let current = directory.current()?;
+        directory.clean(&current)?;
+        Ok((directory, path.join(current)))
+    }
+
+    /// A path for a snapshot that is being taken; nothing is there.
+    pub(crate) fn new_snapshot(&self) -> Result<PathBuf, StoreFault> {
+        self.unused(SNAPSHOT)
+    }
+
+    /// A path for a snapshot that is being received; nothing is there.
+    pub(crate) fn new_incoming(&self) -> Result<PathBuf, StoreFault> {
+        self.unused(INCOMING)
+    }
+
+    /// Gives a complete and synced database that was received its final name. It is not the present one yet.
+    pub(crate) fn adopt(&self, incoming: &Path) -> Result<PathBuf, StoreFault> {
+        let path = self.unused(DATABASE)?;
+        fs::rename(incoming, &path).map_err(|error| StoreFault::file(incoming, "renaming", &error))?;
+        sync_directory(&self.path)?;
+        Ok(path)
+    }
+
+    /// Makes `database` the present one. When this returns it is so after a crash too.
+    pub(crate) fn make_current(&self, database: &Path) -> Result<(), StoreFault> {
+        let name = database.file_name().and_then(|name| name.to_str());
+        let name = name.filter(|name| is_database(name)).ok_or_else(|| {
+            StoreFault::mismatch(database.display().to_string(), "a database directory", "another name")
+        })?;
+        self.set_current(name)
+    }
+
+    fn check_identity(&self, expected: Identity) -> Result<(), OpenError> {
+        let path = self.path.join(IDENTITY);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.path.join(CURRENT).exists() => {
+                let found = first_entry(&self.path)?.unwrap_or_else(|| "nothing".to_owned());
+                return Err(OpenError::NotQuorate { path: self.path.clone(), found });
+            }
+            Err(error) => return Err(StoreFault::file(&path, "reading", &error).into()),
+        };
+        let found = parse_identity(&text).ok_or_else(|| {
+            StoreFault::damaged(path.display().to_string(), "the file does not match its checksum")
+        })?;
+        if found.format > FORMAT_VERSION {
+            let path = self.path.clone();
+            return Err(OpenError::NewerFormat { path, known: FORMAT_VERSION, found: found.format });
+        }
+        let cluster = hex::encode(expected.cluster_id);
+        if found.cluster != cluster {
+            let path = self.path.clone();
+            return Err(OpenError::OtherCluster { path, expected: cluster, found: found.cluster.to_owned() });
+        }
+        if found.node != expected.node_id {
+            let path = self.path.clone();
+            return Err(OpenError::OtherNode { path, expected: expected.node_id, found: found.node });
+        }
+        Ok(())
+    }
+
+    fn current(&self) -> Result<String, StoreFault> {
+        let path = self.path.join(CURRENT);
+        let text = fs::read_to_string(&path).map_err(|error| StoreFault::file(&path, "reading", &error))?;
+        let name = text.strip_suffix('\n').filter(|name| is_database(name));
+        let name = name.ok_or_else(|| {
+            StoreFault::mismatch(path.display().to_string(), "the name of a database directory", format!("{text:?}"))
+        })?;
+        if !self.path.join(name).is_dir() {
+            let problem = format!("there is no directory {name} beside it");
+            return Err(StoreFault::damaged(path.display().to_string(), problem));
+        }
+        Ok(name.to_owned())
+    }
+
+    fn set_current(&self, name: &str) -> Result<(), StoreFault> {
+        self.replace(CURRENT, &format!("{name}\n"))
+    }
+
+    /// Writes a file by rename: it has the old text or the new one, never a part.
+    fn replace(&self, name: &str, text: &str) -> Result<(), StoreFault> {
+        let path = self.path.join(name);
+        let temporary = path.with_extension(TEMPORARY);
+        let fault = |error: io::Error| StoreFault::file(&temporary, "writing", &error);
+        let mut file = File::create(&temporary).map_err(fault)?;
+        file.write_all(text.as_bytes()).map_err(fault)?;
+        file.sync_all().map_err(fault)?;
+        fs::rename(&temporary, &path).map_err(|error| StoreFault::file(&path, "renaming", &error))?;
+        sync_directory(&self.path)
+    }
+
+    /// Removes what `current` does not need. Only names of our own making are touched.
+    fn clean(&self, current: &str) -> Result<(), StoreFault> {
+        for name in entries(&self.path)? {
+            let path = self.path.join(&name);
+            let ours = [DATABASE, SNAPSHOT, INCOMING].iter().any(|prefix| name.starts_with(prefix));
+            let result = if ours && name != current && path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else if [IDENTITY, CURRENT].iter().any(|file| name == format!("{file}.{TEMPORARY}")) {
+                fs::remove_file(&path)
+            } else {
+                continue;
+            };
+            result.map_err(|error| StoreFault::file(&path, "removing", &error))?;
+        }
+        Ok(())
+    }
+
+    fn unused(&self, prefix: &str) -> Result<PathBuf, StoreFault> {
+        let numbers = entries(&self.path)?;
+        let numbers = numbers.iter().filter_map(|name| name.strip_prefix(prefix)?.parse::<u64>().ok());
+        let next = numbers.max().unwrap_or(0) + 1;
+        Ok(self.path.join(format!("{prefix}{next}")))
+    }
+}
+
+fn is_database(name: &str) -> bool {
+    let number = name.strip_prefix(DATABASE);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+struct FoundIdentity<'t> {
+    format: u32,
+    cluster: &'t str,
+    node: u64,
+}
+
+fn identity_text(identity: Identity) -> String {
+    let cluster = hex::encode(identity.cluster_id);
+    let facts = format!("quorate-state {FORMAT_VERSION}\ncluster {cluster}\nnode {}\n", identity.node_id);
+    let checksum = sha256(&[facts.as_bytes()]);
+    format!("{facts}sha256 {checksum}\n")
+}
+
+fn parse_identity(text: &str) -> Option<FoundIdentity<'_>> {
+    let (facts, checksum) = text.strip_suffix('\n')?.rsplit_once("\nsha256 ")?;
+    let facts = text.get(..=facts.len())?;
+    if sha256(&[facts.as_bytes()]).to_string() != checksum {
+        return None;
+    }
+    let mut lines = facts.lines();
+    Some(FoundIdentity {
+        format: lines.next()?.strip_prefix("quorate-state ")?.parse().ok()?,
+        cluster: lines.next()?.strip_prefix("cluster ")?,
+        node: lines.next()?.strip_prefix("node ")?.parse().ok()?,
+    })
+}
+
+/// The names in a directory, sorted.
+fn entries(path: &Path) -> Result<Vec<String>, StoreFault> {
+    let fault = |error: io::Error| StoreFault::file(path, "listing", &error);
+    let mut names = fs::read_dir(path)
+        .map_err(fault)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).map_err(fault))
+        .collect::<Result<Vec<_>, _>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// The first name in a directory, `None` when it is empty or does not exist.
+fn first_entry(path: &Path) -> Result<Option<String>, StoreFault> {
+    if path.exists() { Ok(entries(path)?.into_iter().next()) } else { Ok(None) }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreFault> {
+    let synced = File::open(path).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| StoreFault::file(path, "syncing", &error))
+}
+
+/// Makes a file's bytes durable.
+pub(crate) fn sync_file(path: &Path) -> Result<(), StoreFault> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| StoreFault::file(path, "syncing", &error))
+}

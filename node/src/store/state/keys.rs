@@ -1,0 +1,237 @@
+//! One ledger as of one size: the keys.
+//!
+//! The table `leaves` has the newest write of each key, which may be younger than the view. Then the write that
+//! was newest at the view's size is found through the table `revisions`: revisions of a key count from 1 without
+//! gaps and their log indexes rise, so a binary search over point reads finds the last one before any size. A
+//! younger newest write does not harm: it only costs that search.
+
+use quorate_core::{
+    entry::Operation,
+    position::{LogIndex, Revision, TreeSize},
+    state_tree::{KeyRange, StateLeaf},
+};
+use quorate_ledger::view::{LeafSource, LedgerId};
+
+use super::{
+    batch::parts,
+    database::{Direction, Scan, after_prefix},
+    ledger::LedgerView,
+    options::Table,
+    rows,
+};
+use crate::store::faults::StoreFault;
+
+/// A key as of a log index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsOf {
+    /// The newest write at or before the index: log index and operation.
+    pub write: Option<StateLeaf>,
+    /// The write after it, if this view has one.
+    pub next: Option<StateLeaf>,
+}
+
+impl LedgerView {
+    /// The newest write of a key: log index and operation. A delete is one.
+    pub fn newest(&self, key: &[u8]) -> Result<Option<StateLeaf>, StoreFault> {
+        self.newest_at(key, self.size())
+    }
+
+    /// The newest write of a key with a log index below `size`, at most this view's.
+    pub fn newest_at(&self, key: &[u8], size: TreeSize) -> Result<Option<StateLeaf>, StoreFault> {
+        match self.stored(key)? {
+            Some(leaf) => self.before(leaf, size.min(self.size())),
+            None => Ok(None),
+        }
+    }
+
+    /// The log index of a key's revision.
+    pub fn revision_index(&self, key: &[u8], revision: Revision) -> Result<Option<LogIndex>, StoreFault> {
+        let found = self.stored_revision(key, revision)?;
+        Ok(found.filter(|index| self.size().contains(*index)))
+    }
+
+    /// A key's write with this revision.
+    pub fn write(&self, key: &[u8], revision: Revision) -> Result<Option<StateLeaf>, StoreFault> {
+        match self.revision_index(key, revision)? {
+            Some(index) => self.write_at(key, revision, index).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The newest write of a key with a log index of at most `at`, and the one after it.
+    pub fn as_of(&self, key: &[u8], at: LogIndex) -> Result<AsOf, StoreFault> {
+        let size = at.size_through().unwrap_or(self.size());
+        let write = self.newest_at(key, size)?;
+        let next = match &write {
+            Some(write) => self.revision_of(write)?.next(),
+            None => Some(Revision::FIRST),
+        };
+        let next = match next {
+            Some(revision) => self.write(key, revision)?,
+            None => None,
+        };
+        Ok(AsOf { write, next })
+    }
+
+    /// The newest writes at `size` (at most this view's) of the keys in a range, in order of the keys.
+    pub fn state_leaves(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        size: TreeSize,
+    ) -> Result<StateLeaves<'_>, StoreFault> {
+        let first = rows::keyed(self.id(), &range.first);
+        let end = match &range.end {
+            Some(end) => Some(rows::keyed(self.id(), end)),
+            None => after_prefix(&rows::ledger(self.id())),
+        };
+        // An inverted range would be an error of RocksDB; it has no keys.
+        let end = end.map(|end| end.max(first.clone()));
+        let rows = self.database.scan(Table::Leaves, &first, end.as_deref(), direction)?;
+        Ok(StateLeaves { view: self, rows, size: size.min(self.size()), ended: false })
+    }
+
+    /// The row of a key.
+    fn stored(&self, key: &[u8]) -> Result<Option<StateLeaf>, StoreFault> {
+        let row_key = rows::keyed(self.id(), key);
+        match self.database.get(Table::Leaves, &row_key)? {
+            Some(row) => self.read_leaf(&row_key, &row).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A row of the table `leaves`: index ‖ the operation's fixed part; its key is the row's.
+    fn read_leaf(&self, row_key: &[u8], row: &[u8]) -> Result<StateLeaf, StoreFault> {
+        let damaged = |problem: &str| self.database.damaged(Table::Leaves, row_key, problem);
+        let (index, fixed) = row.split_first_chunk::<8>().ok_or_else(|| damaged("the row is too short"))?;
+        let key = row_key.get(4..).unwrap_or_default();
+        if fixed.len() != Operation::FIXED_LEN {
+            return Err(damaged("the row does not have 71 bytes"));
+        }
+        let operation = [fixed, key].concat();
+        StateLeaf::new(LogIndex::from_be_bytes(*index), operation).map_err(|error| damaged(&error.to_string()))
+    }
+
+    /// `leaf` itself or the newest older write of its key with a log index below `size`.
+    fn before(&self, leaf: StateLeaf, size: TreeSize) -> Result<Option<StateLeaf>, StoreFault> {
+        if size.contains(leaf.index()) {
+            return Ok(Some(leaf));
+        }
+        let (mut low, mut high) = (0, self.revision_of(&leaf)?.get());
+        let mut found = None;
+        // Revision `low` (0: none) is below the size, revision `high` is not.
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            let revision = Revision::new(middle);
+            let index = self.stored_revision(leaf.key(), revision)?;
+            let index = index.ok_or_else(|| self.missing_revision(leaf.key(), revision))?;
+            if size.contains(index) {
+                (low, found) = (middle, Some((revision, index)));
+            } else {
+                high = middle;
+            }
+        }
+        match found {
+            Some((revision, index)) => self.write_at(leaf.key(), revision, index).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn stored_revision(&self, key: &[u8], revision: Revision) -> Result<Option<LogIndex>, StoreFault> {
+        let row_key = rows::revision(self.id(), key, revision);
+        let Some(row) = self.database.get(Table::Revisions, &row_key)? else { return Ok(None) };
+        let index = row.as_ref().try_into().map(LogIndex::from_be_bytes);
+        index.map(Some).map_err(|_| self.database.damaged(Table::Revisions, &row_key, "the row does not have 8 bytes"))
+    }
+
+    fn missing_revision(&self, key: &[u8], revision: Revision) -> StoreFault {
+        let row_key = rows::revision(self.id(), key, revision);
+        self.database.damaged(Table::Revisions, &row_key, "the revision is missing, a later one exists")
+    }
+
+    /// The write of a key that is known to be at `index`.
+    fn write_at(&self, key: &[u8], revision: Revision, index: LogIndex) -> Result<StateLeaf, StoreFault> {
+        let operation = self.with_run(index, |run| {
+            let Some(entry) = run.entry(index)? else { return Ok(None) };
+            for operation in entry.operations() {
+                let operation = operation?;
+                if parts(operation).is_some_and(|parts| parts.kind.is_write() && parts.key == key) {
+                    return Ok(Some(operation.to_vec()));
+                }
+            }
+            Ok(None)
+        })?;
+        let operation = operation.filter(|op| parts(op).is_some_and(|parts| parts.revision == revision));
+        let operation = operation.ok_or_else(|| {
+            let problem = format!("revision {revision} of key {} has to be written here", hex::encode(key));
+            self.damaged_run(index, problem)
+        })?;
+        StateLeaf::new(index, operation).map_err(|error| self.damaged_run(index, error))
+    }
+
+    fn revision_of(&self, leaf: &StateLeaf) -> Result<Revision, StoreFault> {
+        let parts = parts(leaf.op()).ok_or_else(|| self.damaged_run(leaf.index(), "an operation does not decode"))?;
+        Ok(parts.revision)
+    }
+}
+
+/// Newest writes in order of their keys.
+pub struct StateLeaves<'v> {
+    view: &'v LedgerView,
+    rows: Scan<'v>,
+    size: TreeSize,
+    ended: bool,
+}
+
+impl Iterator for StateLeaves<'_> {
+    type Item = Result<StateLeaf, StoreFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.step() {
+                Ok(Some(Some(leaf))) => return Some(Ok(leaf)),
+                // A key that was first written later.
+                Ok(Some(None)) => {}
+                Ok(None) => self.ended = true,
+                Err(fault) => {
+                    self.ended = true;
+                    return Some(Err(fault));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl StateLeaves<'_> {
+    fn step(&mut self) -> Result<Option<Option<StateLeaf>>, StoreFault> {
+        let view = self.view;
+        match self.rows.next(|key, row| view.read_leaf(key, row))? {
+            Some(leaf) => view.before(leaf, self.size).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The leaves of this view: of its own ledger only.
+impl LeafSource for LedgerView {
+    type Error = StoreFault;
+
+    fn leaves_from(
+        &self,
+        ledger: LedgerId,
+        first: &[u8],
+        count: usize,
+        out: &mut Vec<StateLeaf>,
+    ) -> Result<(), StoreFault> {
+        if ledger != self.id() {
+            let place = format!("view of ledger {}", self.head.name);
+            return Err(StoreFault::mismatch(place, self.id().0, ledger.0));
+        }
+        let range = KeyRange { first: first.to_vec(), end: None };
+        for leaf in self.state_leaves(&range, Direction::Ascending, self.size())?.take(count) {
+            out.push(leaf?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! How the state database is tuned, and its tables (column families).
+//!
+//! Write-ahead log off, atomic flush: what is on disk is always *one* state of all tables, that after some block.
+//! All memtables together are bounded by one number and flush together; blocks, indexes and filters are read
+//! through one bounded cache. So memory is the sum of the configured bounds, whatever is stored.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, FlushOptions, Options, ReadOptions,
+    WriteOptions,
+};
+
+/// Bounds of a state store.
+#[derive(Debug, Clone)]
+pub struct StateOptions {
+    /// RocksDB's cache of blocks, indexes and filters, bytes.
+    pub block_cache_bytes: usize,
+    /// All memtables together, bytes: when they are full they are flushed.
+    pub write_buffer_bytes: usize,
+    /// Cache of state-tree buckets, bytes.
+    pub trie_cache_bytes: usize,
+    /// Cache of full tiles, bytes.
+    pub tile_cache_bytes: usize,
+    /// Raft entries after which a flush is begun, so that the Raft log can be purged behind it and a restart
+    /// replays a bounded number.
+    pub flush_entries: u64,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 64 << 20,
+            write_buffer_bytes: 64 << 20,
+            trie_cache_bytes: 64 << 20,
+            tile_cache_bytes: 16 << 20,
+            flush_entries: 10_000,
+        }
+    }
+}
+
+/// The tables. Every row but those of [`Table::Meta`] starts with the ledger's id, u32 big-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// What was applied; the head of each ledger.
+    Meta,
+    /// Log leaves and operations, in runs.
+    Blocks,
+    /// Values, attributes, meta and salts: what can be erased.
+    Contents,
+    /// Key → its newest write.
+    Leaves,
+    /// Key and revision → log index.
+    Revisions,
+    /// First key → bucket of the state tree.
+    Buckets,
+    /// Level and number → full tile of the log tree.
+    Tiles,
+    /// Request id → log index and until when it is known.
+    Requests,
+    /// Size → cosignatures of that checkpoint.
+    Cosignatures,
+}
+
+impl Table {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Meta,
+        Self::Blocks,
+        Self::Contents,
+        Self::Leaves,
+        Self::Revisions,
+        Self::Buckets,
+        Self::Tiles,
+        Self::Requests,
+        Self::Cosignatures,
+    ];
+
+    /// The name of its column family.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "default",
+            Self::Blocks => "blocks",
+            Self::Contents => "contents",
+            Self::Leaves => "leaves",
+            Self::Revisions => "revisions",
+            Self::Buckets => "buckets",
+            Self::Tiles => "tiles",
+            Self::Requests => "requests",
+            Self::Cosignatures => "cosignatures",
+        }
+    }
+
+    /// Whether rows are looked up that are often absent.
+    fn asks_for_absent(self) -> bool {
+        matches!(self, Self::Leaves | Self::Revisions | Self::Requests | Self::Cosignatures)
+    }
+
+    /// Whether its rows are long and compress.
+    fn is_bulk(self) -> bool {
+        matches!(self, Self::Blocks | Self::Contents)
+    }
+}
+
+/// Bits per key of a bloom filter: about one lookup of an absent row in a hundred reads a block.
+const BLOOM_BITS: f64 = 10.0;
+/// Bytes of a block of a table with long rows.
+const BULK_BLOCK_BYTES: usize = 16 << 10;
+/// RocksDB's own diary, bytes per file and files.
+const DIARY_BYTES: usize = 1 << 20;
+const DIARY_FILES: usize = 2;
+
+/// Options of the whole database.
+pub(crate) fn database(options: &StateOptions) -> Options {
+    let mut db = Options::default();
+    db.create_if_missing(false);
+    db.create_missing_column_families(false);
+    db.set_atomic_flush(true);
+    db.set_paranoid_checks(true);
+    db.set_db_write_buffer_size(options.write_buffer_bytes);
+    db.set_max_background_jobs(2);
+    db.set_max_log_file_size(DIARY_BYTES);
+    db.set_keep_log_file_num(DIARY_FILES);
+    db.set_stats_dump_period_sec(0);
+    db
+}
+
+/// The tables with their options, sharing one block cache.
+pub(crate) fn tables(options: &StateOptions) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(options.block_cache_bytes);
+    Table::ALL
+        .into_iter()
+        .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, options, &cache)))
+        .collect()
+}
+
+fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    if table.asks_for_absent() {
+        blocks.set_bloom_filter(BLOOM_BITS, false);
+        blocks.set_optimize_filters_for_memory(true);
+    }
+    let mut own = Options::default();
+    if table.is_bulk() {
+        blocks.set_block_size(BULK_BLOCK_BYTES);
+        own.set_compression_type(DBCompressionType::Lz4);
+    } else {
+        own.set_compression_type(DBCompressionType::None);
+    }
+    own.set_block_based_table_factory(&blocks);
+    own.set_write_buffer_size(options.write_buffer_bytes);
+    own.set_max_write_buffer_number(4);
+    own
+}
+
+/// Writes: no write-ahead log.
+pub(crate) fn writes() -> WriteOptions {
+    let mut writes = WriteOptions::default();
+    writes.disable_wal(true);
+    writes
+}
+
+/// Reads of what a crash leaves: memtables are passed over.
+pub(crate) fn persisted_reads() -> ReadOptions {
+    let mut reads = ReadOptions::default();
+    reads.set_read_tier(rocksdb::ReadTier::Persisted);
+    reads
+}
+
+/// A flush of all tables.
+pub(crate) fn flushes(wait: bool) -> FlushOptions {
+    let mut flushes = FlushOptions::default();
+    flushes.set_wait(wait);
+    flushes
+}

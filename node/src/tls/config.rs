@@ -1,0 +1,208 @@
+//! Certificates and trust anchors as loaded, and the client-facing TLS configuration.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use quorate_core::position::Micros;
+use rustls::{RootCertStore, ServerConfig, crypto::CryptoProvider};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use super::{
+    IdentityError,
+    files::{self, FileError},
+};
+
+/// The one protocol spoken behind TLS here (RFC 9113): gRPC over HTTP/2.
+pub(super) const ALPN_HTTP2: &[u8] = b"h2";
+
+/// The cryptography in use: ring.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A certificate chain and its private key.
+pub struct Credentials {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Credentials {
+    /// Reads a chain (leaf first) and its key, both PEM. The key's file must be closed to others.
+    ///
+    /// # Errors
+    /// [`TlsError::File`], [`TlsError::Pem`].
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let chain = certificates(&files::read_public(certificate)?)
+            .map_err(|reason| TlsError::pem(certificate, "a certificate", reason))?;
+        let key_bytes = files::read_secret(key)?;
+        let key = PrivateKeyDer::from_pem_slice(&key_bytes)
+            .map_err(|error| TlsError::pem(key, "a private key", error.to_string()))?;
+        Ok(Self { chain, key })
+    }
+
+    /// The same from text in memory.
+    ///
+    /// # Errors
+    /// [`TlsError::Pem`].
+    pub fn from_pem(certificate: &str, key: &str) -> Result<Self, TlsError> {
+        let chain = certificates(certificate.as_bytes())
+            .map_err(|reason| TlsError::pem(Path::new("(memory)"), "a certificate", reason))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|error| TlsError::pem(Path::new("(memory)"), "a private key", error.to_string()))?;
+        Ok(Self { chain, key })
+    }
+
+    /// When the leaf certificate ends; `None` if it cannot be read.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Micros> {
+        let (_, leaf) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
+        let seconds = u64::try_from(leaf.validity().not_after.timestamp()).ok()?;
+        Micros::from_secs(seconds)
+    }
+
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+        self.key.clone_key()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("certificates", &self.chain.len()).finish_non_exhaustive()
+    }
+}
+
+/// The authorities whose certificates are believed.
+#[derive(Clone, Debug)]
+pub struct Roots(pub(super) Arc<RootCertStore>);
+
+impl Roots {
+    /// Reads one or more authority certificates from a PEM file. Several let a cluster change authority: old
+    /// and new are both believed while certificates are replaced.
+    ///
+    /// # Errors
+    /// [`TlsError::File`], [`TlsError::Pem`].
+    pub fn load(path: &Path) -> Result<Self, TlsError> {
+        Self::parse(&files::read_public(path)?)
+            .map_err(|reason| TlsError::pem(path, "an authority's certificate", reason))
+    }
+
+    /// The same from text in memory.
+    ///
+    /// # Errors
+    /// [`TlsError::Pem`].
+    pub fn from_pem(pem: &str) -> Result<Self, TlsError> {
+        Self::parse(pem.as_bytes())
+            .map_err(|reason| TlsError::pem(Path::new("(memory)"), "an authority's certificate", reason))
+    }
+
+    fn parse(pem: &[u8]) -> Result<Self, String> {
+        let mut store = RootCertStore::empty();
+        for certificate in certificates(pem)? {
+            store.add(certificate).map_err(|error| error.to_string())?;
+        }
+        Ok(Self(Arc::new(store)))
+    }
+}
+
+/// All certificates of a PEM text; at least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    match chain.is_empty() {
+        true => Err("it contains no certificate".to_owned()),
+        false => Ok(chain),
+    }
+}
+
+/// TLS towards clients, with a certificate that can be replaced while serving. Clones share the certificate.
+#[derive(Clone)]
+pub struct ServerTls(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl ServerTls {
+    /// Serves with these credentials; clients are not asked for a certificate.
+    ///
+    /// # Errors
+    /// [`TlsError::Credentials`] if key and certificate do not belong together.
+    pub fn new(credentials: &Credentials) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(RwLock::new(Arc::new(server_config(credentials)?)))))
+    }
+
+    /// Uses these credentials from the next handshake on. Connections that exist go on as they are. On an error
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// [`TlsError::Credentials`].
+    pub fn replace(&self, credentials: &Credentials) -> Result<(), TlsError> {
+        let config = Arc::new(server_config(credentials)?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+fn server_config(credentials: &Credentials) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Credentials)?
+        .with_no_client_auth()
+        .with_single_cert(credentials.chain().to_vec(), credentials.key())
+        .map_err(TlsError::Credentials)?;
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    Ok(config)
+}
+
+/// Why certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file that does not hold what it should.
+    #[error("{path} does not hold {expected} in PEM: {reason}")]
+    Pem {
+        /// The file.
+        path: String,
+        /// What was expected.
+        expected: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Key and certificate do not fit.
+    #[error("certificate and private key cannot be used together: {0}; issue both anew")]
+    Credentials(#[source] rustls::Error),
+    /// No verifier can be made of the trust anchors.
+    #[error("the authority's certificates cannot be used to verify peers: {reason}")]
+    Verifier {
+        /// What is wrong.
+        reason: String,
+    },
+    /// This node's certificate is for another node or cluster.
+    #[error("this node's own peer certificate is wrong: {0}")]
+    OwnIdentity(#[from] IdentityError),
+    /// This node's certificate would be refused by every peer.
+    #[error("this node's own peer certificate would be refused by its peers: {0}; issue a new one")]
+    OwnCertificate(#[source] rustls::Error),
+}
+
+impl TlsError {
+    fn pem(path: &Path, expected: &'static str, reason: String) -> Self {
+        Self::Pem { path: path.display().to_string(), expected, reason }
+    }
+}
