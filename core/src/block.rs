@@ -176,7 +176,7 @@ impl SignedBlock {
             .map_err(|_| BlockError::BadSignature {
                 term: self.header.term,
                 height: self.header.height,
-                proposer: *proposer,
+                proposer: proposer.to_string(),
             })?;
         Ok(VerifiedBlock {
             block: *self,
@@ -273,8 +273,8 @@ pub enum BlockError {
         term: Term,
         /// Its height.
         height: BlockHeight,
-        /// The key it should be by.
-        proposer: BlockPublicKey,
+        /// The key it should be by, in hex.
+        proposer: String,
     },
     /// The body is not the one whose hash was signed.
     #[error("block {height}: its body hashes to {got}, but {signed} was signed")]

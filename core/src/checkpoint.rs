@@ -183,4 +183,25 @@ mod tests {
             assert_eq!(Checkpoint::parse(&checkpoint.body()), Ok(checkpoint));
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_refused_or_is_the_body(text in "(\\PC|\n|[0-9]{1,20}|[A-Za-z0-9+/]{43}=){0,8}\n?") {
+            if let Ok(checkpoint) = Checkpoint::parse(&text) {
+                assert_eq!(checkpoint.body(), text);
+            }
+        }
+
+        #[test]
+        fn one_changed_character_is_refused_or_another_checkpoint(
+            position in 0..BODY.len(),
+            byte in proptest::prelude::any::<u8>(),
+        ) {
+            let mut text = BODY.as_bytes().to_vec();
+            text[position] = byte;
+            if let Ok(Ok(checkpoint)) = std::str::from_utf8(&text).map(Checkpoint::parse) {
+                assert_eq!(checkpoint.body().as_bytes(), text);
+            }
+        }
+    }
 }

@@ -491,4 +491,19 @@ mod tests {
         assert!(ClusterId::from_hex(&text[1..]).is_err());
         assert!(ClusterId::try_from(&[0_u8; 15][..]).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_refused_or_is_the_name(text in "(\\PC|[a-z0-9./_-]{1,9}|/node/[0-9]{1,3}|/4420823c){0,6}") {
+            if let Ok(origin) = Origin::parse(&text) {
+                assert_eq!(origin.as_str(), text);
+            }
+            if let Ok(cluster) = ClusterOrigin::parse(&text) {
+                assert_eq!(cluster.as_str(), text);
+            }
+            if let Some((cluster, node)) = split_node(&text) {
+                assert_eq!(format!("{cluster}/node/{node}"), text);
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub mod v1 {
         missing_docs,
         unreachable_pub,
         clippy::all,
+        clippy::pedantic,
         clippy::allow_attributes_without_reason,
         reason = "generated; documented in the .proto files"
     )]
@@ -26,6 +27,7 @@ pub mod peer {
             missing_docs,
             unreachable_pub,
             clippy::all,
+            clippy::pedantic,
             clippy::allow_attributes_without_reason,
             reason = "generated; documented in the .proto files"
         )]

@@ -6,7 +6,7 @@ use crate::block::VerifiedBlock;
 use crate::hash::Hash;
 use crate::key::VerifierKey;
 use crate::name::split_node;
-use crate::note::{OpenedNote, SignedNote};
+use crate::note::{NoteSignature, OpenedNote, SignedNote};
 
 /// Which lie the evidence shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,9 +113,9 @@ impl Evidence {
                 .flatten();
         }
         let (small, large) = if left.size < right.size { (a, b) } else { (b, a) };
-        let rolled_back = |(key, time): (&VerifierKey, u64)| is_rollback(key, time, large);
-        let found = small.cosigners().any(rolled_back);
-        found.then(|| Self::new(EvidenceKind::Rollback, small, large))
+        let culprits = rolled_back(small, large);
+        (!culprits.is_empty())
+            .then(|| Self::new(EvidenceKind::Rollback, (small, &culprits), (large, &culprits)))
     }
 
     /// What two notes of different sizes prove together with the root that a consistency proof gives for the
@@ -150,24 +150,37 @@ impl Evidence {
         })
     }
 
-    /// By one key if there is one that signed both, otherwise by two keys.
+    /// By one key if there is one that signed both, otherwise by a key of each side.
     fn contradiction(by_one: EvidenceKind, a: &OpenedNote, b: &OpenedNote) -> Option<Self> {
-        if a.cosigners().next().is_none() || b.cosigners().next().is_none() {
-            return None;
+        let both = cosigners_of_both(a, b);
+        if !both.is_empty() {
+            return Some(Self::new(by_one, (a, &both), (b, &both)));
         }
-        let one = a.cosigners().any(|(key, _)| cosigned_by(b, key));
-        Some(Self::new(
-            if one { by_one } else { EvidenceKind::Disagreement },
-            a,
-            b,
-        ))
+        let first = |note: &OpenedNote| note.cosigners().next().map(|(key, _)| key.clone());
+        let (one, other) = first(a).zip(first(b))?;
+        Some(Self::new(EvidenceKind::Disagreement, (a, &[one]), (b, &[other])))
     }
 
-    fn new(kind: EvidenceKind, a: &OpenedNote, b: &OpenedNote) -> Self {
-        let notes = vec![only_cosignatures(a), only_cosignatures(b)];
+    /// With the signature lines of those named and no others. The log's line proves nothing, and a line of
+    /// a key unknown here may be bad, which would spoil the evidence for those who know the key.
+    fn new(kind: EvidenceKind, a: (&OpenedNote, &[VerifierKey]), b: (&OpenedNote, &[VerifierKey])) -> Self {
+        let notes = [a, b].map(|(note, named)| {
+            let mut trimmed = SignedNote::new(note.checkpoint().clone());
+            let counts = |line: &&NoteSignature| {
+                let mut keys = note.cosigners().map(|(key, _)| key);
+                keys.any(|key| line.names(key) && named.iter().any(|named| named.same_key(key)))
+            };
+            note.note()
+                .signatures()
+                .iter()
+                .filter(counts)
+                .cloned()
+                .for_each(|line| trimmed.add(line));
+            trimmed
+        });
         Self {
             kind,
-            notes,
+            notes: notes.into(),
             blocks: Vec::new(),
             root: None,
             consistency: Vec::new(),
@@ -175,35 +188,32 @@ impl Evidence {
     }
 }
 
-/// Whether this key, by whatever name, cosigned the note.
-pub(super) fn cosigned_by(note: &OpenedNote, key: &VerifierKey) -> bool {
-    note.cosigners().any(|(other, _)| other.same_key(key))
+/// The keys that cosigned both notes, by whatever names.
+pub(super) fn cosigners_of_both(a: &OpenedNote, b: &OpenedNote) -> Vec<VerifierKey> {
+    let signed_both = |key: &VerifierKey| b.cosigners().any(|(other, _)| other.same_key(key));
+    a.cosigners()
+        .map(|(key, _)| key)
+        .filter(|key| signed_both(key))
+        .cloned()
+        .collect()
 }
 
-/// Whether a replica that signed a smaller tree at `time` had signed this larger one before.
-pub(super) fn is_rollback(key: &VerifierKey, time: u64, large: &OpenedNote) -> bool {
-    is_replica(key, &large.checkpoint().origin)
-        && large
+/// The replicas that signed the smaller tree strictly later than the larger one.
+pub(super) fn rolled_back(small: &OpenedNote, large: &OpenedNote) -> Vec<VerifierKey> {
+    let origin = &small.checkpoint().origin;
+    let signed_before = |key: &VerifierKey, time: u64| {
+        large
             .cosigners()
             .any(|(other, before)| other.same_key(key) && before < time)
+    };
+    let culprits = small
+        .cosigners()
+        .filter(|(key, time)| is_replica(key, origin) && signed_before(key, *time));
+    culprits.map(|(key, _)| key.clone()).collect()
 }
 
 /// Whether the key is by its name a replica of the cluster that the origin belongs to.
 fn is_replica(key: &VerifierKey, origin: &str) -> bool {
     let cluster = origin.rsplit_once('/').map(|(cluster, _)| cluster);
     split_node(key.name()).is_some_and(|(of, _)| Some(of) == cluster)
-}
-
-/// The note with the verified cosignatures only. The log's line proves nothing, and a line of a key unknown
-/// here may be bad, which would spoil the evidence for those who know the key.
-fn only_cosignatures(note: &OpenedNote) -> SignedNote {
-    let mut trimmed = SignedNote::new(note.checkpoint().clone());
-    let counts = |line: &&crate::note::NoteSignature| note.cosigners().any(|(key, _)| line.names(key));
-    note.note()
-        .signatures()
-        .iter()
-        .filter(counts)
-        .cloned()
-        .for_each(|line| trimmed.add(line));
-    trimmed
 }

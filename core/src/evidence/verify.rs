@@ -1,7 +1,7 @@
 //! Checks evidence with public keys alone.
 
 use super::error::EvidenceError;
-use super::make::{Evidence, EvidenceKind, cosigned_by, is_rollback};
+use super::make::{Evidence, EvidenceKind, cosigners_of_both, rolled_back};
 use crate::block::BlockPublicKey;
 use crate::key::{SignatureType, VerifierKey};
 use crate::note::OpenedNote;
@@ -72,18 +72,17 @@ pub(super) fn verify(evidence: &Evidence, keys: &Keys) -> Result<Verdict, Eviden
     match evidence.kind {
         EvidenceKind::Fork => {
             check_fork(&a, &b)?;
-            guilty(evidence.kind, by_one_key(&a, &b))
+            guilty(evidence.kind, cosigners_of_both(&a, &b))
         }
         EvidenceKind::Rewrite => {
             check_rewrite(evidence)?;
-            guilty(evidence.kind, by_one_key(&a, &b))
+            guilty(evidence.kind, cosigners_of_both(&a, &b))
         }
         EvidenceKind::Rollback => {
             if a.checkpoint().size >= b.checkpoint().size {
                 return Err(no(evidence.kind, "the first note must be of the smaller size"));
             }
-            let rolled_back = a.cosigners().filter(|(key, time)| is_rollback(key, *time, &b));
-            guilty(evidence.kind, rolled_back.map(|(key, _)| key.clone()).collect())
+            guilty(evidence.kind, rolled_back(&a, &b))
         }
         _ => suspects(evidence, &a, &b),
     }
@@ -96,7 +95,7 @@ fn suspects(evidence: &Evidence, a: &OpenedNote, b: &OpenedNote) -> Result<Verdi
         Some(_) => check_rewrite(evidence)?,
         None => check_fork(a, b)?,
     }
-    if !by_one_key(a, b).is_empty() {
+    if !cosigners_of_both(a, b).is_empty() {
         return Err(no(
             kind,
             "one key signed both; that is a fork or a rewrite, and names the guilty",
@@ -216,12 +215,6 @@ pub(super) fn check_rewrite(evidence: &Evidence) -> Result<(), EvidenceError> {
     }
     consistency::verify(small.size, &root, large.size, &large.root, &evidence.consistency)?;
     Ok(())
-}
-
-/// The keys that cosigned both notes.
-fn by_one_key(a: &OpenedNote, b: &OpenedNote) -> Vec<VerifierKey> {
-    let both = a.cosigners().filter(|(key, _)| cosigned_by(b, key));
-    both.map(|(key, _)| key.clone()).collect()
 }
 
 fn guilty(kind: EvidenceKind, keys: Vec<VerifierKey>) -> Result<Verdict, EvidenceError> {

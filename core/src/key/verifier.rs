@@ -81,8 +81,12 @@ impl fmt::Debug for KeyId {
 
 /// A public key with its name and type. Cheap to clone; prints as its vkey.
 #[derive(Clone, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: Arc<str>,
+pub struct VerifierKey(Arc<Parts>);
+
+/// Shared by all clones: the decoded point alone is larger than most of what holds a key.
+#[derive(PartialEq, Eq)]
+struct Parts {
+    name: Box<str>,
     id: KeyId,
     kind: SignatureType,
     public: VerifyingKey,
@@ -105,12 +109,12 @@ impl VerifierKey {
                 name: name.to_owned(),
             });
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             name: name.into(),
             id: KeyId::of(name, kind, public.as_bytes()),
             kind,
             public,
-        })
+        })))
     }
 
     /// Reads a vkey: `name+hex(id)+base64(type ‖ public key)`. One spelling per key.
@@ -141,11 +145,11 @@ impl VerifierKey {
         })?;
         let public = <[u8; 32]>::try_from(public).map_err(|_| KeyError::Length { got: public.len() })?;
         let key = Self::new(name, kind, &public)?;
-        if key.id != named {
+        if key.id() != named {
             return Err(KeyError::IdDiffers {
                 name: owned(),
                 named,
-                computed: key.id,
+                computed: key.id(),
             });
         }
         Ok(key)
@@ -154,25 +158,25 @@ impl VerifierKey {
     /// The name in signature lines: a log's origin, or a cosigner's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The short id in signature lines.
     #[must_use]
-    pub const fn id(&self) -> KeyId {
-        self.id
+    pub fn id(&self) -> KeyId {
+        self.0.id
     }
 
     /// What it signs.
     #[must_use]
-    pub const fn kind(&self) -> SignatureType {
-        self.kind
+    pub fn kind(&self) -> SignatureType {
+        self.0.kind
     }
 
     /// The 32 bytes of the public key (RFC 8032).
     #[must_use]
     pub fn public_key(&self) -> &[u8; 32] {
-        self.public.as_bytes()
+        self.0.public.as_bytes()
     }
 
     /// Whether both are the same cryptographic key, whatever their names and types. A quorum counts these.
@@ -186,7 +190,8 @@ impl VerifierKey {
     /// # Errors
     /// [`KeyError::BadSignature`].
     pub(crate) fn verify_message(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), KeyError> {
-        self.public
+        self.0
+            .public
             .verify_strict(message, &Signature::from_bytes(signature))
             .map_err(|_| self.bad_signature())
     }
@@ -194,17 +199,17 @@ impl VerifierKey {
     /// The error for a signature that is not this key's.
     pub(crate) fn bad_signature(&self) -> KeyError {
         KeyError::BadSignature {
-            name: self.name.to_string(),
-            id: self.id,
+            name: self.name().to_owned(),
+            id: self.id(),
         }
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut material = vec![self.kind.to_byte()];
+        let mut material = vec![self.kind().to_byte()];
         material.extend_from_slice(self.public_key());
-        write!(f, "{}+{}+{}", self.name, self.id, encode_base64(&material))
+        write!(f, "{}+{}+{}", self.name(), self.id(), encode_base64(&material))
     }
 }
 

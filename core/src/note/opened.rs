@@ -28,9 +28,12 @@ impl Signer {
 
 /// A note of which every signature by a known key is valid, and there is at least one.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
+/// use quorate_core::note::{OpenedNote, SignedNote};
 /// // Only `SignedNote::open` makes one.
-/// let note = quorate_core::note::OpenedNote { note: todo!(), signers: vec![] };
+/// fn forge(note: SignedNote) -> OpenedNote {
+///     OpenedNote { note, signers: Vec::new() }
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedNote {

@@ -156,12 +156,11 @@ fn is_later(old: &NoteSignature, new: &NoteSignature) -> bool {
 
 /// Notes hold no ASCII control characters but newline.
 fn refuse_control(note: &str) -> Result<(), NoteError> {
-    let Some(position) = note.bytes().position(|byte| byte < b' ' && byte != b'\n') else {
+    let bad = |(_, byte): &(usize, u8)| *byte < b' ' && *byte != b'\n';
+    let Some((position, byte)) = note.bytes().enumerate().find(bad) else {
         return Ok(());
     };
     let before = note.bytes().take(position).filter(|byte| *byte == b'\n').count();
-    Err(NoteError::Control {
-        line: before.saturating_add(1),
-        byte: note.bytes().nth(position).unwrap_or_default(),
-    })
+    let line = before.saturating_add(1);
+    Err(NoteError::Control { line, byte })
 }

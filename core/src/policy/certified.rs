@@ -9,9 +9,12 @@ use crate::note::{OpenedNote, SignedNote, Signer};
 
 /// A checkpoint that is signed by its log and cosigned by a quorum of the policy it was opened with.
 ///
-/// ```compile_fail
-/// // Only `Policy::open` makes one.
-/// let believed = quorate_core::policy::CertifiedCheckpoint { opened: todo!(), quorum_time: None };
+/// ```compile_fail,E0451
+/// use quorate_core::{note::OpenedNote, policy::CertifiedCheckpoint};
+/// // Only `Policy::open` and `Policy::certify` make one.
+/// fn forge(opened: OpenedNote) -> CertifiedCheckpoint {
+///     CertifiedCheckpoint { opened, quorum_time: None }
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertifiedCheckpoint {

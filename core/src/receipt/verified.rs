@@ -17,9 +17,9 @@ use crate::policy::{CertifiedCheckpoint, Policy};
 #[derive(Debug, Clone)]
 pub enum VerifiedReceipt {
     /// That a transaction was committed.
-    Transaction(TransactionReceipt),
+    Transaction(Box<TransactionReceipt>),
     /// What keys held at a checkpoint.
-    State(StateReceipt),
+    State(Box<StateReceipt>),
 }
 
 /// Proves that a transaction is in the log, with the operations it shows.
@@ -43,8 +43,11 @@ impl VerifiedReceipt {
     pub(super) fn verify(receipt: &Receipt, policy: &Policy) -> Result<Self, ReceiptError> {
         let checkpoint = policy.certify(receipt.note.clone())?;
         match Leaf::decode(&receipt.extra.leaf).map_err(AnswerError::from)? {
-            Leaf::Transaction(_) => TransactionReceipt::verify(receipt, checkpoint).map(Self::Transaction),
-            Leaf::Commit(_) => StateReceipt::verify(receipt, checkpoint).map(Self::State),
+            Leaf::Transaction(_) => TransactionReceipt::verify(receipt, checkpoint)
+                .map(|receipt| Self::Transaction(Box::new(receipt))),
+            Leaf::Commit(_) => {
+                StateReceipt::verify(receipt, checkpoint).map(|receipt| Self::State(Box::new(receipt)))
+            }
             Leaf::Opaque(_) => Err(ReceiptError::UnknownLeaf),
         }
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use quorate_core::answer::{Contents, Meta};
+use quorate_core::checkpoint::Checkpoint;
 use quorate_core::entry::{
     CommitLeaf, OpKind, Operation, TransactionLeaf, meta_digest, ops_root, request_id,
 };
 use quorate_core::hash::Hash;
 use quorate_core::key::{CosignerKey, LogKey, VerifierKey};
 use quorate_core::name::{ClusterId, ClusterOrigin, LedgerName};
-use quorate_core::checkpoint::Checkpoint;
 use quorate_core::note::SignedNote;
 use quorate_core::policy::{CertifiedCheckpoint, Policy};
 use quorate_core::position::{Epoch, LogIndex, Micros, NodeId, Revision};
@@ -51,6 +51,7 @@ pub(crate) struct Stored {
     pub(crate) meta: Meta,
 }
 
+#[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) log_key: LogKey,
     pub(crate) nodes: Vec<CosignerKey>,
@@ -96,12 +97,31 @@ impl Ledger {
     pub(crate) fn with_story() -> Self {
         let mut ledger = Self::new(1);
         let put = |key: &str, value: &str| Op::Put(key.into(), value.into(), None);
-        ledger.block(1_001_000_000, &[vec![put("a/1", "one"), put("a/2", "two")], vec![put("b", "bee")]]);
+        ledger.block(
+            1_001_000_000,
+            &[vec![put("a/1", "one"), put("a/2", "two")], vec![put("b", "bee")]],
+        );
         ledger.block(1_002_000_000, &[vec![put("a/1", "one again")]]);
-        ledger.block(1_003_000_000, &[vec![Op::Delete("a/2".into()), put("c", "sea"), put("d", "dee")]]);
-        ledger.block(1_004_000_000, &[vec![Op::Put("e".into(), "short-lived".into(), Some(1_005_000_000))]]);
-        ledger.block(1_005_000_000, &[vec![put("a/1", "one at last"), Op::Erase("c".into(), 1)]]);
-        ledger.block(1_006_000_000, &[vec![Op::Erase("a/1".into(), 1)], vec![put("a/2", "two is back")]]);
+        ledger.block(
+            1_003_000_000,
+            &[vec![Op::Delete("a/2".into()), put("c", "sea"), put("d", "dee")]],
+        );
+        ledger.block(
+            1_004_000_000,
+            &[vec![Op::Put(
+                "e".into(),
+                "short-lived".into(),
+                Some(1_005_000_000),
+            )]],
+        );
+        ledger.block(
+            1_005_000_000,
+            &[vec![put("a/1", "one at last"), Op::Erase("c".into(), 1)]],
+        );
+        ledger.block(
+            1_006_000_000,
+            &[vec![Op::Erase("a/1".into(), 1)], vec![put("a/2", "two is back")]],
+        );
         ledger
     }
 
@@ -129,14 +149,21 @@ impl Ledger {
             leaf: Vec::new(),
             operations: Vec::new(),
             contents: Vec::new(),
-            meta: Meta { salt: [7; 16], bytes: b"\x0a\x05alice".to_vec() },
+            meta: Meta {
+                salt: [7; 16],
+                bytes: b"\x0a\x05alice".to_vec(),
+            },
         };
         for op in operations {
-            let known = stored.operations.iter().any(|other: &Operation| other.key == op.key());
-            if known || !self.operation(index, op, &mut stored) {
-                continue;
+            let known = stored
+                .operations
+                .iter()
+                .any(|other: &Operation| other.key == op.key());
+            if !known {
+                self.operation(index, op, &mut stored);
             }
         }
+        self.records.retain(|_, records| !records.is_empty());
         if stored.operations.is_empty() {
             return;
         }
@@ -154,8 +181,8 @@ impl Ledger {
         self.transactions.insert(index, stored);
     }
 
-    /// Adds one operation to a transaction; `false` if a server would reject it.
-    fn operation(&mut self, index: u64, op: &Op, stored: &mut Stored) -> bool {
+    /// Adds one operation to a transaction, unless a server would reject it.
+    fn operation(&mut self, index: u64, op: &Op, stored: &mut Stored) {
         let records = self.records.entry(op.key().to_vec()).or_default();
         let last = records.last();
         let mut operation = Operation {
@@ -172,22 +199,28 @@ impl Ledger {
                 let mut salt = [0; 16];
                 salt[..8].copy_from_slice(&index.to_be_bytes());
                 salt[8..].copy_from_slice(&(stored.operations.len() as u64).to_be_bytes());
-                let contents = Contents { salt, attributes: b"text".to_vec(), value: value.clone() };
+                let contents = Contents {
+                    salt,
+                    attributes: b"text".to_vec(),
+                    value: value.clone(),
+                };
                 operation.expires_at = expires_at.map(Micros::new);
                 operation.value_len = u32::try_from(value.len()).unwrap();
                 operation.value_digest = contents.digest();
                 Some(contents)
             }
-            Op::Delete(_) if last.is_none_or(|last| last.operation.kind == OpKind::Delete) => return false,
+            Op::Delete(_) if last.is_none_or(|last| last.operation.kind == OpKind::Delete) => return,
             Op::Delete(_) => {
                 operation.kind = OpKind::Delete;
                 None
             }
             Op::Erase(_, revision) => {
                 let of = |record: &&mut Record| record.operation.revision.get() == *revision;
-                let Some(record) = records.iter_mut().find(of) else { return false };
+                let Some(record) = records.iter_mut().find(of) else {
+                    return;
+                };
                 if record.contents.take().is_none() {
-                    return false;
+                    return;
                 }
                 record.erased_at = Some(index);
                 operation.kind = OpKind::Erase;
@@ -195,19 +228,29 @@ impl Ledger {
                 operation.prev_index = Some(LogIndex::new(record.index));
                 let (erased, key) = (record.index, op.key());
                 let stored = self.transactions.get_mut(&erased).unwrap();
-                let place = stored.operations.iter().position(|operation| operation.key == key).unwrap();
+                let place = stored
+                    .operations
+                    .iter()
+                    .position(|operation| operation.key == key)
+                    .unwrap();
                 stored.contents[place] = None;
                 None
             }
         };
         if operation.kind.is_write() {
-            self.state.insert(LogIndex::new(index), operation.encode()).unwrap();
+            self.state
+                .insert(LogIndex::new(index), operation.encode())
+                .unwrap();
             let (operation, contents) = (operation.clone(), contents.clone());
-            records.push(Record { index, operation, contents, erased_at: None });
+            records.push(Record {
+                index,
+                operation,
+                contents,
+                erased_at: None,
+            });
         }
         stored.operations.push(operation);
         stored.contents.push(contents);
-        true
     }
 
     fn append(&mut self, time: u64, leaf: Vec<u8>) {
@@ -225,7 +268,11 @@ impl Ledger {
     }
 
     pub(crate) fn head(&self) -> Checkpoint {
-        Checkpoint { origin: self.origin.clone(), size: self.tree.size(), root: self.tree.root() }
+        Checkpoint {
+            origin: self.origin.clone(),
+            size: self.tree.size(),
+            root: self.tree.root(),
+        }
     }
 
     /// The head, signed by the log and all nodes.
@@ -262,6 +309,9 @@ impl Ledger {
 
     /// The newest write of a key at or before a log index.
     pub(crate) fn as_of(&self, key: &[u8], index: u64) -> Option<&Record> {
-        self.records.get(key)?.iter().rfind(|record| record.index <= index)
+        self.records
+            .get(key)?
+            .iter()
+            .rfind(|record| record.index <= index)
     }
 }

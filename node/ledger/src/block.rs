@@ -6,6 +6,12 @@
 
 use prost::bytes::Bytes;
 
+/// Most preconditions in a request.
+pub const MAX_PRECONDITIONS: usize = 4_096;
+
+/// Longest attributes of a value, bytes.
+pub const MAX_ATTRIBUTES: usize = 64 << 10;
+
 /// The body of a block.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Block {

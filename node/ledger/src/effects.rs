@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Everything a block changes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effects {
     /// The state of the cluster after the block.
     pub cluster: ClusterState,
@@ -23,7 +23,7 @@ pub struct Effects {
 }
 
 /// What a block changes in one ledger.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEffects {
     /// The ledger after the block: its size, roots and time.
     pub head: LedgerHead,
@@ -74,7 +74,7 @@ pub struct BucketSummary {
 }
 
 /// A committed transaction with everything that is stored of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionRecord {
     /// Its leaf, 118 bytes.
     pub leaf: Vec<u8>,

@@ -14,7 +14,7 @@ use crate::{
     block::{Request, Write},
     effects::{Content, Erasure, LedgerEffects, TransactionRecord},
     judge::{Facts, Newest, WriteFacts, salt},
-    trie::{Tries, TrieError},
+    trie::{TrieError, Tries},
     view::{KnownRequest, LeafSource, LedgerHead, LedgerId, View},
 };
 
@@ -72,7 +72,10 @@ impl OpenLedger {
     /// Log index of a transaction of the block.
     pub(crate) fn index_of(&self, transaction: usize) -> LogIndex {
         let first = self.before.frontier.size().next_index();
-        u64::try_from(transaction).ok().and_then(|count| first.checked_add(count)).expect("a log index fits")
+        u64::try_from(transaction)
+            .ok()
+            .and_then(|count| first.checked_add(count))
+            .expect("a log index fits")
     }
 
     /// The transactions so far.
@@ -88,9 +91,13 @@ impl OpenLedger {
     ) -> Result<Option<LogIndex>, ApplyError<V::Error>> {
         let known = match self.requests.get(request_id) {
             Some(known) => Some(*known),
-            None => view.request(self.before.id, request_id).map_err(ApplyError::Store)?,
+            None => view
+                .request(self.before.id, request_id)
+                .map_err(ApplyError::Store)?,
         };
-        Ok(known.filter(|known| self.time <= known.not_after).map(|known| known.index))
+        Ok(known
+            .filter(|known| self.time <= known.not_after)
+            .map(|known| known.index))
     }
 
     /// Reads the state of all keys of a request, the block's earlier requests included.
@@ -104,15 +111,32 @@ impl OpenLedger {
         V: View + LeafSource<Error = <V as View>::Error>,
     {
         let preconditions = request.preconditions.iter();
-        let writes = request.writes.iter().map(|write| {
-            let newest = self.newest(view, tries, &write.key)?;
-            Ok(WriteFacts { newest, erased: self.erased_index(view, write, newest.as_ref())? })
-        });
         Ok(Facts {
             preconditions: preconditions
                 .map(|precondition| self.newest(view, tries, &precondition.key))
                 .collect::<Result<_, _>>()?,
-            writes: writes.collect::<Result<_, _>>()?,
+            writes: request
+                .writes
+                .iter()
+                .map(|write| self.write_facts(view, tries, write))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Reads what a write depends on.
+    fn write_facts<V>(
+        &self,
+        view: &V,
+        tries: &Tries,
+        write: &Write,
+    ) -> Result<WriteFacts, ApplyError<<V as View>::Error>>
+    where
+        V: View + LeafSource<Error = <V as View>::Error>,
+    {
+        let newest = self.newest(view, tries, &write.key)?;
+        Ok(WriteFacts {
+            newest,
+            erased: self.erased_index(view, write, newest.as_ref())?,
         })
     }
 
@@ -129,7 +153,9 @@ impl OpenLedger {
         if let Some(written) = self.written.get(key) {
             return Ok(Some(written.newest));
         }
-        let trie = tries.get(self.before.id).expect("the tree of an open ledger was there");
+        let trie = tries
+            .get(self.before.id)
+            .expect("the tree of an open ledger was there");
         let found = trie.lookup(view, key)?;
         Ok(found.map(|(index, operation)| Newest::new(index, &operation)))
     }
@@ -151,8 +177,14 @@ impl OpenLedger {
             return Ok(Some(self.index_of(transaction)));
         }
         let ledger = self.before.id;
-        let stored = view.write_index(ledger, &write.key, revision).map_err(ApplyError::Store)?;
-        stored.map(Some).ok_or_else(|| ApplyError::LostRevision { ledger, key: write.key.to_vec(), revision })
+        let stored = view
+            .write_index(ledger, &write.key, revision)
+            .map_err(ApplyError::Store)?;
+        stored.map(Some).ok_or_else(|| ApplyError::LostRevision {
+            ledger,
+            key: write.key.to_vec(),
+            revision,
+        })
     }
 
     /// Where this revision of a key is, if the block wrote it.
@@ -180,9 +212,13 @@ impl OpenLedger {
             op_count: u32::try_from(operations.len()).expect("the form was checked"),
             ops_root: ops_root(&operations),
             request_id,
-            meta_digest: meta_digest(&salt(&request.meta_salt).expect("the form was checked"), &request.meta),
+            meta_digest: meta_digest(
+                &salt(&request.meta_salt).expect("the form was checked"),
+                &request.meta,
+            ),
         };
-        self.requests.insert(request_id, KnownRequest { index, not_after });
+        self.requests
+            .insert(request_id, KnownRequest { index, not_after });
         self.transactions.push(TransactionRecord {
             leaf: leaf.encode().to_vec(),
             operations,
@@ -197,7 +233,10 @@ impl OpenLedger {
         let newest = Newest::new(index, operation);
         let place = (self.transactions.len(), position);
         let written = self.written.entry(key.clone());
-        let written = written.or_insert_with(|| Written { newest, places: Vec::with_capacity(1) });
+        let written = written.or_insert_with(|| Written {
+            newest,
+            places: Vec::with_capacity(1),
+        });
         written.newest = newest;
         written.places.push(place);
     }
@@ -206,7 +245,10 @@ impl OpenLedger {
     fn erase(&mut self, key: &Bytes, operation: &Operation) {
         match (self.place_of(key, operation.revision), operation.prev_index) {
             (Some((transaction, position)), _) => self.transactions[transaction].contents[position] = None,
-            (None, Some(index)) => self.erased.push(Erasure { index, key: key.clone() }),
+            (None, Some(index)) => self.erased.push(Erasure {
+                index,
+                key: key.clone(),
+            }),
             (None, None) => {}
         }
     }
@@ -219,8 +261,14 @@ impl OpenLedger {
         epoch: Epoch,
     ) -> Result<LedgerEffects, TrieError<S::Error>> {
         let first_index = self.index_of(0);
-        let state_leaves: Vec<_> = self.written.values().map(|written| self.state_leaf(written)).collect();
-        let trie = tries.get_mut(self.before.id).expect("the tree of an open ledger was there");
+        let state_leaves: Vec<_> = self
+            .written
+            .values()
+            .map(|written| self.state_leaf(written))
+            .collect();
+        let trie = tries
+            .get_mut(self.before.id)
+            .expect("the tree of an open ledger was there");
         let buckets = trie.update(source, &state_leaves)?;
         let commit_leaf = CommitLeaf {
             time: self.time,
@@ -230,9 +278,17 @@ impl OpenLedger {
             epoch,
         };
         let commit_leaf = commit_leaf.encode().to_vec();
-        let leaves = self.transactions.iter().map(|transaction| &transaction.leaf).chain([&commit_leaf]);
+        let leaves = self
+            .transactions
+            .iter()
+            .map(|transaction| &transaction.leaf)
+            .chain([&commit_leaf]);
         let leaf_hashes: Vec<Hash> = leaves.map(|leaf| leaf_hash(leaf)).collect();
-        let mut head = LedgerHead { time: self.time, state_root: trie.root(), ..(*self.before).clone() };
+        let mut head = LedgerHead {
+            time: self.time,
+            state_root: trie.root(),
+            ..(*self.before).clone()
+        };
         head.frontier.extend(leaf_hashes.iter().copied());
         Ok(LedgerEffects {
             head,
@@ -242,7 +298,11 @@ impl OpenLedger {
             leaf_hashes,
             state_leaves,
             buckets,
-            requests: self.requests.iter().map(|(id, known)| (*id, known.index, known.not_after)).collect(),
+            requests: self
+                .requests
+                .iter()
+                .map(|(id, known)| (*id, known.index, known.not_after))
+                .collect(),
             erased: self.erased,
             transactions: self.transactions,
         })
@@ -251,7 +311,10 @@ impl OpenLedger {
     /// The newest write of a key that the block has written.
     fn state_leaf(&self, written: &Written) -> (LogIndex, Vec<u8>) {
         let (transaction, position) = *written.places.last().expect("a written key has a write");
-        (written.newest.index, self.transactions[transaction].operations[position].clone())
+        (
+            written.newest.index,
+            self.transactions[transaction].operations[position].clone(),
+        )
     }
 
     /// The ledger's number.

@@ -69,7 +69,9 @@ pub enum Rejection {
         ledger: String,
     },
     /// The block's time is later than the request's `not_after`.
-    #[error("the request was valid until {not_after} µs and reached the log at {time} µs: send it again with a later not_after")]
+    #[error(
+        "the request was valid until {not_after} µs and reached the log at {time} µs: send it again with a later not_after"
+    )]
     TooLate {
         /// The request's limit.
         not_after: Micros,
@@ -77,7 +79,9 @@ pub enum Rejection {
         time: Micros,
     },
     /// `not_after` is further ahead than the cluster allows.
-    #[error("not_after {not_after} µs is more than {limit_us} µs after the block's time {time} µs: choose an earlier one")]
+    #[error(
+        "not_after {not_after} µs is more than {limit_us} µs after the block's time {time} µs: choose an earlier one"
+    )]
     TooFarAhead {
         /// The request's limit.
         not_after: Micros,
@@ -139,10 +143,16 @@ impl std::fmt::Display for KeyState {
         match (self.newest, self.exists) {
             (None, _) => f.write_str("the key was never written"),
             (Some((index, revision)), true) => {
-                write!(f, "the key exists at revision {revision}, written at index {index}")
+                write!(
+                    f,
+                    "the key exists at revision {revision}, written at index {index}"
+                )
             }
             (Some((index, revision)), false) => {
-                write!(f, "the key is deleted or expired at revision {revision}, written at index {index}")
+                write!(
+                    f,
+                    "the key is deleted or expired at revision {revision}, written at index {index}"
+                )
             }
         }
     }

@@ -6,6 +6,8 @@
 //! hands the link back; one that is dropped or fails takes the call down with it, because answers would
 //! otherwise be attributed to the wrong requests.
 
+use std::sync::{Mutex, PoisonError};
+
 use futures::{Stream, StreamExt, stream};
 use openraft::{
     errors::RPCError,
@@ -35,7 +37,8 @@ pub(crate) struct Link {
     network: Network,
     node: NodeId,
     requests: mpsc::Sender<pb::AppendRequest>,
-    answers: AppendAnswers,
+    /// Never locked: the mutex makes the stream `Sync`, as openraft wants it.
+    answers: Mutex<AppendAnswers>,
 }
 
 /// What a request covered: its answer may say no more and no less.
@@ -67,7 +70,7 @@ impl Link {
             Ok(answers) => answers?,
             Err(_) => return Err(timeout(node, limit)),
         };
-        Ok(Self { network, node, requests, answers })
+        Ok(Self { network, node, requests, answers: Mutex::new(answers) })
     }
 
     /// Sends what `input` yields and gives the answers, in order. Puts the link into `keep` at a clean end.
@@ -99,7 +102,8 @@ impl Link {
 
     async fn answer(&mut self, (prev, last): Covered) -> Result<StreamAppendResult<TypeConfig>, PeerError> {
         let limit = self.network.timeouts.append;
-        let answer = match tokio::time::timeout(limit, self.answers.next()).await {
+        let answers = self.answers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let answer = match tokio::time::timeout(limit, answers.next()).await {
             Ok(Some(answer)) => answer?,
             Ok(None) => return Err(failed(self.node, "it ended the append stream")),
             Err(_) => return Err(timeout(self.node, limit)),

@@ -86,10 +86,11 @@ pub(crate) type RaftLogId = alias::LogIdOf<TypeConfig>;
 pub(crate) type RaftVoteOf = alias::VoteOf<TypeConfig>;
 pub(crate) type RaftEntryOf = alias::EntryOf<TypeConfig>;
 pub(crate) type RaftStored = alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, super::state_machine::RaftMachine>;
 pub(crate) type RaftMembership = openraft::Membership<u64, Member>;
 
 pub(crate) fn to_raft_id(id: LogId) -> RaftLogId {
-    RaftLogId::new(leader_id_std::CommittedLeaderId::new(id.term), id.index)
+    RaftLogId::new(id.term.into(), id.index)
 }
 
 pub(crate) fn from_raft_id(id: &RaftLogId) -> LogId {

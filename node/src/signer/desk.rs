@@ -30,7 +30,7 @@ use crate::{
     health::Health,
     store::{
         log::LogStore,
-        state::{Cosigned, StateStore},
+        state::{StateStore, StoredCosignature},
     },
 };
 
@@ -192,12 +192,12 @@ impl Signer {
         let promised = self.0.pen.lock().await.last().clone();
         let view = self.0.state.view();
         lock(&self.0.book).clear();
-        for head in view.ledgers() {
-            let size = head.frontier.size();
+        for ledger in view.ledgers() {
+            let (head, size) = (ledger.head(), ledger.size());
             if let Some(last) = promised.get(&head.name)
                 && last.size <= size
             {
-                let root = view.root_at(&head.name, last.size).map_err(|fault| fault.to_string())?;
+                let root = ledger.root_at(last.size).map_err(|fault| fault.to_string())?.unwrap_or(Hash::ZERO);
                 if root != last.root {
                     return Err(PenFault::TwoRoots {
                         ledger: head.name.clone(),
@@ -387,11 +387,13 @@ impl Signer {
     ) -> Result<Option<Certified>, WaitError> {
         let members = lock(&self.0.book).members().clone();
         let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
-        let stored = self.0.state.view().cosignatures(ledger, size)?;
+        let view = self.0.state.view();
+        let Some(held) = view.ledger(ledger) else { return Ok(None) };
+        let stored = view.cosignatures(held.id(), size)?;
         let valid = stored.into_iter().filter_map(|stored| {
             let key = members.get(&stored.node)?;
-            Cosignature::by(key, stored.time, stored.signature).verify(key, &checkpoint).ok()?;
-            Some((stored.node, Signed { root, time: stored.time, signature: stored.signature }))
+            Cosignature::by(key, stored.time_s, stored.signature).verify(key, &checkpoint).ok()?;
+            Some((stored.node, Signed { root, time: stored.time_s, signature: stored.signature }))
         });
         let signed: Vec<(NodeId, Signed)> = valid.collect();
         if signed.len() < need {
@@ -550,11 +552,13 @@ impl Signer {
             tokio::time::sleep(SAVE_EVERY).await;
             let unsaved = lock(&self.0.book).take_unsaved();
             for (ledger, size, signed) in unsaved {
-                let stored: Vec<Cosigned> = signed
+                let stored: Vec<StoredCosignature> = signed
                     .into_iter()
-                    .map(|(node, s)| Cosigned { node, time: s.time, signature: s.signature })
+                    .map(|(node, s)| StoredCosignature { node, time_s: s.time, signature: s.signature })
                     .collect();
-                if let Err(fault) = self.0.state.put_cosignatures(&ledger, size, &stored) {
+                let view = self.0.state.view();
+                let Some(held) = view.ledger(&ledger) else { continue };
+                if let Err(fault) = self.0.state.put_cosignatures(held.id(), size, &stored) {
                     return self.0.health.fail(fault.to_string());
                 }
             }

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Connection, IdentityError, PeerIdentity, PeerTls, ServerTls, connection};
+use super::{Connection, IdentityError, PeerIdentity, PeerTls, ServerTls, connection, verify};
 
 /// Connections accepted and waiting to be taken.
 const READY: usize = 64;
@@ -222,7 +222,7 @@ async fn handshake(stream: TcpStream, security: &Security) -> io::Result<Connect
     let Some(config) = security.config() else {
         return Ok(Connection::plain(stream, local, remote));
     };
-    let tls = TlsAcceptor::from(config).accept(stream).await?;
+    let tls = TlsAcceptor::from(config).accept(stream).await.map_err(verify::reason)?;
     let peer = match security {
         Security::Peer(_) => Some(authenticated(&tls).map_err(io::Error::other)?),
         Security::Server(_) | Security::Plaintext => None,

@@ -21,7 +21,7 @@ use super::{
     Connection, Credentials, IdentityError, PeerIdentity, Roots, TlsError,
     config::{ALPN_HTTP2, provider},
     connection,
-    verify::{DialledPeer, IncomingPeer},
+    verify::{self, DialledPeer, IncomingPeer},
 };
 
 /// This node's side of every connection to and from its peers. Clones share the certificates.
@@ -79,7 +79,7 @@ impl PeerTls {
             let tcp = TcpStream::connect(address).await.map_err(|source| DialError::io(address, expected, source))?;
             let (local, remote) = connection::prepare(&tcp).map_err(|s| DialError::io(address, expected, s))?;
             let tls = connector.connect(name, tcp).await;
-            let tls = tls.map_err(|source| DialError::io(address, expected, source))?;
+            let tls = tls.map_err(|source| DialError::io(address, expected, verify::reason(source)))?;
             Ok(Connection::tls(tls.into(), local, remote, Some(expected)))
         };
         match tokio::time::timeout(timeout, connect).await {

@@ -4,7 +4,7 @@
 //! within its dates, as webpki judges it, (2) names exactly one node, (3) of this cluster, and (4) on the
 //! dialling side the node that was dialled, on the accepting side any node but this one.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use quorate_core::position::NodeId;
 use rustls::{
@@ -26,6 +26,18 @@ use super::{IdentityError, PeerIdentity, TlsError, config};
 /// Carries our reason inside the error of the TLS library, so that the log says it.
 fn refuse(reason: IdentityError) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
+}
+
+/// Brings that reason out again, so that a failed handshake is reported in our words.
+pub(super) fn reason(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let Some(Error::InvalidCertificate(CertificateError::Other(OtherError(cause)))) = inner else {
+        return error;
+    };
+    match cause.downcast_ref::<IdentityError>() {
+        Some(identity) => io::Error::other(identity.clone()),
+        None => error,
+    }
 }
 
 /// The accepting side's check of the dialling node.

@@ -28,13 +28,23 @@ pub(super) struct Item<'a> {
 impl<'a> Item<'a> {
     /// A new or changed leaf, whose hash is to be made.
     pub(super) fn new(index: LogIndex, op: &'a [u8]) -> Self {
-        Self { index, op, hash: leaf_hash(index, op), was: None }
+        Self {
+            index,
+            op,
+            hash: leaf_hash(index, op),
+            was: None,
+        }
     }
 
     /// A leaf as it was.
     fn kept(bucket: &'a Bucket, at: usize) -> Self {
         let leaf = bucket.leaf(at);
-        Self { index: leaf.index, op: bucket.op(at), hash: leaf.hash, was: Some(at) }
+        Self {
+            index: leaf.index,
+            op: bucket.op(at),
+            hash: leaf.hash,
+            was: Some(at),
+        }
     }
 }
 
@@ -59,7 +69,10 @@ pub(super) fn merge<'a>(old: &'a Bucket, changes: &'a [(LogIndex, Vec<u8>)]) -> 
 
 /// Leaves read from the store.
 pub(super) fn items_of(leaves: &[StateLeaf]) -> Vec<Item<'_>> {
-    leaves.iter().map(|leaf| Item::new(leaf.index(), leaf.op())).collect()
+    leaves
+        .iter()
+        .map(|leaf| Item::new(leaf.index(), leaf.op()))
+        .collect()
 }
 
 /// Leaves as a subtree.
@@ -75,10 +88,20 @@ pub(super) struct Assembled {
 /// # Errors
 /// If the leaves are not in order, or there are none.
 pub(super) fn assemble(old: Option<&Bucket>, items: &[Item<'_>]) -> Result<Assembled, StateTreeError> {
-    let mut assembly = Assembly { old, items, joints: vec![Joint::NONE; items.len()], buckets: Vec::new() };
+    let mut assembly = Assembly {
+        old,
+        items,
+        joints: vec![Joint::NONE; items.len()],
+        buckets: Vec::new(),
+    };
     let mut builder = SortedBuilder::new(|d, left, right| assembly.combine(d, left, right));
     for (start, item) in items.iter().enumerate() {
-        let piece = Piece::Run { start, len: 1, hash: item.hash, kept: item.was.is_some() };
+        let piece = Piece::Run {
+            start,
+            len: 1,
+            hash: item.hash,
+            kept: item.was.is_some(),
+        };
         builder.push(key_of(item.op), piece)?;
     }
     let whole = builder.finish().ok_or(StateTreeError::NothingToReplace)?;
@@ -118,8 +141,18 @@ impl Assembly<'_> {
     fn combine(&mut self, d: u16, left: Piece, right: Piece) -> Piece {
         match (left, right) {
             (
-                Piece::Run { start, len: left_len, hash: left_hash, kept: left_kept },
-                Piece::Run { start: middle, len: right_len, hash: right_hash, kept: right_kept },
+                Piece::Run {
+                    start,
+                    len: left_len,
+                    hash: left_hash,
+                    kept: left_kept,
+                },
+                Piece::Run {
+                    start: middle,
+                    len: right_len,
+                    hash: right_hash,
+                    kept: right_kept,
+                },
             ) if left_len + right_len <= MAX_BUCKET_KEYS => {
                 let kept = left_kept && right_kept;
                 let hash = match self.old_joint(middle - 1).filter(|_| kept) {
@@ -127,7 +160,12 @@ impl Assembly<'_> {
                     None => branch_hash(d, &left_hash, &right_hash),
                 };
                 self.joints[middle - 1] = Joint { d, hash };
-                Piece::Run { start, len: left_len + right_len, hash, kept }
+                Piece::Run {
+                    start,
+                    len: left_len + right_len,
+                    hash,
+                    kept,
+                }
             }
             (left, right) => {
                 let left = self.seal(left);
@@ -153,11 +191,21 @@ impl Assembly<'_> {
         let leaves = items.iter().zip(&self.joints[start..]).map(|(item, joint)| {
             ops.extend_from_slice(item.op);
             let op_end = u32::try_from(ops.len()).expect("the operations of a bucket are short");
-            BucketLeaf { index: item.index, hash: item.hash, op_end, joint: *joint }
+            BucketLeaf {
+                index: item.index,
+                hash: item.hash,
+                op_end,
+                joint: *joint,
+            }
         });
         let leaves = leaves.collect();
-        let stub = Stub { first_key: Arc::from(key_of(items[0].op)), hash, count: len };
-        self.buckets.push((stub.clone(), Arc::new(Bucket::new(leaves, ops))));
+        let stub = Stub {
+            first_key: Arc::from(key_of(items[0].op)),
+            hash,
+            count: len,
+        };
+        self.buckets
+            .push((stub.clone(), Arc::new(Bucket::new(leaves, ops))));
         Arc::new(Node::Bucket(stub))
     }
 }

@@ -47,7 +47,10 @@ pub(super) struct Joint {
 
 impl Joint {
     /// No branch: behind the last leaf.
-    pub(super) const NONE: Self = Self { d: u16::MAX, hash: Hash::ZERO };
+    pub(super) const NONE: Self = Self {
+        d: u16::MAX,
+        hash: Hash::ZERO,
+    };
 }
 
 /// The key of an encoded operation.
@@ -59,7 +62,10 @@ impl Bucket {
     /// Puts leaves and operations together. There is at least one.
     pub(super) fn new(leaves: Vec<BucketLeaf>, ops: Vec<u8>) -> Self {
         assert!(!leaves.is_empty(), "a bucket has at least one leaf");
-        Self { leaves: leaves.into_boxed_slice(), ops: ops.into_boxed_slice() }
+        Self {
+            leaves: leaves.into_boxed_slice(),
+            ops: ops.into_boxed_slice(),
+        }
     }
 
     /// Number of leaves.

@@ -93,7 +93,10 @@ impl BucketCache {
 
     /// How often a bucket was found, and how often not.
     pub(super) fn hits_and_misses(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        (
+            self.hits.load(Ordering::Relaxed),
+            self.misses.load(Ordering::Relaxed),
+        )
     }
 
     /// The part that this hash belongs to.
@@ -154,7 +157,9 @@ impl Shard {
     }
 
     fn is_last_use(&self, number: u64, hash: &Hash) -> bool {
-        self.entries.get(hash).is_some_and(|entry| entry.last_use == number)
+        self.entries
+            .get(hash)
+            .is_some_and(|entry| entry.last_use == number)
     }
 }
 
@@ -166,8 +171,12 @@ mod tests {
     use super::*;
 
     fn bucket(op_len: u32) -> Arc<Bucket> {
-        let leaf =
-            BucketLeaf { index: LogIndex::new(0), hash: Hash::ZERO, op_end: op_len, joint: Joint::NONE };
+        let leaf = BucketLeaf {
+            index: LogIndex::new(0),
+            hash: Hash::ZERO,
+            op_end: op_len,
+            joint: Joint::NONE,
+        };
         Arc::new(Bucket::new(vec![leaf], vec![0; op_len as usize]))
     }
 

@@ -90,7 +90,9 @@ impl Branch {
 
     /// Left and right.
     pub(super) fn children(&self) -> &[Arc<Node>; 2] {
-        self.children.as_ref().expect("a branch has children until it is dropped")
+        self.children
+            .as_ref()
+            .expect("a branch has children until it is dropped")
     }
 }
 

@@ -79,7 +79,9 @@ impl TrieSnapshot {
             return Ok(bucket);
         }
         let mut leaves = Vec::with_capacity(stub.count);
-        source.leaves_from(self.ledger, &stub.first_key, stub.count, &mut leaves).map_err(TrieError::Source)?;
+        source
+            .leaves_from(self.ledger, &stub.first_key, stub.count, &mut leaves)
+            .map_err(TrieError::Source)?;
         let bucket = check(stub, &leaves).map_err(|problem| self.damaged(&stub.first_key, problem))?;
         self.cache.insert(stub.hash, Arc::clone(&bucket));
         Ok(bucket)
@@ -87,7 +89,11 @@ impl TrieSnapshot {
 
     /// The error for a bucket that is not what it should be.
     pub(super) fn damaged<E>(&self, first_key: &[u8], problem: String) -> TrieError<E> {
-        TrieError::Damaged { ledger: self.ledger, first_key: first_key.to_vec(), problem }
+        TrieError::Damaged {
+            ledger: self.ledger,
+            first_key: first_key.to_vec(),
+            problem,
+        }
     }
 }
 

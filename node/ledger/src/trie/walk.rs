@@ -33,7 +33,10 @@ enum Place {
     /// A branch above the buckets, or a bucket that was not read.
     Upper(Arc<Node>),
     /// A subtree within a bucket.
-    Inside { bucket: Arc<Bucket>, range: Range<usize> },
+    Inside {
+        bucket: Arc<Bucket>,
+        range: Range<usize>,
+    },
 }
 
 impl<S: LeafSource> TrieWalk<'_, S> {
@@ -43,7 +46,12 @@ impl<S: LeafSource> TrieWalk<'_, S> {
         bucket: &Arc<Bucket>,
         range: &Range<usize>,
     ) -> Result<Opened<WalkNode>, TrieError<S::Error>> {
-        let node = |range| WalkNode(Place::Inside { bucket: Arc::clone(bucket), range });
+        let node = |range| {
+            WalkNode(Place::Inside {
+                bucket: Arc::clone(bucket),
+                range,
+            })
+        };
         match bucket.split(range) {
             Some(at) => Ok(Opened::Branch {
                 d: bucket.leaf(at).joint.d,
@@ -80,8 +88,15 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
         };
         match &**upper {
             Node::Branch(branch) => {
-                let [left, right] = branch.children().clone().map(|child| WalkNode(Place::Upper(child)));
-                Ok(Opened::Branch { d: branch.d, left, right })
+                let [left, right] = branch
+                    .children()
+                    .clone()
+                    .map(|child| WalkNode(Place::Upper(child)));
+                Ok(Opened::Branch {
+                    d: branch.d,
+                    left,
+                    right,
+                })
             }
             Node::Bucket(stub) => {
                 let bucket = self.trie.load(self.source, stub)?;

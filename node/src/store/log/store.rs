@@ -48,6 +48,9 @@ pub struct Bounds {
 pub(crate) struct State {
     pub(crate) bounds: Bounds,
     pub(crate) tail: Tail,
+    /// Index of the first entry, if there is one: 0, or the one after the last purged entry. A log that was
+    /// never written may begin anywhere until it is closed; `open` refuses it then.
+    first_index: u64,
     /// Entries from this index on must not be purged; `None` = no limit was set yet.
     purge_below: Option<u64>,
     /// Bytes of all entries appended since the store was opened.
@@ -152,7 +155,9 @@ impl LogStore {
         db.flush_wal(true)?;
         let db = Arc::new(db);
         let flusher = Flusher::start(Arc::clone(&db), floor)?;
-        let state = State { bounds: found.bounds, tail: found.tail, purge_below: None, appended_bytes: 0 };
+        let first_index = next_index(found.bounds.purged);
+        let state =
+            State { bounds: found.bounds, tail: found.tail, first_index, purge_below: None, appended_bytes: 0 };
         let inner = Inner { flusher, db, state: Mutex::new(state), records: Mutex::new(found.records) };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -174,7 +179,7 @@ impl LogStore {
     /// # Errors
     /// [`LogFault::Refused`] when the first entry does not follow the last one, or indexes or terms go astray.
     pub(crate) fn append(&self, entries: Vec<LogEntry>, done: Completion) -> Result<(), LogFault> {
-        let Some(last) = entries.last().map(|e| e.id) else {
+        let (Some(first), Some(last)) = (entries.first().map(|e| e.id), entries.last().map(|e| e.id)) else {
             done();
             return Ok(());
         };
@@ -190,6 +195,9 @@ impl LogStore {
         must(self.inner.db.write(batch));
         {
             let mut state = lock(&self.inner.state);
+            if state.bounds.last.is_none() {
+                state.first_index = first.index;
+            }
             state.bounds.last = Some(last);
             state.appended_bytes = state.appended_bytes.saturating_add(bytes);
             entries.into_iter().for_each(|entry| state.tail.push(entry));
@@ -260,6 +268,7 @@ impl LogStore {
         must(self.inner.db.write(batch));
         let mut state = lock(&self.inner.state);
         state.bounds.purged = state.bounds.purged.max(Some(upto));
+        state.first_index = state.first_index.max(end);
         state.tail.purge(upto.index);
         if beyond {
             state.bounds.last = Some(upto);
@@ -293,7 +302,7 @@ impl LogStore {
     /// if all of them are held in memory. `None`: ask [`LogStore::read`], which may block on the disk.
     pub(crate) fn read_memory(&self, start: u64, end: u64, max_bytes: usize) -> Option<Vec<LogEntry>> {
         let state = lock(&self.inner.state);
-        let end = end.min(next_index(state.bounds.last));
+        let (start, end) = (start.max(state.first_index), end.min(next_index(state.bounds.last)));
         if start >= end {
             return Some(Vec::new());
         }
@@ -310,12 +319,14 @@ impl LogStore {
     /// # Errors
     /// A gap, a checksum, or an error of the database.
     pub fn read(&self, start: u64, end: u64, max_bytes: usize) -> Result<Vec<LogEntry>, LogFault> {
-        let bounds = self.bounds();
-        let start = start.max(next_index(bounds.purged));
         if let Some(entries) = self.read_memory(start, end, max_bytes) {
             return Ok(entries);
         }
-        read::from_database(&self.inner.db, start, end.min(next_index(bounds.last)), max_bytes)
+        let (first, after) = {
+            let state = lock(&self.inner.state);
+            (state.first_index, next_index(state.bounds.last))
+        };
+        read::from_database(&self.inner.db, start.max(first), end.min(after), max_bytes)
     }
 
     /// The id of the entry at `index`; `None` when the log does not hold it (purged, or not yet there).

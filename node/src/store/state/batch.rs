@@ -1,5 +1,7 @@
 //! From the effects of a block to rows, for one batch.
 
+use std::collections::BTreeMap;
+
 use quorate_core::{
     entry::{OpKind, Operation},
     position::{LogIndex, Revision, TreeSize},
@@ -7,8 +9,9 @@ use quorate_core::{
 use quorate_ledger::effects::{LedgerEffects, TransactionRecord};
 
 use super::{
-    contents,
+    contents::{self, Part, StoredContent, StoredMeta, TransactionContents},
     database::{Batch, Database},
+    ledger::LedgerView,
     meta,
     options::Table,
     rows,
@@ -17,15 +20,23 @@ use super::{
 };
 use crate::store::faults::StoreFault;
 
-/// Adds all rows of what a block changed in one ledger, and moves its `edge` on.
+/// Adds all rows of what a block changed in one ledger, and moves its `edge` on. `before`: the ledger before the
+/// block, `None` at its birth.
 pub(crate) fn put_ledger(
     batch: &mut Batch<'_>,
     database: &Database,
+    before: Option<&LedgerView>,
     effects: &LedgerEffects,
     edge: &mut Edge,
 ) -> Result<(), StoreFault> {
     let commit = check_shape(effects)?;
-    put_log(batch, effects, commit)?;
+    let size_before = before.map_or(TreeSize::ZERO, LedgerView::size);
+    if size_before.next_index() != effects.first_index {
+        return Err(unfit(effects, format!("a first leaf {} behind size {size_before}", effects.first_index)));
+    }
+    let erasures = Erasures::of(effects)?;
+    put_log(batch, effects, commit, &erasures)?;
+    put_erasures(batch, before, effects, &erasures)?;
     put_state(batch, effects)?;
     put_requests(batch, database, effects)?;
     for (position, hash) in (effects.first_index.get()..).zip(&effects.leaf_hashes) {
@@ -53,14 +64,30 @@ fn unfit(effects: &LedgerEffects, problem: impl std::fmt::Display) -> StoreFault
     StoreFault::diverged(format!("effects on ledger {}", effects.head.name), "leaves that reach its head", problem)
 }
 
-/// Leaves, operations and contents.
-fn put_log(batch: &mut Batch<'_>, effects: &LedgerEffects, commit: LogIndex) -> Result<(), StoreFault> {
+/// Leaves, operations, contents and revisions.
+fn put_log(
+    batch: &mut Batch<'_>,
+    effects: &LedgerEffects,
+    commit: LogIndex,
+    erasures: &Erasures<'_>,
+) -> Result<(), StoreFault> {
     let ledger = effects.id();
     let too_long = |error| unfit(effects, error);
     let mut runs = RunWriter::new(effects.first_index, commit);
     for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
+        let index = LogIndex::new(index);
         runs.push(&transaction.leaf, &transaction.operations).map_err(too_long)?;
-        put_contents(batch, effects, LogIndex::new(index), transaction)?;
+        let contents = contents_of(effects, index, transaction, erasures)?;
+        for (position, row) in contents::encode(contents).map_err(|error| unfit(effects, error))? {
+            batch.put(Table::Contents, &rows::contents_part(ledger, index, position), &row)?;
+        }
+        for operation in &transaction.operations {
+            let write = parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
+            if write.kind.is_write() {
+                let row = rows::revision(ledger, write.key, write.revision);
+                batch.put(Table::Revisions, &row, &index.to_be_bytes())?;
+            }
+        }
     }
     runs.push(&effects.commit_leaf, &[]).map_err(too_long)?;
     for (first, row) in runs.finish().map_err(too_long)? {
@@ -69,30 +96,77 @@ fn put_log(batch: &mut Batch<'_>, effects: &LedgerEffects, commit: LogIndex) -> 
     Ok(())
 }
 
-/// Contents of a transaction, and the revisions it wrote.
-fn put_contents(
-    batch: &mut Batch<'_>,
+/// What is stored of a transaction's contents. A put without contents was erased by the block that made it.
+fn contents_of(
     effects: &LedgerEffects,
     index: LogIndex,
     transaction: &TransactionRecord,
-) -> Result<(), StoreFault> {
-    let ledger = effects.id();
+    erasures: &Erasures<'_>,
+) -> Result<TransactionContents, StoreFault> {
     if transaction.contents.len() != transaction.operations.len() {
-        let found = format!("{} contents at {index}", transaction.contents.len());
-        let expected = format!("{} contents", transaction.operations.len());
-        return Err(StoreFault::diverged(format!("effects on ledger {}", effects.head.name), expected, found));
+        let lengths = (transaction.contents.len(), transaction.operations.len());
+        return Err(unfit(effects, format!("{} contents for {} operations at {index}", lengths.0, lengths.1)));
     }
-    for (position, row) in contents::encode(transaction).map_err(|error| unfit(effects, error))? {
-        batch.put(Table::Contents, &rows::contents_part(ledger, index, position), &row)?;
-    }
-    for operation in &transaction.operations {
+    let slots = transaction.operations.iter().zip(&transaction.contents).map(|(operation, content)| {
         let write = parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
-        if write.kind.is_write() {
-            let row = rows::revision(ledger, write.key, write.revision);
-            batch.put(Table::Revisions, &row, &index.to_be_bytes())?;
+        Ok(match (write.kind, content) {
+            (OpKind::Put, Some(content)) => StoredContent::Present(content.clone()),
+            (OpKind::Put, None) => StoredContent::Erased { by: erasures.by(effects, index, write.key)? },
+            (OpKind::Delete | OpKind::Erase, None) => StoredContent::Nothing,
+            (kind, Some(_)) => return Err(unfit(effects, format!("contents of a {kind} at {index}"))),
+        })
+    });
+    let operations = slots.collect::<Result<_, _>>()?;
+    let meta = StoredMeta::Present { meta: transaction.meta.clone(), salt: transaction.meta_salt.clone() };
+    Ok(TransactionContents { meta, operations })
+}
+
+/// Destroys what earlier blocks wrote and this one erases.
+fn put_erasures(
+    batch: &mut Batch<'_>,
+    before: Option<&LedgerView>,
+    effects: &LedgerEffects,
+    erasures: &Erasures<'_>,
+) -> Result<(), StoreFault> {
+    let mut changed: BTreeMap<Vec<u8>, Part> = BTreeMap::new();
+    for erasure in &effects.erased {
+        let by = erasures.by(effects, erasure.index, &erasure.key)?;
+        let view = before.ok_or_else(|| unfit(effects, "an erasure in a ledger that is being born"))?;
+        let (row, slot, part) = view.part_of_write(erasure.index, &erasure.key)?;
+        let part = changed.entry(row).or_insert(part);
+        // What is erased already keeps the first erase; a delete has nothing to destroy.
+        if let Some(content @ StoredContent::Present(_)) = part.slots.get_mut(slot) {
+            *content = StoredContent::Erased { by };
         }
     }
+    for (row, part) in changed {
+        let bytes = contents::encode_part(&part).map_err(|error| unfit(effects, error))?;
+        batch.put(Table::Contents, &row, &bytes)?;
+    }
     Ok(())
+}
+
+/// The erase operations of a block: log index and key of what they erase → log index of the first that does.
+struct Erasures<'e>(BTreeMap<(LogIndex, &'e [u8]), LogIndex>);
+
+impl<'e> Erasures<'e> {
+    fn of(effects: &'e LedgerEffects) -> Result<Self, StoreFault> {
+        let mut erasures = BTreeMap::new();
+        for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
+            for operation in &transaction.operations {
+                let erase = parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
+                if erase.kind == OpKind::Erase {
+                    erasures.entry((erase.prev_index, erase.key)).or_insert(LogIndex::new(index));
+                }
+            }
+        }
+        Ok(Self(erasures))
+    }
+
+    fn by(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<LogIndex, StoreFault> {
+        let by = self.0.get(&(index, key)).copied();
+        by.ok_or_else(|| unfit(effects, format!("contents at {index} destroyed without an erase operation")))
+    }
 }
 
 /// The newest writes of keys, and the buckets of the state tree.
@@ -135,6 +209,8 @@ fn put_requests(batch: &mut Batch<'_>, database: &Database, effects: &LedgerEffe
 pub(crate) struct Parts<'o> {
     pub(crate) kind: OpKind,
     pub(crate) revision: Revision,
+    /// `u64::MAX` where there is none.
+    pub(crate) prev_index: LogIndex,
     pub(crate) key: &'o [u8],
 }
 
@@ -142,6 +218,7 @@ pub(crate) struct Parts<'o> {
 pub(crate) fn parts(operation: &[u8]) -> Option<Parts<'_>> {
     let (fixed, key) = operation.split_at_checked(Operation::FIXED_LEN)?;
     let kind = OpKind::from_byte(*fixed.first()?).ok()?;
-    let revision = fixed.get(1..9)?.first_chunk::<8>()?;
-    Some(Parts { kind, revision: Revision::from_be_bytes(*revision), key })
+    let revision = Revision::from_be_bytes(*fixed.get(1..9)?.first_chunk::<8>()?);
+    let prev_index = LogIndex::from_be_bytes(*fixed.get(9..17)?.first_chunk::<8>()?);
+    Some(Parts { kind, revision, prev_index, key })
 }

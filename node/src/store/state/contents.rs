@@ -4,8 +4,7 @@
 //! about 16 KiB each: a row is named by the position of the first operation in it, so one value is read without
 //! the others. The first row (position 0) also has the meta.
 //!
-//! Erasing rewrites a part with the log index of the erase operation in its place; the place for that is in the
-//! format from the start.
+//! Erasing rewrites a row: the log index of the transaction with the erase stands where the bytes were.
 //!
 //! Row, all integers big-endian: `format u8 = 1 ‖ meta (position 0 only) ‖ slots to the end of the row`.
 //! Meta: `1 ‖ salt 16 ‖ len u32 ‖ bytes`, or `2 ‖ index u64` erased. Slot: `0` wrote nothing (a delete),
@@ -13,7 +12,7 @@
 
 use bytes::Bytes;
 use quorate_core::position::LogIndex;
-use quorate_ledger::effects::{Content, TransactionRecord};
+use quorate_ledger::effects::Content;
 
 const FORMAT: u8 = 1;
 const NOTHING: u8 = 0;
@@ -33,9 +32,9 @@ pub enum StoredMeta {
         /// Its salt, 16 bytes.
         salt: Bytes,
     },
-    /// It was erased by the operation at this log index.
+    /// It was erased by the transaction at this log index.
     Erased {
-        /// Log index of the erase.
+        /// Log index of the transaction with the erase.
         by: LogIndex,
     },
 }
@@ -47,9 +46,9 @@ pub enum StoredContent {
     Nothing,
     /// It is there.
     Present(Content),
-    /// It was erased by the operation at this log index.
+    /// It was erased by the transaction at this log index.
     Erased {
-        /// Log index of the erase.
+        /// Log index of the transaction with the erase.
         by: LogIndex,
     },
 }
@@ -75,33 +74,60 @@ pub(crate) enum ContentsError {
 }
 
 /// The rows of a transaction's contents: the position of the first operation in each, and the row.
-pub(crate) fn encode(transaction: &TransactionRecord) -> Result<Vec<(u16, Vec<u8>)>, ContentsError> {
+pub(crate) fn encode(contents: TransactionContents) -> Result<Vec<(u16, Vec<u8>)>, ContentsError> {
     let mut rows = Vec::new();
-    let mut row = vec![FORMAT, PRESENT];
-    put_salt(&mut row, &transaction.meta_salt)?;
-    put_bytes(&mut row, &transaction.meta)?;
+    let mut row = begin(Some(&contents.meta))?;
     let mut first = 0;
-    for (position, content) in transaction.contents.iter().enumerate() {
+    for (position, slot) in contents.operations.iter().enumerate() {
         let position = u16::try_from(position).map_err(|_| ContentsError::Unstorable)?;
         if row.len() >= PART_BYTES && position > 0 {
-            rows.push((first, std::mem::replace(&mut row, vec![FORMAT])));
+            rows.push((first, std::mem::replace(&mut row, begin(None)?)));
             first = position;
         }
-        put_slot(&mut row, content.as_ref())?;
+        put_slot(&mut row, slot)?;
     }
     rows.push((first, row));
     Ok(rows)
 }
 
-fn put_slot(row: &mut Vec<u8>, content: Option<&Content>) -> Result<(), ContentsError> {
-    let Some(content) = content else {
-        row.push(NOTHING);
-        return Ok(());
-    };
-    row.push(PRESENT);
-    put_salt(row, &content.salt)?;
-    put_bytes(row, &content.attributes)?;
-    put_bytes(row, &content.value)
+/// The row of one part.
+pub(crate) fn encode_part(part: &Part) -> Result<Vec<u8>, ContentsError> {
+    let mut row = begin(part.meta.as_ref())?;
+    part.slots.iter().try_for_each(|slot| put_slot(&mut row, slot))?;
+    Ok(row)
+}
+
+fn begin(meta: Option<&StoredMeta>) -> Result<Vec<u8>, ContentsError> {
+    let mut row = vec![FORMAT];
+    match meta {
+        None => {}
+        Some(StoredMeta::Present { meta, salt }) => {
+            row.push(PRESENT);
+            put_salt(&mut row, salt)?;
+            put_bytes(&mut row, meta)?;
+        }
+        Some(StoredMeta::Erased { by }) => put_erased(&mut row, *by),
+    }
+    Ok(row)
+}
+
+fn put_slot(row: &mut Vec<u8>, slot: &StoredContent) -> Result<(), ContentsError> {
+    match slot {
+        StoredContent::Nothing => row.push(NOTHING),
+        StoredContent::Erased { by } => put_erased(row, *by),
+        StoredContent::Present(content) => {
+            row.push(PRESENT);
+            put_salt(row, &content.salt)?;
+            put_bytes(row, &content.attributes)?;
+            put_bytes(row, &content.value)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_erased(row: &mut Vec<u8>, by: LogIndex) {
+    row.push(ERASED);
+    row.extend_from_slice(&by.to_be_bytes());
 }
 
 fn put_salt(row: &mut Vec<u8>, salt: &[u8]) -> Result<(), ContentsError> {

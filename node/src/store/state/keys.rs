@@ -151,16 +151,7 @@ impl LedgerView {
 
     /// The write of a key that is known to be at `index`.
     fn write_at(&self, key: &[u8], revision: Revision, index: LogIndex) -> Result<StateLeaf, StoreFault> {
-        let operation = self.with_run(index, |run| {
-            let Some(entry) = run.entry(index)? else { return Ok(None) };
-            for operation in entry.operations() {
-                let operation = operation?;
-                if parts(operation).is_some_and(|parts| parts.kind.is_write() && parts.key == key) {
-                    return Ok(Some(operation.to_vec()));
-                }
-            }
-            Ok(None)
-        })?;
+        let operation = self.find_write(index, key)?.map(|(_, operation)| operation);
         let operation = operation.filter(|op| parts(op).is_some_and(|parts| parts.revision == revision));
         let operation = operation.ok_or_else(|| {
             let problem = format!("revision {revision} of key {} has to be written here", hex::encode(key));

@@ -20,6 +20,7 @@ use quorate_ledger::{
 };
 
 use super::{
+    batch::parts,
     contents::{self, Part, StoredContent, TransactionContents},
     database::{Database, Direction, Scan},
     options::Table,
@@ -140,42 +141,94 @@ impl LedgerView {
         if record.operations.is_empty() {
             return Ok(None);
         }
-        let mut all = TransactionContents {
-            meta: contents::StoredMeta::Erased { by: index },
-            operations: Vec::with_capacity(record.operations.len()),
-        };
+        self.contents_of(index, record.operations.len()).map(|(contents, _)| Some(contents))
+    }
+
+    /// The contents of a transaction with so many operations, and the number of rows they are in.
+    pub(super) fn contents_of(
+        &self,
+        index: LogIndex,
+        operations: usize,
+    ) -> Result<(TransactionContents, usize), StoreFault> {
         let prefix = rows::contents(self.id(), index);
-        let mut parts = self.database.scan_prefix(Table::Contents, &prefix)?;
-        while let Some(part) = parts.next(|key, row| self.part(key, row.to_vec()).map(|(_, part)| part))? {
-            if let Some(meta) = part.meta {
-                all.meta = meta;
+        let damaged = |problem: &str| self.database.damaged(Table::Contents, &prefix, problem);
+        let (mut meta, mut slots, mut rows) = (None, Vec::with_capacity(operations), 0);
+        let mut scan = self.database.scan_prefix(Table::Contents, &prefix)?;
+        while let Some((first, part)) = scan.next(|key, row| self.part(key, row.to_vec()))? {
+            if usize::from(first) != slots.len() {
+                return Err(damaged("its rows do not follow each other"));
             }
-            all.operations.extend(part.slots);
+            meta = meta.or(part.meta);
+            slots.extend(part.slots);
+            rows += 1;
         }
-        if all.operations.len() != record.operations.len() {
+        if slots.len() != operations {
             let place = self.database.place(Table::Contents, &prefix);
-            let found = format!("contents of {} operations", all.operations.len());
-            return Err(StoreFault::mismatch(place, format!("{} operations", record.operations.len()), found));
+            let found = format!("contents of {}", slots.len());
+            return Err(StoreFault::mismatch(place, format!("contents of {operations} operations"), found));
         }
-        Ok(Some(all))
+        let meta = meta.ok_or_else(|| damaged("the meta is missing"))?;
+        Ok((TransactionContents { meta, operations: slots }, rows))
     }
 
     /// What the operation at `position` of the transaction at `index` wrote, without reading the others. The
     /// operation has to exist.
     pub fn content(&self, index: LogIndex, position: u16) -> Result<StoredContent, StoreFault> {
-        let key = rows::contents_part(self.id(), index, position);
-        let missing = || self.database.damaged(Table::Contents, &key, "these contents are missing");
-        let prefix = rows::contents(self.id(), index);
-        let found = self.database.last_up_to(Table::Contents, &prefix, &key)?;
-        let (key, row) = found.ok_or_else(missing)?;
-        let (first, part) = self.part(&key, row)?;
-        let at = usize::from(position.checked_sub(first).ok_or_else(missing)?);
-        part.slots.into_iter().nth(at).ok_or_else(missing)
+        let (_, at, mut part) = self.part_at(index, position)?;
+        Ok(part.slots.swap_remove(at))
     }
 
     /// The newest transaction of this view with this request id, known by now or not.
     pub fn request(&self, request_id: &Hash) -> Result<Option<KnownRequest>, StoreFault> {
         known_request(&self.database, self.id(), request_id, self.size())
+    }
+
+    /// The part with what the write of `key` at `index` wrote: its row's key, the write's place in it, and the part.
+    pub(super) fn part_of_write(
+        &self,
+        index: LogIndex,
+        key: &[u8],
+    ) -> Result<(Vec<u8>, usize, Part), StoreFault> {
+        let unwritten = || self.damaged_run(index, format!("key {} has to be written here", hex::encode(key)));
+        if !self.size().contains(index) {
+            return Err(unwritten());
+        }
+        let (position, _) = self.find_write(index, key)?.ok_or_else(unwritten)?;
+        let position = u16::try_from(position).map_err(|error| self.damaged_run(index, error))?;
+        self.part_at(index, position)
+    }
+
+    /// Position and bytes of the write of `key` in the transaction at `index`, which is within the view's size.
+    pub(super) fn find_write(
+        &self,
+        index: LogIndex,
+        key: &[u8],
+    ) -> Result<Option<(usize, Vec<u8>)>, StoreFault> {
+        self.with_run(index, |run| {
+            let Some(entry) = run.entry(index)? else { return Ok(None) };
+            for (position, operation) in entry.operations().enumerate() {
+                let operation = operation?;
+                if parts(operation).is_some_and(|parts| parts.kind.is_write() && parts.key == key) {
+                    return Ok(Some((position, operation.to_vec())));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// The part that has the slot of an operation: its row's key, the operation's place in it, and the part.
+    fn part_at(&self, index: LogIndex, position: u16) -> Result<(Vec<u8>, usize, Part), StoreFault> {
+        let wanted = rows::contents_part(self.id(), index, position);
+        let missing = || self.database.damaged(Table::Contents, &wanted, "these contents are missing");
+        let prefix = rows::contents(self.id(), index);
+        let found = self.database.last_up_to(Table::Contents, &prefix, &wanted)?;
+        let (key, row) = found.ok_or_else(missing)?;
+        let (first, part) = self.part(&key, row)?;
+        let at = usize::from(position.checked_sub(first).ok_or_else(missing)?);
+        if at >= part.slots.len() {
+            return Err(missing());
+        }
+        Ok((key, at, part))
     }
 
     fn part(&self, key: &[u8], row: Vec<u8>) -> Result<(u16, Part), StoreFault> {

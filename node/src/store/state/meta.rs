@@ -18,20 +18,12 @@ use quorate_ledger::view::{ClusterState, LedgerHead, LedgerId, Settings};
 use crate::store::log::LogId;
 
 /// What the state is the result of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The last Raft entry applied; `None` before the first.
-    pub log_id: Option<LogId>,
-    /// The membership as of that entry: an encoded `quorate.peer.v1.StoredMembership`, as consensus gave it;
-    /// empty before the first.
-    pub membership: Bytes,
-}
-
-impl Applied {
-    /// Nothing was applied yet.
-    pub fn nothing() -> Self {
-        Self { log_id: None, membership: Bytes::new() }
-    }
+    pub last: Option<LogId>,
+    /// The newest applied entry that carried a membership: its id and the bytes it carried.
+    pub membership: Option<(LogId, Bytes)>,
 }
 
 /// The decoded row `applied`.
@@ -61,8 +53,8 @@ struct AppliedMessage {
     cluster_id: Bytes,
     #[prost(message, optional, tag = "3")]
     log_id: Option<LogIdMessage>,
-    #[prost(bytes = "bytes", tag = "4")]
-    membership: Bytes,
+    #[prost(message, optional, tag = "4")]
+    membership: Option<MembershipMessage>,
     #[prost(string, optional, tag = "5")]
     origin: Option<String>,
     #[prost(message, optional, tag = "6")]
@@ -83,6 +75,16 @@ struct LogIdMessage {
     term: u64,
     #[prost(uint64, tag = "2")]
     index: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct MembershipMessage {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    index: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    bytes: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -122,7 +124,7 @@ impl AppliedRow {
             settings: Settings::default(),
             next_ledger: LedgerId(0),
         };
-        Self { cluster_id, applied: Applied::nothing(), cluster }
+        Self { cluster_id, applied: Applied::default(), cluster }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -134,8 +136,12 @@ impl AppliedRow {
         let message = AppliedMessage {
             format: FORMAT,
             cluster_id: Bytes::copy_from_slice(&self.cluster_id),
-            log_id: self.applied.log_id.map(|id| LogIdMessage { term: id.term, index: id.index }),
-            membership: self.applied.membership.clone(),
+            log_id: self.applied.last.map(|id| LogIdMessage { term: id.term, index: id.index }),
+            membership: self.applied.membership.as_ref().map(|(id, bytes)| MembershipMessage {
+                term: id.term,
+                index: id.index,
+                bytes: bytes.clone(),
+            }),
             origin: cluster.origin.as_ref().map(|origin| origin.as_str().to_owned()),
             last_block,
             epoch: cluster.epoch.get(),
@@ -163,8 +169,9 @@ impl AppliedRow {
             },
             next_ledger: LedgerId(message.next_ledger),
         };
-        let log_id = message.log_id.map(|id| LogId { term: id.term, index: id.index });
-        Ok(Self { cluster_id, applied: Applied { log_id, membership: message.membership }, cluster })
+        let last = message.log_id.map(|id| LogId { term: id.term, index: id.index });
+        let membership = message.membership.map(|m| (LogId { term: m.term, index: m.index }, m.bytes));
+        Ok(Self { cluster_id, applied: Applied { last, membership }, cluster })
     }
 }
 

@@ -1,0 +1,190 @@
+//! A store in memory: writes effects as the node's store does, and serves them as a view.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    ops::Bound,
+    sync::Arc,
+};
+
+use prost::bytes::Bytes;
+use quorate_core::{
+    entry::Operation,
+    hash::Hash,
+    name::LedgerName,
+    position::{Epoch, LogIndex, Revision},
+    state_tree::StateLeaf,
+};
+use quorate_ledger::{
+    effects::{BucketChange, BucketSummary, Content, Effects, LedgerEffects},
+    trie::Tries,
+    view::{ClusterState, KnownRequest, LeafSource, LedgerHead, LedgerId, Settings, View},
+};
+
+/// A failed read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReadFailed;
+
+/// Everything that is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(crate) cluster: ClusterState,
+    pub(crate) heads: BTreeMap<LedgerName, Arc<LedgerHead>>,
+    pub(crate) leaves: BTreeMap<(LedgerId, Vec<u8>), StateLeaf>,
+    pub(crate) buckets: BTreeMap<(LedgerId, Vec<u8>), BucketSummary>,
+    pub(crate) contents: BTreeMap<(LedgerId, LogIndex, Bytes), Content>,
+    requests: BTreeMap<(LedgerId, Hash), KnownRequest>,
+    revisions: BTreeMap<(LedgerId, Vec<u8>, Revision), LogIndex>,
+    /// How many more reads succeed; `None`: all.
+    pub(crate) reads_left: Cell<Option<u32>>,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self {
+            cluster: ClusterState {
+                origin: None,
+                last_block: None,
+                epoch: Epoch::new(0),
+                settings: Settings::default(),
+                next_ledger: LedgerId(0),
+            },
+            heads: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            reads_left: Cell::new(None),
+        }
+    }
+
+    /// Writes the effects of a block.
+    pub(crate) fn write(&mut self, effects: &Effects) {
+        self.cluster = effects.cluster.clone();
+        for ledger in &effects.ledgers {
+            self.write_ledger(ledger);
+        }
+    }
+
+    fn write_ledger(&mut self, effects: &LedgerEffects) {
+        let id = effects.id();
+        assert_eq!(effects.born, !self.heads.contains_key(&effects.head.name));
+        self.heads.insert(effects.head.name.clone(), Arc::new(effects.head.clone()));
+        for (number, transaction) in effects.transactions.iter().enumerate() {
+            let index = effects.first_index.checked_add(number as u64).unwrap();
+            for (op, content) in transaction.operations.iter().zip(&transaction.contents) {
+                let operation = Operation::decode(op).unwrap();
+                if let Some(content) = content {
+                    self.contents.insert((id, index, Bytes::from(operation.key.clone())), content.clone());
+                }
+                if operation.kind.is_write() {
+                    self.revisions.insert((id, operation.key, operation.revision), index);
+                }
+            }
+        }
+        for erasure in &effects.erased {
+            assert!(erasure.index < effects.first_index);
+            self.contents.remove(&(id, erasure.index, erasure.key.clone()));
+        }
+        for (request_id, index, not_after) in &effects.requests {
+            let known = KnownRequest { index: *index, not_after: *not_after };
+            self.requests.insert((id, *request_id), known);
+        }
+        self.write_leaves(id, &effects.state_leaves);
+        self.write_buckets(id, &effects.buckets);
+    }
+
+    pub(crate) fn write_leaves(&mut self, ledger: LedgerId, leaves: &[(LogIndex, Vec<u8>)]) {
+        for (index, op) in leaves {
+            let leaf = StateLeaf::new(*index, op.clone()).unwrap();
+            self.leaves.insert((ledger, leaf.key().to_vec()), leaf);
+        }
+    }
+
+    pub(crate) fn write_buckets(&mut self, ledger: LedgerId, changes: &[BucketChange]) {
+        assert!(changes.is_sorted_by(|a, b| a.first_key < b.first_key));
+        for change in changes {
+            let key = (ledger, change.first_key.clone());
+            match change.bucket {
+                Some(bucket) => self.buckets.insert(key, bucket),
+                None => Some(self.buckets.remove(&key).expect("only a stored bucket goes")),
+            };
+        }
+    }
+
+    /// A ledger's buckets, in key order.
+    pub(crate) fn buckets_of(
+        &self,
+        ledger: LedgerId,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, BucketSummary), ReadFailed>> {
+        let all = self.buckets.range((ledger, Vec::new())..);
+        all.take_while(move |((id, _), _)| *id == ledger).map(|((_, key), bucket)| Ok((key.clone(), *bucket)))
+    }
+
+    /// The state trees as a restart finds them.
+    pub(crate) fn open_tries(&self, cache_bytes: usize) -> Tries {
+        let mut tries = Tries::new(cache_bytes);
+        for head in self.heads.values() {
+            tries.open(head.id, &head.state_root, self.buckets_of(head.id)).unwrap();
+        }
+        tries
+    }
+
+    fn read(&self) -> Result<(), ReadFailed> {
+        match self.reads_left.get() {
+            Some(0) => Err(ReadFailed),
+            left => {
+                self.reads_left.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl View for Store {
+    type Error = ReadFailed;
+
+    fn cluster(&self) -> Result<ClusterState, ReadFailed> {
+        self.read()?;
+        Ok(self.cluster.clone())
+    }
+
+    fn ledger(&self, name: &LedgerName) -> Result<Option<Arc<LedgerHead>>, ReadFailed> {
+        self.read()?;
+        Ok(self.heads.get(name).cloned())
+    }
+
+    fn request(&self, ledger: LedgerId, request_id: &Hash) -> Result<Option<KnownRequest>, ReadFailed> {
+        self.read()?;
+        Ok(self.requests.get(&(ledger, *request_id)).copied())
+    }
+
+    fn write_index(
+        &self,
+        ledger: LedgerId,
+        key: &[u8],
+        revision: Revision,
+    ) -> Result<Option<LogIndex>, ReadFailed> {
+        self.read()?;
+        Ok(self.revisions.get(&(ledger, key.to_vec(), revision)).copied())
+    }
+}
+
+impl LeafSource for Store {
+    type Error = ReadFailed;
+
+    fn leaves_from(
+        &self,
+        ledger: LedgerId,
+        first: &[u8],
+        count: usize,
+        out: &mut Vec<StateLeaf>,
+    ) -> Result<(), ReadFailed> {
+        self.read()?;
+        let range = (Bound::Included((ledger, first.to_vec())), Bound::Unbounded);
+        let leaves = self.leaves.range(range).take_while(|((id, _), _)| *id == ledger);
+        out.extend(leaves.take(count).map(|(_, leaf)| leaf.clone()));
+        Ok(())
+    }
+}

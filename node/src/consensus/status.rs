@@ -1,0 +1,114 @@
+//! What consensus says about itself: one watch channel, a new value at each change.
+
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::store::log::LogId;
+
+use super::types::{Membership, NodeId, Raft, TypeConfig, from_raft_id, from_raft_stored};
+
+/// The part a node plays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Receives the log and does not vote.
+    #[default]
+    Learner,
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Stands for election.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Consensus has stopped: shut down, or after a fault.
+    Stopped,
+}
+
+/// The state of consensus on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// This node's part.
+    pub role: Role,
+    /// The leader it knows of.
+    pub leader: Option<NodeId>,
+    /// Its term.
+    pub term: u64,
+    /// Index of the last entry of its log.
+    pub last_log_index: Option<u64>,
+    /// The last entry it knows to be committed and has in its log.
+    pub committed: Option<LogId>,
+    /// The last entry it has applied, as openraft was told; may lag a little.
+    pub applied: Option<LogId>,
+    /// The position of the state on disk, as of the last flush.
+    pub flushed: Option<LogId>,
+    /// The last entry purged from its log.
+    pub purged: Option<LogId>,
+    /// The membership in force.
+    pub membership: Membership,
+    /// The entry that brought it in.
+    pub membership_id: Option<LogId>,
+    /// True once everything that may have been applied before the start is applied again.
+    pub recovered: bool,
+    /// Why consensus has stopped, if it was a fault.
+    pub fault: Option<String>,
+}
+
+type Metrics = openraft::RaftMetrics<TypeConfig>;
+
+fn from_metrics(metrics: &Metrics, before: &Status) -> Status {
+    let (role, fault) = match (&metrics.running_state, metrics.state) {
+        (Err(openraft::errors::Fatal::Stopped), _) => (Role::Stopped, None),
+        (Err(fatal), _) => (Role::Stopped, Some(fatal.to_string())),
+        (Ok(()), ServerState::Learner) => (Role::Learner, None),
+        (Ok(()), ServerState::Follower) => (Role::Follower, None),
+        (Ok(()), ServerState::Candidate) => (Role::Candidate, None),
+        (Ok(()), ServerState::Leader) => (Role::Leader, None),
+        (Ok(()), ServerState::Shutdown) => (Role::Stopped, None),
+    };
+    Status {
+        role,
+        leader: metrics.current_leader,
+        term: metrics.current_term,
+        last_log_index: metrics.last_log_index,
+        committed: metrics.local_committed.as_ref().map(from_raft_id),
+        applied: metrics.last_applied.as_ref().map(from_raft_id),
+        flushed: metrics.snapshot.as_ref().map(from_raft_id),
+        purged: metrics.purged.as_ref().map(from_raft_id),
+        membership: from_raft_stored(&metrics.membership_config),
+        membership_id: metrics.membership_config.log_id().as_ref().map(from_raft_id),
+        recovered: before.recovered,
+        fault,
+    }
+}
+
+/// Follows the metrics of `raft`. The task ends when consensus does.
+pub(crate) fn follow(raft: &Raft) -> (watch::Receiver<Status>, JoinHandle<()>) {
+    let mut metrics = raft.metrics();
+    let first = from_metrics(&metrics.borrow_watched(), &Status::default());
+    let (sender, receiver) = watch::channel(first);
+    let recovering = raft.clone();
+    let task = tokio::spawn(async move {
+        let recovered = recovering.wait_for_recovery(None);
+        tokio::pin!(recovered);
+        let mut waiting = true;
+        loop {
+            tokio::select! {
+                result = &mut recovered, if waiting => {
+                    waiting = false;
+                    sender.send_modify(|status| status.recovered = result.is_ok());
+                }
+                changed = metrics.changed() => {
+                    let status = from_metrics(&metrics.borrow_watched(), &sender.borrow());
+                    sender.send_if_modified(|present| {
+                        let changed = *present != status;
+                        *present = status;
+                        changed
+                    });
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    (receiver, task)
+}

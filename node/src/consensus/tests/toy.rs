@@ -1,0 +1,157 @@
+//! A state machine that keeps the blocks it applied, and loses at a crash what it did not flush.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use prost::Message;
+use quorate_core::position::BlockHeight;
+use quorate_ledger::outcome::BlockOutcome;
+use quorate_proto::peer::v1 as pb;
+
+use crate::{
+    consensus::{
+        CommittedEntry, InstallError, LogId, Machine, Outcome, Payload, Position, SnapshotHandle,
+        snapshot_send::encode_position,
+    },
+    store::{faults::StoreFault, log::next_index},
+};
+
+/// What the toy holds at a position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ToyState {
+    pub(super) position: Position,
+    pub(super) blocks: Vec<Bytes>,
+}
+
+#[derive(Debug)]
+pub(super) struct Toy {
+    present: Mutex<ToyState>,
+    durable: Mutex<ToyState>,
+    /// Every apply is durable at once, and gaps are allowed (what openraft's suite expects).
+    lenient: bool,
+    scratch: PathBuf,
+    names: AtomicU64,
+    pub(super) installs: AtomicU64,
+}
+
+impl Toy {
+    pub(super) fn new(scratch: &Path, start: ToyState, lenient: bool) -> Self {
+        Self {
+            present: Mutex::new(start.clone()),
+            durable: Mutex::new(start),
+            lenient,
+            scratch: scratch.to_owned(),
+            names: AtomicU64::new(0),
+            installs: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn present(&self) -> ToyState {
+        self.present.lock().unwrap().clone()
+    }
+
+    pub(super) fn durable(&self) -> ToyState {
+        self.durable.lock().unwrap().clone()
+    }
+
+    fn new_dir(&self, kind: &str) -> PathBuf {
+        let dir = self.scratch.join(format!("{kind}-{}", self.names.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+}
+
+fn write_state(dir: &Path, state: &ToyState) {
+    fs::write(dir.join("position"), encode_position(&state.position).encode_to_vec()).unwrap();
+    let mut blocks = Vec::new();
+    for block in &state.blocks {
+        blocks.extend_from_slice(&u32::try_from(block.len()).unwrap().to_be_bytes());
+        blocks.extend_from_slice(block);
+    }
+    fs::write(dir.join("blocks"), blocks).unwrap();
+    fs::write(dir.join("empty"), b"").unwrap();
+}
+
+pub(super) fn read_state(dir: &Path) -> ToyState {
+    let meta = pb::SnapshotMeta::decode(fs::read(dir.join("position")).unwrap().as_slice()).unwrap();
+    let membership = meta.membership_log_id.map(|id| (LogId::from(id), meta.membership.clone()));
+    let mut rest = Bytes::from(fs::read(dir.join("blocks")).unwrap());
+    let mut blocks = Vec::new();
+    while !rest.is_empty() {
+        let length = u32::from_be_bytes(rest.split_to(4).as_ref().try_into().unwrap());
+        blocks.push(rest.split_to(usize::try_from(length).unwrap()));
+    }
+    ToyState { position: Position { last: meta.last_log_id.map(Into::into), membership }, blocks }
+}
+
+impl Machine for Toy {
+    fn applied(&self) -> Result<Position, StoreFault> {
+        Ok(self.durable().position)
+    }
+
+    fn apply(&self, entries: Vec<CommittedEntry>) -> Result<Vec<Outcome>, StoreFault> {
+        let mut state = self.present.lock().unwrap();
+        let mut outcomes = Vec::new();
+        for entry in entries {
+            let expected = next_index(state.position.last);
+            if !self.lenient && entry.id.index != expected {
+                return Err(StoreFault::mismatch("toy", expected, entry.id.index));
+            }
+            state.position.last = Some(entry.id);
+            match entry.payload {
+                Payload::Blank => {}
+                Payload::Membership(bytes) => state.position.membership = Some((entry.id, bytes)),
+                Payload::Block(bytes) => {
+                    state.blocks.push(bytes);
+                    let height = BlockHeight::new(u64::try_from(state.blocks.len()).unwrap());
+                    outcomes.push(Arc::new(BlockOutcome { height, requests: vec![], checkpoints: vec![] }));
+                }
+            }
+        }
+        if self.lenient {
+            *self.durable.lock().unwrap() = state.clone();
+        }
+        Ok(outcomes)
+    }
+
+    fn flush(&self) -> Result<(), StoreFault> {
+        let present = self.present();
+        *self.durable.lock().unwrap() = present;
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<SnapshotHandle, StoreFault> {
+        let state = self.present();
+        let dir = self.new_dir("snapshot");
+        write_state(&dir, &state);
+        Ok(SnapshotHandle::new(state.position, dir))
+    }
+
+    fn begin_install(&self) -> Result<PathBuf, StoreFault> {
+        Ok(self.new_dir("install"))
+    }
+
+    fn check_install(&self, position: &Position, dir: &Path) -> Result<(), InstallError> {
+        let found = read_state(dir).position;
+        if found == *position { Ok(()) } else { Err(InstallError::Refused(format!("{found:?}"))) }
+    }
+
+    fn install(&self, position: &Position, dir: &Path) -> Result<(), StoreFault> {
+        let state = read_state(dir);
+        if state.position != *position {
+            return Err(StoreFault::mismatch("toy", format!("{position:?}"), format!("{:?}", state.position)));
+        }
+        fs::remove_dir_all(dir).unwrap();
+        *self.durable.lock().unwrap() = state.clone();
+        *self.present.lock().unwrap() = state;
+        self.installs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}

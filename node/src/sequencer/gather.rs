@@ -1,0 +1,122 @@
+//! Which of the waiting requests go into the next block.
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+use quorate_ledger::{block::Request, outcome::RequestOutcome};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::run::SubmitError;
+
+/// Most ledgers a block may touch (docs/formats.md).
+const MAX_LEDGERS: usize = 64;
+
+/// A request that waits for its block.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// What is asked; `None` asks for the founding block.
+    pub(super) request: Option<Request>,
+    /// Whom to tell.
+    pub(super) reply: oneshot::Sender<Result<Option<RequestOutcome>, SubmitError>>,
+    /// Its share of the queue's bytes, given back when the block is on its way.
+    pub(super) share: Option<OwnedSemaphorePermit>,
+}
+
+impl Waiting {
+    pub(super) fn weight(&self) -> usize {
+        self.request.as_ref().map_or(0, Message::encoded_len)
+    }
+
+    pub(super) fn tell(self, result: Result<Option<RequestOutcome>, SubmitError>) {
+        // Who asked may have gone away; then nobody needs to be told.
+        self.reply.send(result).ok();
+    }
+}
+
+/// Bounds of a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockBounds {
+    pub(super) requests: usize,
+    pub(super) bytes: usize,
+}
+
+/// Takes what waits, in order, up to the bounds of a block. What no longer fits stays in `held` for the next one.
+pub(super) fn gather(
+    first: Waiting,
+    queue: &mut mpsc::Receiver<Waiting>,
+    held: &mut Option<Waiting>,
+    bounds: BlockBounds,
+) -> Vec<Waiting> {
+    let mut bytes = first.weight();
+    let mut ledgers: BTreeSet<String> = first.request.iter().map(|request| request.ledger.clone()).collect();
+    let alone = first.request.is_none();
+    let mut block = vec![first];
+    while !alone && block.len() < bounds.requests && bytes < bounds.bytes {
+        let Ok(next) = queue.try_recv() else { break };
+        let another_ledger = next.request.as_ref().is_none_or(|request| !ledgers.contains(&request.ledger));
+        let fits = bytes + next.weight() <= bounds.bytes && next.request.is_some();
+        if !fits || (another_ledger && ledgers.len() == MAX_LEDGERS) {
+            *held = Some(next);
+            break;
+        }
+        bytes += next.weight();
+        if another_ledger {
+            ledgers.extend(next.request.iter().map(|request| request.ledger.clone()));
+        }
+        block.push(next);
+    }
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn waiting(ledger: &str, bytes: usize) -> Waiting {
+        let request =
+            Request { ledger: ledger.to_owned(), idempotency_key: vec![0; bytes].into(), ..Request::default() };
+        Waiting { request: Some(request), reply: oneshot::channel().0, share: None }
+    }
+
+    fn gathered(waiting: Vec<Waiting>, bounds: BlockBounds) -> (usize, bool) {
+        let (sender, mut queue) = mpsc::channel(100);
+        let mut waiting = waiting.into_iter();
+        let first = waiting.next().unwrap();
+        waiting.for_each(|w| sender.try_send(w).unwrap());
+        let mut held = None;
+        let block = gather(first, &mut queue, &mut held, bounds);
+        (block.len(), held.is_some())
+    }
+
+    const WIDE: BlockBounds = BlockBounds { requests: 100, bytes: 1 << 20 };
+
+    #[test]
+    fn takes_all_that_waits() {
+        assert_eq!(gathered((0..7).map(|_| waiting("a", 10)).collect(), WIDE), (7, false));
+    }
+
+    #[test]
+    fn stops_at_count_and_bytes() {
+        let many = || (0..7).map(|_| waiting("a", 100)).collect();
+        assert_eq!(gathered(many(), BlockBounds { requests: 3, ..WIDE }), (3, false));
+        assert_eq!(gathered(many(), BlockBounds { bytes: 250, ..WIDE }), (2, true));
+    }
+
+    #[test]
+    fn one_large_request_has_a_block_of_its_own() {
+        assert_eq!(gathered(vec![waiting("a", 500), waiting("a", 1)], BlockBounds { bytes: 250, ..WIDE }), (1, false));
+    }
+
+    #[test]
+    fn at_most_64_ledgers() {
+        let many = (0..70).map(|n| waiting(&format!("ledger-{n}"), 1)).collect();
+        assert_eq!(gathered(many, WIDE), (64, true));
+    }
+
+    #[test]
+    fn the_founding_block_is_alone() {
+        let found = Waiting { request: None, reply: oneshot::channel().0, share: None };
+        assert_eq!(gathered(vec![found, waiting("a", 1)], WIDE), (1, false));
+    }
+}

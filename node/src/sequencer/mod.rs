@@ -1,0 +1,17 @@
+//! The sequencer: puts requests into blocks, on the leader.
+//!
+//! A block closes when there is room on the way (at most `blocks_in_flight` blocks are not yet applied) and nothing
+//! more waits, or at a limit. Under light load a block is one request and leaves at once; under heavy load blocks grow
+//! by themselves, because requests gather while earlier blocks are on their way. There is no timer.
+//!
+//! A (term, height) is used once: after any proposal of a term did not succeed, this node proposes nothing more in
+//! that term, and consensus refuses a proposal made for another term than its own. *Crash between signing and
+//! appending:* a restarted node never leads again in the same term, so the signed block stays the only one.
+//!
+//! The queue is bounded in requests and bytes; what does not fit is refused at once.
+
+mod block_time;
+mod gather;
+mod run;
+
+pub use run::{Sequencer, SequencerParts, SubmitError};

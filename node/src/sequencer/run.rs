@@ -1,0 +1,291 @@
+//! The loop that seals blocks, and the handle through which requests reach it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use prost::Message;
+use quorate_core::{
+    block::BlockKey,
+    name::{ClusterId, ClusterOrigin},
+    position::{NodeId, Term},
+};
+use quorate_ledger::{
+    block::{Block, Genesis, Request},
+    outcome::RequestOutcome,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::{
+    block_time::BlockTime,
+    gather::{BlockBounds, Waiting, gather},
+};
+use crate::{
+    block::{Link, seal},
+    chain::Chain,
+    clock::Clock,
+    config::Limits,
+    consensus::{Consensus, Outcome, ProposeError, Role, Status},
+    health::Health,
+};
+
+/// What a sequencer is made of.
+pub struct SequencerParts {
+    /// This node.
+    pub me: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its origin.
+    pub origin: ClusterOrigin,
+    /// The key this node signs blocks with.
+    pub key: BlockKey,
+    /// Where blocks are proposed.
+    pub consensus: Consensus,
+    /// What the last block is.
+    pub chain: Arc<Chain>,
+    /// The clock.
+    pub clock: Clock,
+    /// Whether this node may propose.
+    pub health: Health,
+    /// Bounds of the queue and of blocks.
+    pub limits: Limits,
+}
+
+/// Why a request was not sequenced.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is full. Nothing was done.
+    #[error("too many requests are waiting: try again in a moment")]
+    Full,
+    /// Another node leads. Nothing was done.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// The node that does, as far as is known.
+        leader: Option<NodeId>,
+    },
+    /// The cluster has no first block yet. Nothing was done.
+    #[error("the cluster is being founded: try again in a moment")]
+    NotFounded,
+    /// Leadership was lost while the block was on its way: it may have been committed, or may be yet.
+    #[error("the outcome is unknown: ask again with the same idempotency key")]
+    OutcomeUnknown,
+    /// This node has stopped.
+    #[error("this node has stopped: {0}")]
+    Stopped(String),
+}
+
+/// The sequencer of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Sequencer {
+    queue: mpsc::Sender<Waiting>,
+    bytes: Arc<Semaphore>,
+    consensus: Consensus,
+    health: Health,
+}
+
+impl Sequencer {
+    /// Starts the loop.
+    pub fn start(parts: SequencerParts) -> Self {
+        let (queue, waiting) = mpsc::channel(parts.limits.queued_requests);
+        let sequencer = Self {
+            queue,
+            bytes: Arc::new(Semaphore::new(parts.limits.queued_bytes.min(Semaphore::MAX_PERMITS))),
+            consensus: parts.consensus.clone(),
+            health: parts.health.clone(),
+        };
+        tokio::spawn(Sealer::new(parts).run(waiting));
+        sequencer
+    }
+
+    /// Puts a request into a block and waits until the block is applied here.
+    ///
+    /// # Errors
+    /// [`SubmitError`] says whether it is certain that nothing was done.
+    pub async fn submit(&self, request: Request) -> Result<RequestOutcome, SubmitError> {
+        let weight = u32::try_from(request.encoded_len()).map_err(|_| SubmitError::Full)?;
+        let share = Arc::clone(&self.bytes).try_acquire_many_owned(weight).map_err(|_| SubmitError::Full)?;
+        match self.wait(Some(request), Some(share)).await? {
+            Some(outcome) => Ok(outcome),
+            None => Err(SubmitError::OutcomeUnknown),
+        }
+    }
+
+    /// Proposes the founding block of the cluster, if there is no block yet.
+    ///
+    /// # Errors
+    /// As [`Sequencer::submit`].
+    pub async fn found(&self) -> Result<(), SubmitError> {
+        self.wait(None, None).await.map(drop)
+    }
+
+    async fn wait(
+        &self,
+        request: Option<Request>,
+        share: Option<OwnedSemaphorePermit>,
+    ) -> Result<Option<RequestOutcome>, SubmitError> {
+        if let Some(fault) = self.health.fault() {
+            return Err(SubmitError::Stopped(fault));
+        }
+        let status = self.consensus.status().borrow().clone();
+        if status.role != Role::Leader {
+            return Err(SubmitError::NotLeader { leader: status.leader.map(NodeId::new) });
+        }
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Waiting { request, reply, share }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Full,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped("the sequencer has ended".to_owned()),
+        })?;
+        answer.await.unwrap_or(Err(SubmitError::OutcomeUnknown))
+    }
+}
+
+/// Leadership as far as the sealer is concerned.
+struct Lead {
+    term: Term,
+    /// The last block of the log; `None` before the first.
+    last: Option<Link>,
+    time: BlockTime,
+}
+
+struct Sealer {
+    parts: SequencerParts,
+    lead: Option<Lead>,
+    /// Nothing is proposed in this term any more: a proposal of it did not succeed.
+    burnt: Arc<AtomicU64>,
+    /// One permit per block that may be on its way.
+    slots: Arc<Semaphore>,
+    bounds: BlockBounds,
+}
+
+impl Sealer {
+    fn new(parts: SequencerParts) -> Self {
+        let bounds = BlockBounds { requests: parts.limits.block_requests, bytes: parts.limits.block_bytes };
+        let slots = Arc::new(Semaphore::new(parts.limits.blocks_in_flight));
+        Self { parts, lead: None, burnt: Arc::new(AtomicU64::new(0)), slots, bounds }
+    }
+
+    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut held = None;
+        loop {
+            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            let first = match held.take() {
+                Some(first) => first,
+                None => match queue.recv().await {
+                    Some(first) => first,
+                    None => return,
+                },
+            };
+            let block = gather(first, &mut queue, &mut held, self.bounds);
+            metrics::histogram!("quorate_block_requests").record(u32::try_from(block.len()).unwrap_or(u32::MAX));
+            match self.seal(&block) {
+                Ok((term, link, payload)) => self.propose(term, link, payload, block, slot).await,
+                Err(error) => block.into_iter().for_each(|waiting| waiting.tell(Err(error.clone()))),
+            }
+        }
+    }
+
+    /// Seals the block: its time, its place in the chain, its signature.
+    fn seal(&mut self, block: &[Waiting]) -> Result<(Term, Link, Bytes), SubmitError> {
+        if let Some(fault) = self.parts.health.fault() {
+            return Err(SubmitError::Stopped(fault));
+        }
+        self.take_lead()?;
+        let (now, monotonic) = (self.parts.clock.now(), self.parts.clock.monotonic());
+        let Some(lead) = &mut self.lead else { return Err(SubmitError::NotLeader { leader: None }) };
+        let requests: Vec<Request> = block.iter().filter_map(|waiting| waiting.request.clone()).collect();
+        let genesis = match (lead.last, requests.is_empty()) {
+            (None, true) => Some(Genesis {
+                cluster_id: self.parts.cluster.as_bytes().to_vec().into(),
+                cluster_name: self.parts.origin.name().to_owned(),
+            }),
+            (None, false) => return Err(SubmitError::NotFounded),
+            (Some(_), true) => return Err(SubmitError::NotFounded),
+            (Some(_), false) => None,
+        };
+        let time = lead.time.next(now, monotonic).get();
+        let body = Block { time, requests, genesis }.encode_to_vec().into();
+        let (link, payload) =
+            seal(&self.parts.key, self.parts.cluster, self.parts.me, lead.term, lead.last, body);
+        Ok((lead.term, link, payload))
+    }
+
+    /// Makes sure that `self.lead` is the present leadership of this node.
+    fn take_lead(&mut self) -> Result<(), SubmitError> {
+        let Status { role, leader, term, .. } = self.parts.consensus.status().borrow().clone();
+        let term = Term::new(term);
+        if role != Role::Leader || term.get() <= self.burnt.load(Ordering::Acquire) {
+            self.lead = None;
+            let leader = leader.map(NodeId::new).filter(|id| *id != self.parts.me);
+            return Err(SubmitError::NotLeader { leader });
+        }
+        if self.lead.as_ref().is_some_and(|lead| lead.term == term) {
+            return Ok(());
+        }
+        let last = self.parts.chain.last().map_err(|fault| {
+            self.parts.health.fail(fault.to_string());
+            SubmitError::Stopped(fault.to_string())
+        })?;
+        let time = BlockTime::start(self.parts.clock.now(), self.parts.clock.monotonic());
+        self.lead = Some(Lead { term, last, time });
+        Ok(())
+    }
+
+    async fn propose(
+        &mut self,
+        term: Term,
+        link: Link,
+        payload: Bytes,
+        mut block: Vec<Waiting>,
+        slot: OwnedSemaphorePermit,
+    ) {
+        for waiting in &mut block {
+            waiting.share = None;
+        }
+        let proposal = self.parts.consensus.submit(term.get(), payload).await;
+        match (&proposal, &mut self.lead) {
+            (Ok(_), Some(lead)) => lead.last = Some(link),
+            _ => self.lead = None,
+        }
+        let burnt = Arc::clone(&self.burnt);
+        tokio::spawn(async move {
+            let result = match proposal {
+                Ok(proposal) => proposal.outcome().await,
+                Err(error) => Err(error),
+            };
+            if result.is_err() {
+                burnt.fetch_max(term.get(), Ordering::AcqRel);
+            }
+            drop(slot);
+            finish(block, result);
+        });
+    }
+}
+
+/// Tells everybody in the block what became of it.
+fn finish(block: Vec<Waiting>, result: Result<Outcome, ProposeError>) {
+    let error = match result {
+        Ok(outcome) => {
+            let mut outcomes = outcome.requests.iter();
+            for waiting in block {
+                let answer = waiting.request.as_ref().and_then(|_| outcomes.next().cloned());
+                waiting.tell(Ok(answer));
+            }
+            return;
+        }
+        Err(ProposeError::NotLeader { leader }) => SubmitError::NotLeader { leader: leader.map(NodeId::new) },
+        Err(ProposeError::OutcomeUnknown) => SubmitError::OutcomeUnknown,
+        Err(error @ ProposeError::Stopped) => SubmitError::Stopped(error.to_string()),
+    };
+    tracing::info!(%error, requests = block.len(), "a block was not applied");
+    for waiting in block {
+        waiting.tell(Err(error.clone()));
+    }
+}
+
+/// How long the founder waits between attempts.
+pub(crate) const FOUND_EVERY: Duration = Duration::from_millis(200);

@@ -1,0 +1,286 @@
+//! Recomputes everything: every hash, and every row that follows from others.
+//!
+//! What passes is exactly what applying the log would have stored, up to what only the cosigners can say: that this
+//! *is* the log. A received snapshot must pass before it is installed.
+//!
+//! Per ledger: each leaf under its index, gap-free, in blocks that end with their commit leaf · each tile from the
+//! leaves · each operation under its `ops_root`, each value and meta under its digest · an erased value has its erase
+//! operation, and an erase operation has erased · each revision row from the writes, each request row from the
+//! leaves, and no others · each newest write is the last revision, in the state tree under the state root, and no
+//! others. Nothing at all for ledgers that do not exist.
+
+use quorate_core::{
+    entry::{Leaf, OpKind, Operation, TransactionLeaf, meta_digest, ops_root},
+    hash::{Hash, leaf_hash},
+    position::{LogIndex, Revision},
+    state_tree::{KeyRange, StateLeaf},
+    tree::tile::Tile,
+};
+
+use super::{
+    contents::{StoredContent, StoredMeta},
+    database::Direction,
+    ledger::{LedgerView, read_requests},
+    options::Table,
+    proofs::trie_fault,
+    rows,
+    runs::LogRecord,
+    view::ReadView,
+};
+use crate::store::faults::StoreFault;
+
+/// Checks everything in a view's database.
+///
+/// # Errors
+/// The first thing that is wrong, or a fault of the store.
+pub(crate) fn scrub(view: &ReadView) -> Result<(), StoreFault> {
+    for ledger in view.ledgers() {
+        Scrub::new(ledger).run()?;
+    }
+    let beyond = rows::ledger(view.cluster().next_ledger);
+    for table in Table::ALL.into_iter().filter(|table| *table != Table::Meta) {
+        let mut scan = view.database.scan(table, &beyond, None, Direction::Ascending)?;
+        if let Some(key) = scan.next(|key, _| Ok(key.to_vec()))? {
+            return Err(view.database.damaged(table, &key, "the row belongs to no ledger"));
+        }
+    }
+    Ok(())
+}
+
+struct Scrub<'v> {
+    view: &'v LedgerView,
+    /// The tiles being filled, by level.
+    tiles: Vec<(Tile, u64)>,
+    transactions: usize,
+    /// Operations that are writes, and those that are a key's first.
+    writes: usize,
+    keys: usize,
+    parts: usize,
+    full_tiles: usize,
+}
+
+impl<'v> Scrub<'v> {
+    fn new(view: &'v LedgerView) -> Self {
+        Self { view, tiles: Vec::new(), transactions: 0, writes: 0, keys: 0, parts: 0, full_tiles: 0 }
+    }
+
+    fn run(mut self) -> Result<(), StoreFault> {
+        self.log()?;
+        self.state()?;
+        self.expect_rows(Table::Revisions, self.writes, |_, _| Some(1))?;
+        self.expect_rows(Table::Contents, self.parts, |_, _| Some(1))?;
+        self.expect_rows(Table::Tiles, self.full_tiles, |_, _| Some(1))?;
+        self.expect_rows(Table::Requests, self.transactions, |_, row| read_requests(row).map(|known| known.len()))
+    }
+
+    /// All leaves in order, as blocks.
+    fn log(&mut self) -> Result<(), StoreFault> {
+        let mut block_first = LogIndex::new(0);
+        let mut next = LogIndex::new(0);
+        for record in self.view.records(next)? {
+            let record = record?;
+            let index = record.index;
+            if index != next {
+                return Err(self.wrong(index, format!("expected the leaf {next} here")));
+            }
+            let (first, commit) = self.view.with_run(index, |run| Ok((run.block_first(), run.commit())))?;
+            match Leaf::decode(&record.leaf).map_err(|error| self.wrong(index, error))? {
+                Leaf::Transaction(leaf) if first == block_first && index < commit => {
+                    self.transaction(&record, &leaf)?;
+                }
+                Leaf::Commit(leaf)
+                    if first == block_first
+                        && index == commit
+                        && leaf.first_index == first
+                        && leaf.index() == Some(index)
+                        && record.operations.is_empty() =>
+                {
+                    block_first = index.next().ok_or_else(|| self.wrong(index, "the log ends"))?;
+                }
+                _ => return Err(self.wrong(index, "the leaf does not fit its block")),
+            }
+            self.tile(leaf_hash(&record.leaf))?;
+            next = index.next().ok_or_else(|| self.wrong(index, "the log ends"))?;
+        }
+        let end = rows::run(self.view.id(), next);
+        let mut behind = self.view.database.scan_prefix(Table::Blocks, &rows::ledger(self.view.id()))?;
+        while let Some(key) = behind.next(|key, _| Ok(key.to_vec()))? {
+            if key.as_slice() >= end.as_slice() {
+                return Err(self.view.database.damaged(Table::Blocks, &key, "the row lies behind the last leaf"));
+            }
+        }
+        Ok(())
+    }
+
+    fn transaction(&mut self, record: &LogRecord, leaf: &TransactionLeaf) -> Result<(), StoreFault> {
+        let index = record.index;
+        let count = u32::try_from(record.operations.len()).map_err(|error| self.wrong(index, error))?;
+        if count != leaf.op_count || ops_root(&record.operations) != leaf.ops_root {
+            return Err(self.wrong(index, "the operations do not have the leaf's ops_root"));
+        }
+        let known = self.view.database.get(Table::Requests, &rows::request(self.view.id(), &leaf.request_id))?;
+        let known = known.and_then(|row| read_requests(&row)).unwrap_or_default();
+        if !known.iter().any(|known| known.index == index && known.not_after == leaf.not_after) {
+            return Err(self.wrong(index, "its request is not among the known requests"));
+        }
+        let (contents, parts) = self.view.contents_of(index, record.operations.len())?;
+        match &contents.meta {
+            StoredMeta::Present { meta, salt } => {
+                let salt = salt.as_ref().try_into().map_err(|error| self.wrong(index, error))?;
+                if meta_digest(&salt, meta) != leaf.meta_digest {
+                    return Err(self.wrong(index, "the meta does not have the leaf's meta_digest"));
+                }
+            }
+            StoredMeta::Erased { .. } => return Err(self.wrong(index, "the meta is gone and nothing erased it")),
+        }
+        for (operation, content) in record.operations.iter().zip(&contents.operations) {
+            let operation = Operation::decode(operation).map_err(|error| self.wrong(index, error))?;
+            self.operation(index, &operation, content)?;
+        }
+        self.transactions += 1;
+        self.parts += parts;
+        Ok(())
+    }
+
+    fn operation(
+        &mut self,
+        index: LogIndex,
+        operation: &Operation,
+        content: &StoredContent,
+    ) -> Result<(), StoreFault> {
+        let key = &operation.key;
+        let fits = match (operation.kind, content) {
+            (OpKind::Put, StoredContent::Present(content)) => {
+                let salt = content.salt.as_ref().try_into().map_err(|error| self.wrong(index, error))?;
+                operation.wrote(&salt, &content.attributes, &content.value)
+            }
+            (OpKind::Put, StoredContent::Erased { by }) => self.erases(*by, index, key)?,
+            (OpKind::Delete, StoredContent::Nothing) => true,
+            (OpKind::Erase, StoredContent::Nothing) => self.is_erased(operation)?,
+            _ => false,
+        };
+        if !fits {
+            let problem = format!("the contents of the {} of key {} do not fit it", operation.kind, hex::encode(key));
+            return Err(self.wrong(index, problem));
+        }
+        if operation.kind.is_write() {
+            let before = match operation.revision.previous().filter(|revision| *revision >= Revision::FIRST) {
+                Some(revision) => self.view.revision_index(key, revision)?,
+                None => None,
+            };
+            let own = self.view.revision_index(key, operation.revision)?;
+            if own != Some(index) || before != operation.prev_index {
+                let problem = format!("revision {} of key {} is not in its chain", operation.revision, hex::encode(key));
+                return Err(self.wrong(index, problem));
+            }
+            self.writes += 1;
+            self.keys += usize::from(operation.revision == Revision::FIRST);
+        }
+        Ok(())
+    }
+
+    /// Whether the transaction at `by` erases what the one at `index` wrote to `key`.
+    fn erases(&self, by: LogIndex, index: LogIndex, key: &[u8]) -> Result<bool, StoreFault> {
+        let Some(record) = self.view.record(by)? else { return Ok(false) };
+        let operations = record.operations.iter().filter_map(|operation| Operation::decode(operation).ok());
+        let mut erases = operations.filter(|op| op.kind == OpKind::Erase && op.key == key);
+        Ok(erases.any(|op| op.prev_index == Some(index)))
+    }
+
+    /// Whether what an erase operation names is gone.
+    fn is_erased(&self, erase: &Operation) -> Result<bool, StoreFault> {
+        let Some(index) = erase.prev_index else { return Ok(false) };
+        let written = self.view.revision_index(&erase.key, erase.revision)?;
+        let (_, at, part) = self.view.part_of_write(index, &erase.key)?;
+        let gone = !matches!(part.slots.get(at), Some(StoredContent::Present(_)));
+        Ok(gone && written == Some(index))
+    }
+
+    /// The next leaf hash: a tile that it completes has to be stored.
+    fn tile(&mut self, leaf_hash: Hash) -> Result<(), StoreFault> {
+        let mut hash = leaf_hash;
+        for level in 0_u8.. {
+            let at = usize::from(level);
+            if self.tiles.len() == at {
+                self.tiles.push((Tile::new(), 0));
+            }
+            let (tile, number) = &mut self.tiles[at];
+            let key = rows::tile(self.view.id(), level, *number);
+            let damaged = |problem: &dyn std::fmt::Display| self.view.database.damaged(Table::Tiles, &key, problem);
+            let Some(root) = tile.push(hash).map_err(|error| damaged(&error))? else { break };
+            let stored = self.view.database.get(Table::Tiles, &key)?;
+            let computed = tile.hashes().iter().flat_map(|hash| *hash.as_bytes()).collect::<Vec<u8>>();
+            if stored.as_deref() != Some(&computed) {
+                return Err(damaged(&"the tile is not that of the leaves"));
+            }
+            (*tile, *number) = (Tile::new(), *number + 1);
+            self.full_tiles += 1;
+            hash = root;
+        }
+        Ok(())
+    }
+
+    /// The newest writes, each in the state tree; the tree has the head's state root.
+    fn state(&self) -> Result<(), StoreFault> {
+        let all = KeyRange { first: Vec::new(), end: None };
+        let mut found = 0;
+        for leaf in self.view.state_leaves(&all, Direction::Ascending, self.view.size())? {
+            self.state_leaf(&leaf?)?;
+            found += 1;
+        }
+        let in_tree = usize::try_from(self.view.trie.keys()).unwrap_or(usize::MAX);
+        if found != self.keys || in_tree != self.keys {
+            let place = self.view.database.place(Table::Leaves, &rows::ledger(self.view.id()));
+            let found = format!("{found} of them and {in_tree} in the state tree");
+            return Err(StoreFault::mismatch(place, format!("{} keys", self.keys), found));
+        }
+        Ok(())
+    }
+
+    fn state_leaf(&self, leaf: &StateLeaf) -> Result<(), StoreFault> {
+        let row = rows::keyed(self.view.id(), leaf.key());
+        let damaged = |problem: &dyn std::fmt::Display| self.view.database.damaged(Table::Leaves, &row, problem);
+        let operation = Operation::decode(leaf.op()).map_err(|error| damaged(&error))?;
+        let after = match operation.revision.next() {
+            Some(revision) => self.view.revision_index(leaf.key(), revision)?,
+            None => None,
+        };
+        let written = self.view.write(leaf.key(), operation.revision)?;
+        if after.is_some() || written.as_ref() != Some(leaf) {
+            return Err(damaged(&"it is not the key's newest write"));
+        }
+        let in_tree = self.view.trie.lookup(self.view, leaf.key());
+        let in_tree = in_tree.map_err(|error| trie_fault(self.view.database.path(), error))?;
+        if in_tree != Some((leaf.index(), operation)) {
+            return Err(damaged(&"it is not in the state tree"));
+        }
+        Ok(())
+    }
+
+    /// Counts what is in a ledger's rows of a table: all that was found by name, and no more.
+    fn expect_rows(
+        &self,
+        table: Table,
+        expected: usize,
+        count: impl Fn(&[u8], &[u8]) -> Option<usize>,
+    ) -> Result<(), StoreFault> {
+        let database = &self.view.database;
+        let prefix = rows::ledger(self.view.id());
+        let mut scan = database.scan_prefix(table, &prefix)?;
+        let mut found = 0;
+        let counted = |key: &[u8], row: &[u8]| {
+            count(key, row).ok_or_else(|| database.damaged(table, key, "the row does not decode"))
+        };
+        while let Some(number) = scan.next(counted)? {
+            found += number;
+        }
+        if found != expected {
+            return Err(StoreFault::mismatch(database.place(table, &prefix), format!("{expected} entries"), found));
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, index: LogIndex, problem: impl std::fmt::Display) -> StoreFault {
+        self.view.damaged_run(index, problem)
+    }
+}

@@ -1,0 +1,194 @@
+//! Snapshots: a copy of the whole state in plain files, made without stopping and installed without a gap.
+//!
+//! Made: a RocksDB checkpoint with a forced flush (hard links, no copying), whose position is read by opening the
+//! checkpoint itself; so files and position cannot part.
+//!
+//! Installed: the files are in a directory of their own. They are opened and every hash in them is recomputed
+//! ([`scrub`](super::scrub)) before anything changes: the sender is not believed. Then: sync the files, give the
+//! directory its final name, flip the one pointer file, publish, remove the old database when its last reader is
+//! gone. **If we crash** before the flip, the old database is there as it was and the new one is removed at the
+//! next start; after it, the other way round.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rocksdb::checkpoint::Checkpoint;
+
+use super::{
+    database::{Access, Database},
+    directory::{sync_directory, sync_file},
+    load::{load, read_applied},
+    meta::Applied,
+    options::StateOptions,
+    scrub::scrub,
+    store::{StateStore, Writer},
+    view::ReadView,
+};
+use crate::store::faults::StoreFault;
+
+/// What a cache is bounded by while a snapshot is only checked, bytes.
+const CHECK_CACHE: usize = 8 << 20;
+
+/// Why a received snapshot is not installed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SnapshotError {
+    /// Its content is wrong: the sender's fault. Nothing here was changed.
+    #[error("the snapshot is refused: {0}")]
+    Refused(String),
+    /// This node's disk failed.
+    #[error(transparent)]
+    Fault(#[from] StoreFault),
+}
+
+impl StateStore {
+    /// Makes a snapshot of a state that includes all that was applied before the call: its position, and a
+    /// directory of plain files that the caller removes. May run beside [`StateStore::apply`].
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn snapshot(&self) -> Result<(Applied, PathBuf), StoreFault> {
+        let view = self.view();
+        let path = {
+            let _alone = self.naming.lock();
+            let path = self.directory.new_snapshot()?;
+            let place = || path.display().to_string();
+            let checkpoint = Checkpoint::new(view.database.rocksdb());
+            let checkpoint = checkpoint.map_err(|error| StoreFault::rocksdb(place(), &error))?;
+            checkpoint
+                .create_checkpoint_with_log_size(&path, 0)
+                .map_err(|error| StoreFault::rocksdb(place(), &error))?;
+            path
+        };
+        match self.read_snapshot(&path) {
+            Ok(applied) => Ok((applied, path)),
+            Err(fault) => {
+                // The fault stops the node; what stays behind is removed at the next start.
+                fs::remove_dir_all(&path).ok();
+                Err(fault)
+            }
+        }
+    }
+
+    /// The position of a checkpoint, read from it; takes away what reading it left there.
+    fn read_snapshot(&self, path: &Path) -> Result<Applied, StoreFault> {
+        let applied = read_applied(&Database::open(path, &self.checking(), Access::Read)?)?.applied;
+        for name in diary_files(path)? {
+            let file = path.join(name);
+            fs::remove_file(&file).map_err(|error| StoreFault::file(&file, "removing", &error))?;
+        }
+        Ok(applied)
+    }
+
+    /// A new, empty directory for the files of a snapshot that is received.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn begin_install(&self) -> Result<PathBuf, StoreFault> {
+        let _alone = self.naming.lock();
+        let path = self.directory.new_incoming()?;
+        fs::create_dir(&path).map_err(|error| StoreFault::file(&path, "creating", &error))?;
+        Ok(path)
+    }
+
+    /// Checks a received snapshot: that it is one of this cluster at this position, that every hash in it is right,
+    /// and that each ledger of the present view is continued by it; then asks `accept`. Changes nothing. May run
+    /// beside [`StateStore::apply`].
+    ///
+    /// # Errors
+    /// [`SnapshotError::Refused`] for what is wrong with it.
+    pub fn check_snapshot(
+        &self,
+        position: &Applied,
+        path: &Path,
+        accept: impl FnOnce(&ReadView) -> Result<(), String>,
+    ) -> Result<(), SnapshotError> {
+        let refused = |fault: StoreFault| SnapshotError::Refused(fault.to_string());
+        let database = Database::open(path, &self.checking(), Access::Read).map_err(refused)?;
+        let (view, _) = load(Arc::new(database), self.identity.cluster_id, &self.checking()).map_err(refused)?;
+        check_position(position, &view)?;
+        scrub(&view).map_err(refused)?;
+        self.check_continues(&view)?;
+        accept(&view).map_err(SnapshotError::Refused)
+    }
+
+    /// Every ledger of the present view has to be a prefix of the snapshot's.
+    fn check_continues(&self, snapshot: &ReadView) -> Result<(), SnapshotError> {
+        for ledger in self.view().ledgers() {
+            let name = &ledger.head().name;
+            let (size, root) = (ledger.size(), ledger.head().frontier.root());
+            let theirs = match snapshot.ledger(name) {
+                Some(theirs) => {
+                    theirs.root_at(size).map_err(|fault| SnapshotError::Refused(fault.to_string()))?
+                }
+                None => None,
+            };
+            if theirs != Some(root) {
+                let theirs = theirs.map_or_else(|| "none".to_owned(), |root| root.to_string());
+                return Err(SnapshotError::Refused(format!(
+                    "ledger {name} has root {root} at size {size} here, and {theirs} in the snapshot"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the state by a snapshot that [`StateStore::check_snapshot`] has passed; takes over its directory.
+    /// Durable on return. On the apply thread only.
+    ///
+    /// # Errors
+    /// A fault of the store: the old state stays the present one.
+    pub fn install(&self, position: &Applied, path: &Path) -> Result<Arc<ReadView>, StoreFault> {
+        let mut writer = self.writer.lock();
+        for name in diary_files(path)? {
+            let file = path.join(name);
+            fs::remove_file(&file).map_err(|error| StoreFault::file(&file, "removing", &error))?;
+        }
+        for entry in fs::read_dir(path).map_err(|error| StoreFault::file(path, "listing", &error))? {
+            let entry = entry.map_err(|error| StoreFault::file(path, "listing", &error))?;
+            sync_file(&entry.path())?;
+        }
+        sync_directory(path)?;
+        let current = {
+            let _alone = self.naming.lock();
+            self.directory.adopt(path)?
+        };
+        let database = Arc::new(Database::open(&current, &self.options, Access::Write)?);
+        let (view, tries) = load(database, self.identity.cluster_id, &self.options)?;
+        check_position(position, &view).map_err(|error| StoreFault::damaged(current.display().to_string(), error))?;
+        self.directory.make_current(&current)?;
+        *writer = Writer::new(tries, &view.applied);
+        let view = Arc::new(view);
+        self.publish(Arc::clone(&view)).database.doom();
+        Ok(view)
+    }
+
+    /// Bounds for a database that is only looked at.
+    fn checking(&self) -> StateOptions {
+        StateOptions {
+            block_cache_bytes: CHECK_CACHE,
+            trie_cache_bytes: CHECK_CACHE,
+            tile_cache_bytes: CHECK_CACHE,
+            ..self.options.clone()
+        }
+    }
+}
+
+fn check_position(expected: &Applied, view: &ReadView) -> Result<(), SnapshotError> {
+    if view.applied() == expected {
+        return Ok(());
+    }
+    let show = |applied: &Applied| applied.last.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let (expected, found) = (show(expected), show(view.applied()));
+    Err(SnapshotError::Refused(format!("it was announced for entry {expected} and holds the state of {found}")))
+}
+
+/// RocksDB's diary and lock in a database that was opened: no part of the state.
+fn diary_files(path: &Path) -> Result<Vec<String>, StoreFault> {
+    let entries = fs::read_dir(path).map_err(|error| StoreFault::file(path, "listing", &error))?;
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(|error| StoreFault::file(path, "listing", &error))?;
+    Ok(names.into_iter().filter(|name| name == "LOCK" || name == "LOG" || name.starts_with("LOG.old.")).collect())
+}
