@@ -13,7 +13,9 @@ use std::fmt::Display;
 pub fn fatal(what: &str, reason: impl Display) -> ! {
     tracing::error!(part = what, reason = %reason, "fatal: stopping the process");
     eprintln!("quorate: fatal: {what}: {reason}");
-    eprintln!("quorate: the process stops now; what was acknowledged is on disk and is recovered at the next start");
+    eprintln!(
+        "quorate: the process stops now; what was acknowledged is on disk and is recovered at the next start"
+    );
     std::process::abort();
 }
 

@@ -50,8 +50,9 @@ impl Health {
     /// Waits for a fault.
     pub async fn failed(&self) -> String {
         let mut watch = self.0.subscribe();
-        match watch.wait_for(Option::is_some).await {
-            Ok(fault) => fault.clone().unwrap_or_default(),
+        let fault = watch.wait_for(Option::is_some).await.map(|fault| fault.clone().unwrap_or_default());
+        match fault {
+            Ok(fault) => fault,
             Err(_) => std::future::pending().await,
         }
     }

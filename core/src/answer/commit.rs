@@ -22,6 +22,8 @@ pub struct SentRequest<'a> {
     pub author: Option<&'a str>,
     /// The idempotency key it chose, 1 to 64 bytes.
     pub idempotency_key: &'a [u8],
+    /// Until when it asked the request to be known as done; `None` left that to the server.
+    pub not_after: Option<Micros>,
     /// The operations, in order.
     pub operations: Vec<SentOperation<'a>>,
 }
@@ -210,6 +212,11 @@ impl SentRequest<'_> {
             return Err(AnswerError::KeyReused { index });
         }
         self.check_erased(&operations)?;
+        if self.not_after.is_some_and(|sent| sent != leaf.not_after) {
+            return Err(AnswerError::CommitShape {
+                what: "the leaf has another not_after than the one sent",
+            });
+        }
         Ok(RebuiltTransaction {
             index,
             leaf,

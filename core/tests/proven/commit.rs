@@ -1,7 +1,7 @@
 //! The answer to a commit is believed only if it is about the request that was sent.
 
 use quorate_core::answer::{AddedToOperation, AnswerError, CommitAnswer, SentOperation, SentRequest};
-use quorate_core::position::{LogIndex, Revision};
+use quorate_core::position::{LogIndex, Micros, Revision};
 
 use crate::support::{Ledger, Op, Shown};
 
@@ -73,6 +73,7 @@ fn the_leaf_is_rebuilt_from_what_was_sent() {
         let sent = SentRequest {
             author: Some("alice"),
             idempotency_key: &idempotency_key,
+            not_after: None,
             operations,
         };
         let rebuilt = sent.rebuild(answer).unwrap();
@@ -100,6 +101,7 @@ fn the_answer_to_another_request() {
     let sent = SentRequest {
         author: None,
         idempotency_key: &idempotency_key,
+        not_after: None,
         operations,
     };
     assert!(sent.rebuild(answer.clone()).is_ok());
@@ -144,10 +146,18 @@ fn a_reused_key_and_values_that_were_not_sent() {
     let sent = SentRequest {
         author: None,
         idempotency_key: &idempotency_key,
+        not_after: None,
         operations: put,
     };
     assert!(sent.rebuild(salted.clone()).is_ok());
     let mut other = sent.clone();
+    other.not_after = Some(Micros::new(1));
+    assert!(matches!(
+        other.rebuild(salted.clone()),
+        Err(AnswerError::CommitShape { .. })
+    ));
+    other.not_after = Some(Micros::new(1_061_000_000));
+    assert!(other.rebuild(salted.clone()).is_ok());
     other.operations[0] = SentOperation::Put {
         key: b"a/1",
         value: b"two",

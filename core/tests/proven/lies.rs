@@ -1,10 +1,12 @@
 //! Every lie about an answer that a node could tell is refused, and the error says which.
 
 use quorate_core::answer::{
-    Absent, AnswerError, Bundle, CertifiedState, Direction, HistoryCursor, KeyRange, Proven, Reading, Scan,
+    Absent, AnswerError, Bundle, CertifiedState, Contents, Direction, HistoryCursor, KeyRange, LeafProof,
+    Proven, Reading, RevealedOperation, Scan, TransactionProof,
 };
+use quorate_core::entry::{OpKind, Operation};
 use quorate_core::hash::Hash;
-use quorate_core::position::{LogIndex, TreeSize};
+use quorate_core::position::{LogIndex, Revision, TreeSize};
 use quorate_core::state_tree::{Query, StateProofError};
 
 use crate::support::{Ledger, Op, Shown};
@@ -368,69 +370,48 @@ fn the_wrong_neighbour_as_of_an_index() {
     ));
 }
 
+/// Turns an honest proof into a lie.
+type Lie<'a> = &'a dyn Fn(&mut TransactionProof);
+
 #[test]
 fn a_right_proof_with_the_leaf_or_operation_of_another() {
     let ledger = Ledger::with_story();
     let (one, other) = (1, 2);
     let honest = ledger.transaction_proof(one, Shown::All);
     let stranger = ledger.transaction_proof(other, Shown::All);
-    let lies = [
-        {
-            let mut lie = honest.clone();
-            lie.leaf.clone_from(&stranger.leaf);
-            lie
-        },
-        {
-            let mut lie = honest.clone();
-            lie.index = index(other);
-            lie
-        },
-        {
-            let mut lie = honest.clone();
-            lie.operations.clone_from(&stranger.operations);
-            lie
-        },
-        {
-            let mut lie = honest.clone();
-            lie.operations.swap(0, 1);
-            lie
-        },
-        {
-            let mut lie = honest.clone();
+    let lies: [(&str, Lie<'_>); 9] = [
+        ("leaf", &|lie| lie.leaf.clone_from(&stranger.leaf)),
+        ("index", &|lie| lie.index = index(other)),
+        ("operations", &|lie| {
+            lie.operations.clone_from(&stranger.operations)
+        }),
+        ("order", &|lie| lie.operations.swap(0, 1)),
+        ("contents", &|lie| {
             lie.operations[0]
                 .contents
-                .clone_from(&stranger.operations[0].contents);
-            lie
-        },
-        {
-            let mut lie = honest.clone();
-            lie.operations.pop();
-            lie
-        },
-        {
-            let mut lie = honest.clone();
-            lie.meta.as_mut().unwrap().bytes.push(0);
-            lie
-        },
-        {
-            let mut lie = honest.clone();
-            lie.path.push(Hash::ZERO);
-            lie
-        },
-        {
-            let mut lie = honest.clone();
-            lie.path.pop();
-            lie
-        },
+                .clone_from(&stranger.operations[0].contents)
+        }),
+        ("fewer", &|lie| lie.operations.truncate(1)),
+        ("meta", &|lie| lie.meta.as_mut().unwrap().bytes.push(0)),
+        ("longer path", &|lie| lie.path.push(Hash::ZERO)),
+        ("shorter path", &|lie| lie.path.truncate(1)),
     ];
-    for (number, lie) in lies.into_iter().enumerate() {
+    for (name, tell) in lies {
+        let mut lie = honest.clone();
+        tell(&mut lie);
         let bundle = Bundle {
             transactions: vec![lie],
             ..Bundle::default()
         };
-        assert!(open(&ledger, bundle).is_err(), "lie {number}");
+        assert!(open(&ledger, bundle).is_err(), "{name}");
     }
-    // A commit leaf is no transaction, a transaction no commit leaf, and each transaction comes once.
+}
+
+#[test]
+fn parts_of_an_answer_that_are_not_what_was_asked_for() {
+    let ledger = Ledger::with_story();
+    let honest = ledger.transaction_proof(1, Shown::All);
+    // A commit leaf is no transaction, and each transaction comes once.
     let commit = ledger.leaf_proof(0);
     let mut lie = honest.clone();
     (lie.index, lie.leaf, lie.path) = (index(0), commit.leaf, commit.path);
@@ -459,7 +440,7 @@ fn a_right_proof_with_the_leaf_or_operation_of_another() {
     )
     .unwrap();
     assert!(matches!(
-        proven.transaction(index(other)),
+        proven.transaction(index(2)),
         Err(AnswerError::MissingTransaction { .. })
     ));
     assert!(matches!(
@@ -470,6 +451,83 @@ fn a_right_proof_with_the_leaf_or_operation_of_another() {
         proven.get(b"b"),
         Err(AnswerError::StateProofCount { .. })
     ));
+    // State proofs without the commit leaf, and more of them than keys.
+    let mut bundle = ledger.answer_get(&[b"b", b"d"]);
+    assert!(matches!(
+        open(&ledger, bundle.clone()).unwrap().get(b"b"),
+        Err(AnswerError::StateProofCount { .. })
+    ));
+    bundle.commit = None;
+    let missing = open(&ledger, bundle).unwrap().get_many(&[b"b", b"d"]);
+    assert!(matches!(missing, Err(AnswerError::Missing { .. })));
+    // An erasure shown without the value it erased says nothing of a value that is there.
+    let erased_at = ledger.records[&b"c"[..]][0].erased_at.unwrap();
+    let mut bundle = ledger.answer_get(&[b"c"]);
+    bundle.transactions.clear();
+    assert!(matches!(
+        open(&ledger, bundle.clone()).unwrap().get(b"c"),
+        Err(AnswerError::MissingContents { .. })
+    ));
+    bundle
+        .transactions
+        .push(ledger.transaction_proof(erased_at, Shown::Key(b"c")));
+    assert!(matches!(
+        open(&ledger, bundle).unwrap().get(b"c"),
+        Ok(Reading::Erased(_))
+    ));
+}
+
+#[test]
+fn operations_of_a_later_version_are_counted_and_not_shown() {
+    let mut ledger = Ledger::new(1);
+    let opaque = [&[9][..], &[7; 70]].concat();
+    let known = Operation {
+        key: b"k".to_vec(),
+        ..delete_of_nothing()
+    };
+    let index = ledger.raw_transaction(&[known.encode(), opaque.clone()]);
+    let revealed = |operation, position| RevealedOperation {
+        operation,
+        position,
+        ..Default::default()
+    };
+    let mut proof = TransactionProof {
+        index: LogIndex::new(index),
+        operations: vec![revealed(known.encode(), 0), revealed(opaque, 1)],
+        ..Default::default()
+    };
+    let at = ledger.leaf_proof(index);
+    (proof.leaf, proof.path) = (at.leaf, at.path);
+    let bundle = Bundle {
+        transactions: vec![proof.clone()],
+        ..Bundle::default()
+    };
+    let proven = open(&ledger, bundle).unwrap();
+    let transaction = proven.transaction(LogIndex::new(index)).unwrap();
+    assert_eq!(
+        (transaction.operations().len(), transaction.opaque_operations()),
+        (1, 1)
+    );
+    assert!(transaction.is_complete());
+    // Contents cannot belong to what is not understood.
+    proof.operations[1].contents = Some(Contents::default());
+    let bundle = Bundle {
+        transactions: vec![proof],
+        ..Bundle::default()
+    };
+    assert!(matches!(open(&ledger, bundle), Err(AnswerError::Entry(_))));
+}
+
+fn delete_of_nothing() -> Operation {
+    Operation {
+        kind: OpKind::Delete,
+        revision: Revision::FIRST,
+        prev_index: None,
+        expires_at: None,
+        value_len: 0,
+        value_digest: Hash::ZERO,
+        key: Vec::new(),
+    }
 }
 
 #[test]
@@ -484,7 +542,7 @@ fn a_checkpoint_that_does_not_end_with_its_commit_leaf() {
         .certify(ledger.sign(&head, &[0, 1, 2], 2_000))
         .unwrap();
     let path = quorate_core::tree::inclusion_path(&ledger.tree, index(size - 2), head.size).unwrap();
-    let leaf = quorate_core::answer::LeafProof {
+    let leaf = LeafProof {
         leaf: ledger.leaves[size as usize - 2].clone(),
         path,
     };

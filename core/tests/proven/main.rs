@@ -6,6 +6,7 @@
 mod support;
 
 mod agreement;
+mod broken;
 mod commit;
 mod evidence;
 mod flips;

@@ -172,7 +172,7 @@ fn change_of(write: &Write, facts: &WriteFacts, cluster: &ClusterState) -> Resul
             };
             let name = LedgerName::new(name.ok_or_else(unknown)?);
             let name = name.map_err(|error| ("key", error.to_string()))?;
-            if facts.newest.is_some() || name.is_system() {
+            if facts.newest.is_some() || name == LedgerName::system() {
                 return Err((
                     "key",
                     format!("ledger {name} exists already; a name is never used twice"),

@@ -10,9 +10,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::{Stream, StreamExt, future, stream, stream::BoxStream};
+use futures::{FutureExt, Stream, StreamExt, future, stream, stream::BoxStream};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use quorate_proto::peer::v1 as pb;
+use tokio::sync::watch;
 
 use crate::store::log::{LogId, LogStore};
 
@@ -24,6 +25,7 @@ use super::{
     reads::{ReadError, ReadRounds},
     settings::Timeouts,
     snapshot_receive,
+    status::{Role, Status},
     types::{NodeId, Raft, TypeConfig},
 };
 
@@ -37,6 +39,8 @@ pub(crate) struct Inbound {
     pub(crate) postmark: Postmark,
     pub(crate) leader_reads: ReadRounds,
     pub(crate) timeouts: Timeouts,
+    /// Ends open streams when consensus stops.
+    pub(crate) status: watch::Receiver<Status>,
     /// Held while a snapshot is received: one at a time.
     pub(crate) receiving: Arc<tokio::sync::Mutex<()>>,
 }
@@ -62,7 +66,17 @@ impl Inbound {
         requests: BoxStream<'static, pb::AppendRequest>,
     ) -> BoxStream<'static, Result<pb::AppendResponse, Refusal>> {
         let passed = SharedPassed::default();
-        let accepted = self.raft.stream_append(self.admitted(peer, requests, Arc::clone(&passed)).boxed());
+        let mut status = self.status.clone();
+        let stopped = async move {
+            status
+                .wait_for(|status| status.role == Role::Stopped)
+                .await
+                .is_ok()
+        };
+        let requests = requests.take_until(stopped.boxed()).boxed();
+        let accepted = self
+            .raft
+            .stream_append(self.admitted(peer, requests, Arc::clone(&passed)).boxed());
         let this = self.clone();
         let after = Arc::clone(&passed);
         let answers = accepted.map(move |result| match result {
@@ -112,10 +126,16 @@ impl Inbound {
     ) -> Result<(Vec<LogId>, AppendEntriesRequest<TypeConfig>), Refusal> {
         self.postmark.check(request.envelope.as_ref(), peer)?;
         let checked = CheckedAppend::new(request, peer)?;
-        let ids: Vec<LogId> = checked.prev.into_iter().chain(checked.entries.iter().map(|e| e.id)).collect();
+        let ids: Vec<LogId> = checked
+            .prev
+            .into_iter()
+            .chain(checked.entries.iter().map(|e| e.id))
+            .collect();
         self.no_contradiction(&ids)?;
         if !checked.entries.is_empty() {
-            self.guard.check(checked.prev, &checked.entries).map_err(Refusal::Block)?;
+            self.guard
+                .check(checked.prev, &checked.entries)
+                .map_err(Refusal::Block)?;
         }
         Ok((ids, checked.into_raft()?))
     }
@@ -135,20 +155,33 @@ impl Inbound {
 
     /// Refuses ids that differ from what is committed here. Purged positions are past checking.
     fn no_contradiction(&self, ids: &[LogId]) -> Result<(), Refusal> {
-        let Some(committed) = self.log.bounds().committed else { return Ok(()) };
+        let Some(committed) = self.log.bounds().committed else {
+            return Ok(());
+        };
         for theirs in ids.iter().take_while(|id| id.index <= committed.index) {
             if let Some(ours) = self.log.id_at(theirs.index)?.filter(|ours| ours != theirs) {
                 tracing::error!(%ours, %theirs, "a leader contradicts what is committed here");
-                return Err(Refusal::Contradiction { ours, theirs: *theirs });
+                return Err(Refusal::Contradiction {
+                    ours,
+                    theirs: *theirs,
+                });
             }
         }
         Ok(())
     }
 
-    pub(crate) async fn vote(&self, peer: NodeId, request: pb::VoteRequest) -> Result<pb::VoteResponse, Refusal> {
+    pub(crate) async fn vote(
+        &self,
+        peer: NodeId,
+        request: pb::VoteRequest,
+    ) -> Result<pb::VoteResponse, Refusal> {
         self.postmark.check(request.envelope.as_ref(), peer)?;
         let vote = codec::checked_vote(&request, peer)?;
-        let answer = if request.pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
+        let answer = if request.pre_vote {
+            self.raft.pre_vote(vote).await
+        } else {
+            self.raft.vote(vote).await
+        };
         let answer = answer.map_err(|_| Refusal::Stopped)?;
         Ok(codec::vote_response(self.postmark.to(peer), &answer))
     }
@@ -160,7 +193,11 @@ impl Inbound {
     ) -> Result<pb::TransferLeaderResponse, Refusal> {
         self.postmark.check(request.envelope.as_ref(), peer)?;
         let transfer = codec::checked_transfer(&request, peer)?;
-        let answer = self.raft.handle_transfer_leader(transfer).await.map_err(|_| Refusal::Stopped)?;
+        let answer = self
+            .raft
+            .handle_transfer_leader(transfer)
+            .await
+            .map_err(|_| Refusal::Stopped)?;
         Ok(codec::transfer_response(self.postmark.to(peer), answer))
     }
 
@@ -174,10 +211,15 @@ impl Inbound {
         let result = match self.leader_reads.ask().await {
             Ok(position) => Out::ReadLogId(position.into()),
             Err(ReadError::Stopped) => return Err(Refusal::Stopped),
-            Err(ReadError::NotLeader { leader }) => Out::NotLeader(pb::NotLeader { leader: leader.unwrap_or(0) }),
+            Err(ReadError::NotLeader { leader }) => Out::NotLeader(pb::NotLeader {
+                leader: leader.unwrap_or(0),
+            }),
             Err(ReadError::NoQuorum | ReadError::Peer(_)) => Out::NotLeader(pb::NotLeader { leader: 0 }),
         };
-        Ok(pb::ReadIndexResponse { envelope: Some(self.postmark.to(peer)), result: Some(result) })
+        Ok(pb::ReadIndexResponse {
+            envelope: Some(self.postmark.to(peer)),
+            result: Some(result),
+        })
     }
 
     pub(crate) async fn snapshot(
@@ -189,7 +231,10 @@ impl Inbound {
             return Err(Refusal::Snapshot("another one is being received".to_owned()));
         };
         let vote = snapshot_receive::receive(self, peer, chunks).await?;
-        Ok(pb::SnapshotResponse { envelope: Some(self.postmark.to(peer)), vote: Some(vote.into()) })
+        Ok(pb::SnapshotResponse {
+            envelope: Some(self.postmark.to(peer)),
+            vote: Some(vote.into()),
+        })
     }
 }
 

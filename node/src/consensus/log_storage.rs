@@ -19,8 +19,8 @@ use openraft::{
 use crate::store::log::{LogEntry, LogStore};
 
 use super::types::{
-    RaftEntryOf, RaftLogId, RaftVoteOf, TypeConfig, from_raft_entry, from_raft_id, from_raft_vote, to_raft_entry,
-    to_raft_id, to_raft_vote,
+    RaftEntryOf, RaftLogId, RaftVoteOf, TypeConfig, from_raft_entry, from_raft_id, from_raft_vote,
+    to_raft_entry, to_raft_id, to_raft_vote,
 };
 
 /// Adapter around the store; clones are its readers.
@@ -33,7 +33,10 @@ pub(crate) struct RaftLog {
 impl RaftLog {
     /// `max_read_bytes` bounds one read for replication, except that one entry is always read.
     pub(crate) fn new(store: LogStore, max_read_bytes: usize) -> Self {
-        Self { store, max_read_bytes }
+        Self {
+            store,
+            max_read_bytes,
+        }
     }
 
     async fn read(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<LogEntry>> {
@@ -47,7 +50,10 @@ impl RaftLog {
 
     async fn read_raft(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<RaftEntryOf>> {
         let entries = self.read(start, end, max_bytes).await?;
-        entries.into_iter().map(|entry| to_raft_entry(entry).map_err(io::Error::other)).collect()
+        entries
+            .into_iter()
+            .map(|entry| to_raft_entry(entry).map_err(io::Error::other))
+            .collect()
     }
 }
 
@@ -79,7 +85,10 @@ impl RaftLogReader<TypeConfig> for RaftLog {
         self.read_raft(start, end, self.max_read_bytes).await
     }
 
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<RaftEntryOf>> + OptionalSend
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<RaftEntryOf>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
@@ -138,7 +147,9 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(from_raft_entry).collect();
-        Ok(self.store.append(entries, Box::new(move || callback.io_completed(Ok(()))))?)
+        Ok(self
+            .store
+            .append(entries, Box::new(move || callback.io_completed(Ok(()))))?)
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {

@@ -24,7 +24,8 @@ pub(crate) fn start(
         while applied.changed().await.is_ok() {
             let index = next_index(*applied.borrow_and_update());
             let appended = log.appended_bytes();
-            let due = index.saturating_sub(base_index) >= entries || appended.saturating_sub(base_bytes) >= bytes;
+            let due =
+                index.saturating_sub(base_index) >= entries || appended.saturating_sub(base_bytes) >= bytes;
             if !due {
                 continue;
             }

@@ -107,9 +107,9 @@ impl Proposal {
     pub async fn outcome(self) -> Result<Outcome, ProposeError> {
         match self.result.await {
             Ok(Ok(done)) => done.data.0.ok_or(ProposeError::OutcomeUnknown),
-            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
-                Err(ProposeError::NotLeader { leader: forward.leader_id })
-            }
+            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Err(ProposeError::NotLeader {
+                leader: forward.leader_id,
+            }),
             // Discarded, or the answer was lost with the core: it may be in another log.
             Ok(Err(_)) | Err(_) => Err(ProposeError::OutcomeUnknown),
         }
@@ -140,7 +140,9 @@ pub struct Consensus {
 
 impl std::fmt::Debug for Consensus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Consensus").field("status", &*self.inner.status.borrow()).finish_non_exhaustive()
+        f.debug_struct("Consensus")
+            .field("status", &*self.inner.status.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,7 +161,7 @@ impl Consensus {
     ) -> Result<Self, StartError> {
         let raft_config = config.raft().map_err(|e| StartError::Settings(e.to_string()))?;
         let durable = machine.applied()?;
-        log.allow_purge_below(next_index(durable.last));
+        log.limit_purge(next_index(durable.last));
         let (applied_sender, applied) = watch::channel(durable.last);
         let failed = |e: &dyn std::fmt::Display| StartError::Recovery(e.to_string());
         let state = RaftMachine::new(Arc::clone(&machine), log.clone(), Arc::new(applied_sender));
@@ -178,7 +180,12 @@ impl Consensus {
         let maintain = maintenance::start(config, raft.clone(), log.clone(), applied.clone());
         let leading = raft.clone();
         let (leader_reads, lead) = ReadRounds::start(move || Box::pin(leader_round(leading.clone())));
-        let (own, reading, local, remote) = (config.node_id, raft.clone(), leader_reads.clone(), network.clone());
+        let (own, reading, local, remote) = (
+            config.node_id,
+            raft.clone(),
+            leader_reads.clone(),
+            network.clone(),
+        );
         let (member_reads, read) = ReadRounds::start(move || {
             Box::pin(member_round(own, reading.clone(), local.clone(), remote.clone()))
         });
@@ -190,11 +197,25 @@ impl Consensus {
             postmark,
             leader_reads,
             timeouts: config.timeouts(),
+            status: status.clone(),
             receiving: Arc::default(),
         };
-        let tasks = [follow, maintain, lead, read].iter().map(|task| task.abort_handle()).collect();
-        let inner = Inner { raft, log, inbound, member_reads, status, applied, tasks };
-        Ok(Self { inner: Arc::new(inner) })
+        let tasks = [follow, maintain, lead, read]
+            .iter()
+            .map(|task| task.abort_handle())
+            .collect();
+        let inner = Inner {
+            raft,
+            log,
+            inbound,
+            member_reads,
+            status,
+            applied,
+            tasks,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Makes a new cluster of these voters. Called once, on one member or on all with the same members.
@@ -204,7 +225,9 @@ impl Consensus {
     pub async fn initialize(&self, members: BTreeMap<NodeId, Member>) -> Result<(), MembershipError> {
         match self.inner.raft.initialize(members).await {
             Ok(()) => Ok(()),
-            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Err(MembershipError::AlreadyInitialized),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {
+                Err(MembershipError::AlreadyInitialized)
+            }
             Err(RaftError::APIError(error)) => Err(MembershipError::Refused(error.to_string())),
             Err(RaftError::Fatal(_)) => Err(MembershipError::Stopped),
         }
@@ -217,7 +240,12 @@ impl Consensus {
     /// [`ProposeError::Stopped`]; everything else is told by [`Proposal::outcome`].
     pub async fn submit(&self, term: u64, block: Bytes) -> Result<Proposal, ProposeError> {
         let (responder, result) = ProgressResponder::complete_only();
-        let write = self.inner.raft.write(super::types::Block(block)).responder(responder).with_leader(term);
+        let write = self
+            .inner
+            .raft
+            .write(super::types::Block(block))
+            .responder(responder)
+            .with_leader(term);
         write.await.map_err(|_| ProposeError::Stopped)?;
         Ok(Proposal { result })
     }
@@ -257,7 +285,9 @@ impl Consensus {
     pub async fn read_barrier(&self) -> Result<LogId, ReadError> {
         let position = self.inner.member_reads.ask().await?;
         let mut applied = self.inner.applied.clone();
-        let reached = applied.wait_for(|applied| next_index(*applied) > position.index).await;
+        let reached = applied
+            .wait_for(|applied| next_index(*applied) > position.index)
+            .await;
         reached.map_err(|_| ReadError::Stopped)?;
         Ok(position)
     }
@@ -267,7 +297,12 @@ impl Consensus {
     /// # Errors
     /// [`MembershipError::Stopped`].
     pub async fn transfer_leadership(&self, node: NodeId) -> Result<(), MembershipError> {
-        self.inner.raft.trigger().transfer_leader(node).await.map_err(|_| MembershipError::Stopped)
+        self.inner
+            .raft
+            .trigger()
+            .transfer_leader(node)
+            .await
+            .map_err(|_| MembershipError::Stopped)
     }
 
     /// Adds a node that receives the log and does not vote. Returns when the change is committed.
@@ -293,7 +328,12 @@ impl Consensus {
     /// # Errors
     /// [`MembershipError::Stopped`].
     pub async fn flush(&self) -> Result<(), MembershipError> {
-        self.inner.raft.trigger().snapshot().await.map_err(|_| MembershipError::Stopped)
+        self.inner
+            .raft
+            .trigger()
+            .snapshot()
+            .await
+            .map_err(|_| MembershipError::Stopped)
     }
 
     /// Ends consensus in good order: nothing is proposed, acknowledged or applied afterwards.
@@ -326,7 +366,11 @@ impl Consensus {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn handle_vote(&self, peer: NodeId, request: pb::VoteRequest) -> Result<pb::VoteResponse, Refusal> {
+    pub async fn handle_vote(
+        &self,
+        peer: NodeId,
+        request: pb::VoteRequest,
+    ) -> Result<pb::VoteResponse, Refusal> {
         self.inner.inbound.vote(peer, request).await
     }
 
@@ -372,9 +416,9 @@ fn membership_result<T>(
 ) -> Result<(), MembershipError> {
     match result {
         Ok(_) => Ok(()),
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. }))) => {
-            Err(MembershipError::NotLeader { leader: leader_id })
-        }
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader {
+            leader_id, ..
+        }))) => Err(MembershipError::NotLeader { leader: leader_id }),
         Err(RaftError::APIError(error)) => Err(MembershipError::Refused(error.to_string())),
         Err(RaftError::Fatal(_)) => Err(MembershipError::Stopped),
     }

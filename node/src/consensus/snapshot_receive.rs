@@ -77,12 +77,17 @@ pub(crate) async fn receive(
         meta,
         snapshot: SnapshotSource::Received(dir.0.clone(), position),
     };
-    let answer = inbound.raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
+    let answer = inbound
+        .raft
+        .install_full_snapshot(to_raft_vote(vote), snapshot)
+        .await;
     Ok(from_raft_vote(&answer.map_err(|_| Refusal::Stopped)?.vote))
 }
 
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(f).await.map_err(|e| Refusal::Fault(e.to_string()))
+    tokio::task::spawn_blocking(f)
+        .await
+        .map_err(|e| Refusal::Fault(e.to_string()))
 }
 
 async fn next_step(
@@ -92,7 +97,8 @@ async fn next_step(
 ) -> Result<pb::snapshot_chunk::Step, Refusal> {
     let chunk = tokio::time::timeout(inbound.timeouts.snapshot_idle, chunks.next()).await;
     let chunk = chunk.map_err(|_| Refusal::Snapshot("the sender stalled".to_owned()))?;
-    let chunk = chunk.ok_or_else(|| Refusal::Snapshot("the stream ended before the snapshot did".to_owned()))?;
+    let chunk =
+        chunk.ok_or_else(|| Refusal::Snapshot("the stream ended before the snapshot did".to_owned()))?;
     inbound.postmark.check(chunk.envelope.as_ref(), peer)?;
     Ok(chunk.step.ok_or(MissingField("step")).map_err(Malformed::from)?)
 }
@@ -104,16 +110,29 @@ fn check_header(header: &pb::SnapshotHeader, peer: NodeId) -> Result<(Vote, Posi
         return Err(format!("node {peer} sends a snapshot with the vote: {vote}").into());
     }
     let meta = header.meta.as_ref().ok_or(MissingField("meta"))?;
-    let membership = meta.membership_log_id.map(|id| (LogId::from(id), meta.membership.clone()));
-    let position = Position { last: meta.last_log_id.map(Into::into), membership };
+    let membership = meta
+        .membership_log_id
+        .map(|id| (LogId::from(id), meta.membership.clone()));
+    let position = Position {
+        last: meta.last_log_id.map(Into::into),
+        membership,
+    };
     if position.last.is_none() {
         return Err("a snapshot of nothing".to_owned().into());
     }
-    if position.membership.as_ref().is_some_and(|(id, _)| Some(*id) > position.last) {
+    if position
+        .membership
+        .as_ref()
+        .is_some_and(|(id, _)| Some(*id) > position.last)
+    {
         return Err("the membership is later than the snapshot".to_owned().into());
     }
     if header.files.len() > MAX_FILES {
-        return Err(format!("{} files in a snapshot, at most {MAX_FILES} are taken", header.files.len()).into());
+        return Err(format!(
+            "{} files in a snapshot, at most {MAX_FILES} are taken",
+            header.files.len()
+        )
+        .into());
     }
     let mut names = BTreeSet::new();
     for file in &header.files {
@@ -157,7 +176,12 @@ async fn write_files(
     dir: &Path,
     files: Vec<pb::SnapshotFile>,
 ) -> Result<(), Refusal> {
-    let mut writer = Writer { dir: dir.to_owned(), files, done: 0, open: None };
+    let mut writer = Writer {
+        dir: dir.to_owned(),
+        files,
+        done: 0,
+        open: None,
+    };
     loop {
         match next_step(inbound, peer, chunks).await? {
             pb::snapshot_chunk::Step::Header(_) => return Err(Malformed("a second header".to_owned()).into()),
@@ -196,20 +220,32 @@ impl Writer {
         let announced = self.files.get(self.done).cloned();
         let announced = announced.filter(|_| usize::try_from(data.file) == Ok(self.done));
         let Some(announced) = announced else {
-            return Err(Malformed(format!("a piece of file {} instead of file {}", data.file, self.done)).into());
+            return Err(Malformed(format!(
+                "a piece of file {} instead of file {}",
+                data.file, self.done
+            ))
+            .into());
         };
         let path = self.dir.join(&announced.name);
         let fault = |e: io::Error| Refusal::Fault(format!("{}: {e}", path.display()));
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open { file: File::create_new(&path).map_err(fault)?, hash: Sha256::new(), written: 0 },
+            None => Open {
+                file: File::create_new(&path).map_err(fault)?,
+                hash: Sha256::new(),
+                written: 0,
+            },
         };
         let length = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
         let end = open.written.saturating_add(length);
         let complete = end == announced.size;
         if data.offset != open.written || end > announced.size || complete != data.last {
             let name = &announced.name;
-            return Err(Malformed(format!("{name}: {length} bytes at {} of {}", data.offset, announced.size)).into());
+            return Err(Malformed(format!(
+                "{name}: {length} bytes at {} of {}",
+                data.offset, announced.size
+            ))
+            .into());
         }
         open.file.write_all(&data.data).map_err(fault)?;
         open.hash.update(&data.data);
@@ -228,7 +264,11 @@ impl Writer {
 
     fn finish(self) -> Result<(), Refusal> {
         if self.done != self.files.len() {
-            let text = format!("the snapshot ends after {} of {} files", self.done, self.files.len());
+            let text = format!(
+                "the snapshot ends after {} of {} files",
+                self.done,
+                self.files.len()
+            );
             return Err(Malformed(text).into());
         }
         let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());

@@ -21,7 +21,8 @@ use super::{
     codec::decode_membership,
     machine::{Machine, Outcome, Position},
     types::{
-        Applied, RaftLogId, RaftStored, TypeConfig, from_raft_entry, from_raft_id, to_raft_id, to_raft_membership,
+        Applied, RaftLogId, RaftStored, TypeConfig, from_raft_entry, from_raft_id, to_raft_id,
+        to_raft_membership,
     },
 };
 
@@ -55,20 +56,22 @@ impl RaftMachine {
         applied: Arc<watch::Sender<Option<LogId>>>,
     ) -> io::Result<Self> {
         let applier = Applier::start(Arc::clone(&machine))?;
-        Ok(Self { machine, applier, log, applied })
+        Ok(Self {
+            machine,
+            applier,
+            log,
+            applied,
+        })
     }
 
     /// The durable position, as openraft's metadata.
     fn durable(&self) -> io::Result<(Option<RaftLogId>, RaftStored)> {
         let position = self.machine.applied().map_err(io::Error::other)?;
-        self.log.allow_purge_below(next_index(position.last));
+        self.log.raise_purge_limit(next_index(position.last));
         Ok((position.last.map(to_raft_id), stored_membership(&position)?))
     }
 
-    async fn apply_batch(
-        &self,
-        batch: &mut Vec<EntryResponder<TypeConfig>>,
-    ) -> io::Result<()> {
+    async fn apply_batch(&self, batch: &mut Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
         let mut entries = Vec::with_capacity(batch.len());
         let mut waiting = Vec::with_capacity(batch.len());
         for (entry, responder) in batch.drain(..) {
@@ -76,7 +79,9 @@ impl RaftMachine {
             waiting.push((entry.id, matches!(entry.payload, Payload::Block(_)), responder));
             entries.push(entry);
         }
-        let Some(last) = waiting.last().map(|(id, _, _)| *id) else { return Ok(()) };
+        let Some(last) = waiting.last().map(|(id, _, _)| *id) else {
+            return Ok(());
+        };
         let outcomes = self.applier.apply(entries).await.map_err(io::Error::other)?;
         let blocks = waiting.iter().filter(|(_, is_block, _)| *is_block).count();
         if outcomes.len() != blocks {
@@ -97,8 +102,12 @@ impl RaftMachine {
 
 /// The membership of a position, as openraft stores it.
 pub(crate) fn stored_membership(position: &Position) -> io::Result<RaftStored> {
-    let Some((id, bytes)) = &position.membership else { return Ok(RaftStored::default()) };
-    let membership = decode_membership(bytes).and_then(to_raft_membership).map_err(io::Error::other)?;
+    let Some((id, bytes)) = &position.membership else {
+        return Ok(RaftStored::default());
+    };
+    let membership = decode_membership(bytes)
+        .and_then(to_raft_membership)
+        .map_err(io::Error::other)?;
     Ok(RaftStored::new(Some(to_raft_id(*id)), membership))
 }
 
@@ -111,10 +120,19 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotSource>> {
         let machine = Arc::clone(&self.0.machine);
         let flushed = tokio::task::spawn_blocking(move || machine.flush());
-        flushed.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        flushed
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
         let (last_log_id, last_membership) = self.0.durable()?;
-        let meta = SnapshotMetaOf::<TypeConfig> { last_log_id, last_membership };
-        Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Local(Arc::clone(&self.0.machine)) })
+        let meta = SnapshotMetaOf::<TypeConfig> {
+            last_log_id,
+            last_membership,
+        };
+        Ok(SnapshotOf::<TypeConfig, _> {
+            meta,
+            snapshot: SnapshotSource::Local(Arc::clone(&self.0.machine)),
+        })
     }
 }
 
@@ -163,10 +181,15 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
             SnapshotSource::Local(_) => return Err(io::Error::other("the own state is not installed again")),
         };
         if position.last != meta.last_log_id.as_ref().map(from_raft_id) {
-            return Err(io::Error::other("a snapshot is installed under another position than its own"));
+            return Err(io::Error::other(
+                "a snapshot is installed under another position than its own",
+            ));
         }
-        self.applier.install(position.clone(), dir).await.map_err(io::Error::other)?;
-        self.log.allow_purge_below(next_index(position.last));
+        self.applier
+            .install(position.clone(), dir)
+            .await
+            .map_err(io::Error::other)?;
+        self.log.raise_purge_limit(next_index(position.last));
         self.applied.send_replace(position.last);
         Ok(())
     }
@@ -174,7 +197,10 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotSource>>> {
         let (last_log_id, last_membership) = self.durable()?;
         Ok(last_log_id.map(|last| SnapshotOf::<TypeConfig, _> {
-            meta: SnapshotMetaOf::<TypeConfig> { last_log_id: Some(last), last_membership },
+            meta: SnapshotMetaOf::<TypeConfig> {
+                last_log_id: Some(last),
+                last_membership,
+            },
             snapshot: SnapshotSource::Local(Arc::clone(&self.machine)),
         }))
     }

@@ -42,14 +42,22 @@ pub(super) fn parse(path: &str) -> Option<Route> {
     let (index, width) = tile(number)?;
     match kind {
         "entries" => Some(Route::Entries(ledger, index, width)),
-        level => Some(Route::Tile(ledger, decimal(level).filter(|level| *level <= MAX_LEVEL)?, index, width)),
+        level => Some(Route::Tile(
+            ledger,
+            decimal(level).filter(|level| *level <= MAX_LEVEL)?,
+            index,
+            width,
+        )),
     }
 }
 
 /// Reads `<N>` or `<N>.p/<W>`.
 fn tile(text: &str) -> Option<(TileIndex, TileWidth)> {
     let (number, width) = match text.split_once(".p/") {
-        Some((number, width)) => (number, TileWidth(decimal::<u8>(width).filter(|width| *width > 0)?.into())),
+        Some((number, width)) => (
+            number,
+            TileWidth(decimal::<u8>(width).filter(|width| *width > 0)?.into()),
+        ),
         None => (text, TileWidth::FULL),
     };
     let (leading, last) = match number.rsplit_once('/') {
@@ -57,7 +65,11 @@ fn tile(text: &str) -> Option<(TileIndex, TileWidth)> {
         None => (None, number),
     };
     let mut index = 0_u64;
-    for (place, group) in leading.into_iter().flat_map(|leading| leading.split('/')).enumerate() {
+    for (place, group) in leading
+        .into_iter()
+        .flat_map(|leading| leading.split('/'))
+        .enumerate()
+    {
         let group = three_digits(group.strip_prefix('x')?)?;
         if place == 0 && group == 0 {
             return None;
@@ -92,7 +104,8 @@ mod tests {
         assert_eq!(parse("/readyz"), Some(Route::Ready));
         assert_eq!(parse("/metrics"), Some(Route::Metrics));
         assert_eq!(parse("/invoices/checkpoint"), Some(Route::Checkpoint(ledger())));
-        let tile = |level, index, width| Some(Route::Tile(ledger(), level, TileIndex(index), TileWidth(width)));
+        let tile =
+            |level, index, width| Some(Route::Tile(ledger(), level, TileIndex(index), TileWidth(width)));
         assert_eq!(parse("/invoices/tile/0/000"), tile(0, 0, 256));
         assert_eq!(parse("/invoices/tile/63/x001/x234/067"), tile(63, 1_234_067, 256));
         assert_eq!(parse("/invoices/tile/2/x001/000.p/255"), tile(2, 1_000, 255));
@@ -105,15 +118,42 @@ mod tests {
     #[test]
     fn other_spellings_are_no_paths() {
         for path in [
-            "", "/", "livez", "/livez/", "//livez", "/Livez", "/invoices", "/invoices/", "/Invoices/checkpoint",
-            "/node/checkpoint", "/a/../b/checkpoint", "/invoices/checkpoint/", "/invoices/tile", "/invoices/tile/0",
-            "/invoices/tile/0/", "/invoices/tile/0/7", "/invoices/tile/0/07", "/invoices/tile/0/0007",
-            "/invoices/tile/00/007", "/invoices/tile/64/007", "/invoices/tile/-1/007", "/invoices/tile/+1/007",
-            "/invoices/tile/0/x007", "/invoices/tile/0/001/007", "/invoices/tile/0/x000/007",
-            "/invoices/tile/0/007.p/0", "/invoices/tile/0/007.p/256", "/invoices/tile/0/007.p/01",
-            "/invoices/tile/0/007.p/", "/invoices/tile/0/007.p", "/invoices/tile/0/007.p/1/2",
-            "/invoices/tile/0/x072/x057/x594/x037/x927/936", "/invoices/tile/0/x999/x999/x999/x999/x999/x999/999",
-            "/invoices/tile/0/٠٠٧", "/invoices/tile/entries/7", "/invoices/tile/data/007",
+            "",
+            "/",
+            "livez",
+            "/livez/",
+            "//livez",
+            "/Livez",
+            "/invoices",
+            "/invoices/",
+            "/Invoices/checkpoint",
+            "/node/checkpoint",
+            "/a/../b/checkpoint",
+            "/invoices/checkpoint/",
+            "/invoices/tile",
+            "/invoices/tile/0",
+            "/invoices/tile/0/",
+            "/invoices/tile/0/7",
+            "/invoices/tile/0/07",
+            "/invoices/tile/0/0007",
+            "/invoices/tile/00/007",
+            "/invoices/tile/64/007",
+            "/invoices/tile/-1/007",
+            "/invoices/tile/+1/007",
+            "/invoices/tile/0/x007",
+            "/invoices/tile/0/001/007",
+            "/invoices/tile/0/x000/007",
+            "/invoices/tile/0/007.p/0",
+            "/invoices/tile/0/007.p/256",
+            "/invoices/tile/0/007.p/01",
+            "/invoices/tile/0/007.p/",
+            "/invoices/tile/0/007.p",
+            "/invoices/tile/0/007.p/1/2",
+            "/invoices/tile/0/x072/x057/x594/x037/x927/936",
+            "/invoices/tile/0/x999/x999/x999/x999/x999/x999/999",
+            "/invoices/tile/0/٠٠٧",
+            "/invoices/tile/entries/7",
+            "/invoices/tile/data/007",
         ] {
             assert_eq!(parse(path), None, "{path}");
         }

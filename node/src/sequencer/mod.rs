@@ -14,4 +14,5 @@ mod block_time;
 mod gather;
 mod run;
 
+pub(crate) use run::FOUND_EVERY;
 pub use run::{Sequencer, SequencerParts, SubmitError};

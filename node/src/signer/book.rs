@@ -236,11 +236,6 @@ impl Book {
         }
         unsaved
     }
-
-    /// Forgets everything: after a snapshot was installed, the roots computed before are not of this state.
-    pub(crate) fn clear(&mut self) {
-        self.ledgers.clear();
-    }
 }
 
 impl Pages {

@@ -23,7 +23,8 @@ use zeroize::Zeroizing;
 
 use super::{
     book::{Book, Change, Signed},
-    pen::{Draft, Pen, PenFault},
+    intake::consistent,
+    pen::{Draft, Pen},
 };
 use crate::{
     clock::Clock,
@@ -142,7 +143,6 @@ struct Desk {
     log_keys: Mutex<BTreeMap<LedgerName, Arc<LogKey>>>,
     certified: Mutex<BTreeMap<LedgerName, watch::Sender<TreeSize>>>,
     changed: watch::Sender<u64>,
-    queue: mpsc::UnboundedSender<NewCheckpoint>,
     outbox: Arc<dyn Outbox>,
 }
 
@@ -151,17 +151,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Signer {
-    /// Starts signing. `queue` is where apply puts checkpoints, from before this call on.
+    /// Starts signing what comes from the intake, and takes up every ledger where it stands.
     ///
     /// # Errors
-    /// When what was promised is unreadable.
+    /// When what was promised is unreadable, or the state contradicts it.
     pub fn start(
         parts: SignerParts,
-        (queue, checkpoints): (mpsc::UnboundedSender<NewCheckpoint>, mpsc::UnboundedReceiver<NewCheckpoint>),
+        checkpoints: mpsc::UnboundedReceiver<NewCheckpoint>,
         outbox: Arc<dyn Outbox>,
-    ) -> Result<Self, PenFault> {
-        let pen = Pen::open(parts.key, parts.origin.clone(), parts.log)?;
-        let desk = Arc::new(Desk {
+    ) -> Result<Self, String> {
+        let view = parts.state.view();
+        consistent(&parts.log, &view)?;
+        let pen = Pen::open(parts.key, parts.origin.clone(), parts.log).map_err(|fault| fault.to_string())?;
+        let signer = Self(Arc::new(Desk {
             me: parts.me,
             origin: parts.origin,
             log_secret: parts.log_secret,
@@ -173,58 +175,19 @@ impl Signer {
             log_keys: Mutex::default(),
             certified: Mutex::default(),
             changed: watch::Sender::new(0),
-            queue,
             outbox,
+        }));
+        let heads = view.ledgers().iter().map(|ledger| NewCheckpoint {
+            ledger: ledger.head().name.clone(),
+            size: ledger.size(),
+            root: ledger.head().frontier.root(),
+            state_root: ledger.head().state_root,
+            time: ledger.head().time,
         });
-        let signer = Self(desk);
-        tokio::spawn(signer.clone().sign_all(checkpoints));
+        tokio::spawn(signer.clone().sign_all(heads.collect(), checkpoints));
         tokio::spawn(signer.clone().save_all());
         tokio::spawn(signer.clone().ask_around());
         Ok(signer)
-    }
-
-    /// Proves what is stored consistent with what this node promised, and takes up every ledger's head. At start, and
-    /// after a snapshot was installed (trust.md, rule 3).
-    ///
-    /// # Errors
-    /// The fault, when a stored root is not the one that was signed.
-    pub async fn resume(&self) -> Result<(), String> {
-        let promised = self.0.pen.lock().await.last().clone();
-        let view = self.0.state.view();
-        lock(&self.0.book).clear();
-        for ledger in view.ledgers() {
-            let (head, size) = (ledger.head(), ledger.size());
-            if let Some(last) = promised.get(&head.name)
-                && last.size <= size
-            {
-                let root = ledger.root_at(last.size).map_err(|fault| fault.to_string())?.unwrap_or(Hash::ZERO);
-                if root != last.root {
-                    return Err(PenFault::TwoRoots {
-                        ledger: head.name.clone(),
-                        size: last.size,
-                        signed: last.root,
-                        computed: root,
-                    }
-                    .to_string());
-                }
-            }
-            let checkpoint = NewCheckpoint {
-                ledger: head.name.clone(),
-                size,
-                root: head.frontier.root(),
-                state_root: head.state_root,
-                time: head.time,
-            };
-            self.checkpoint(checkpoint);
-        }
-        Ok(())
-    }
-
-    /// A block made this checkpoint here. Called in the order of applying; does not wait.
-    pub fn checkpoint(&self, checkpoint: NewCheckpoint) {
-        if self.0.queue.send(checkpoint).is_err() {
-            self.0.health.fail("the signer has stopped");
-        }
     }
 
     /// A member sent its cosignatures.
@@ -460,9 +423,8 @@ impl Signer {
         }
     }
 
-    async fn sign_all(self, mut checkpoints: mpsc::UnboundedReceiver<NewCheckpoint>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while checkpoints.recv_many(&mut batch, BATCH).await > 0 {
+    async fn sign_all(self, mut batch: Vec<NewCheckpoint>, mut checkpoints: mpsc::UnboundedReceiver<NewCheckpoint>) {
+        while !batch.is_empty() || checkpoints.recv_many(&mut batch, BATCH).await > 0 {
             if !self.0.health.is_good() {
                 return;
             }

@@ -11,12 +11,15 @@
 //!
 //! * [`pen`] — the rules of what may be signed, and its durability
 //! * [`book`] — who has signed what, pure
+//! * [`intake`] — the way from apply to here
 //! * [`desk`] — the shared handle: checkpoints in, cosignatures in and out, notes out
 
 pub(crate) mod book;
 pub(crate) mod desk;
+pub(crate) mod intake;
 pub(crate) mod pen;
 
 pub use book::Signed;
 pub use desk::{Certified, Outbox, Signer, SignerParts, WaitError};
+pub use intake::{Intake, intake};
 pub use pen::PenFault;

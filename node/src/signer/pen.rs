@@ -102,18 +102,8 @@ pub(crate) struct Pen {
 impl Pen {
     /// Reads what was promised.
     pub(crate) fn open(key: CosignerKey, origin: ClusterOrigin, log: LogStore) -> Result<Self, PenFault> {
-        let mut last = BTreeMap::new();
-        for (name, record) in log.records_with_prefix(PREFIX) {
-            let name = String::from_utf8_lossy(name.strip_prefix(PREFIX).unwrap_or(&name)).into_owned();
-            let ledger = LedgerName::new(&name).map_err(|_| PenFault::Record(name.clone()))?;
-            last.insert(ledger, LastSigned::decode(&record).ok_or(PenFault::Record(name))?);
-        }
+        let last = promises(&log)?;
         Ok(Self { key, origin, log, last })
-    }
-
-    /// What was last signed, per ledger.
-    pub(crate) fn last(&self) -> &BTreeMap<LedgerName, LastSigned> {
-        &self.last
     }
 
     /// Signs what may be signed of `drafts`, in order, with the time `now` (seconds) or the last one signed, whichever
@@ -155,6 +145,17 @@ impl Pen {
         self.last.extend(changed);
         Ok(())
     }
+}
+
+/// What was last signed, per ledger.
+pub(crate) fn promises(log: &LogStore) -> Result<BTreeMap<LedgerName, LastSigned>, PenFault> {
+    let mut last = BTreeMap::new();
+    for (name, record) in log.records_with_prefix(PREFIX) {
+        let name = String::from_utf8_lossy(name.strip_prefix(PREFIX).unwrap_or(&name)).into_owned();
+        let ledger = LedgerName::new(&name).map_err(|_| PenFault::Record(name.clone()))?;
+        last.insert(ledger, LastSigned::decode(&record).ok_or(PenFault::Record(name))?);
+    }
+    Ok(last)
 }
 
 /// What signing a draft would promise; `None` when it must not be signed.

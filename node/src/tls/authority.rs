@@ -4,8 +4,8 @@ use std::{fmt, path::Path, time::Duration};
 
 use quorate_core::position::Micros;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use zeroize::Zeroizing;
@@ -59,7 +59,10 @@ impl Authority {
         params.use_authority_key_identifier_extension = false;
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        Ok(Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// Reads an authority from the directory it was saved to.
@@ -76,8 +79,8 @@ impl Authority {
         let key = std::str::from_utf8(&key).map_err(|error| malformed(&key_path, error.to_string()))?;
         let key = KeyPair::from_pem(key).map_err(|error| malformed(&key_path, error.to_string()))?;
         let certificate = files::read_public(&certificate_path)?;
-        let certificate =
-            String::from_utf8(certificate).map_err(|error| malformed(&certificate_path, error.to_string()))?;
+        let certificate = String::from_utf8(certificate)
+            .map_err(|error| malformed(&certificate_path, error.to_string()))?;
         let der = CertificateDer::from_pem_slice(certificate.as_bytes())
             .map_err(|error| malformed(&certificate_path, error.to_string()))?;
         check_pair(&der, &key).map_err(|reason| malformed(&certificate_path, reason))?;
@@ -115,7 +118,10 @@ impl Authority {
         if hosts.is_empty() {
             return Err(AuthorityError::NoHost);
         }
-        if let Some(host) = hosts.iter().find(|host| ServerName::try_from(host.as_str()).is_err()) {
+        if let Some(host) = hosts
+            .iter()
+            .find(|host| ServerName::try_from(host.as_str()).is_err())
+        {
             return Err(AuthorityError::Host { host: host.clone() });
         }
         let mut params = params("Quorate server", now, CERTIFICATE_LIFETIME);
@@ -130,22 +136,34 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError::Certificate`].
     pub fn issue_peer(&self, identity: PeerIdentity, now: Micros) -> Result<Issued, AuthorityError> {
-        let mut params = params(&format!("Quorate node {}", identity.node), now, CERTIFICATE_LIFETIME);
+        let mut params = params(
+            &format!("Quorate node {}", identity.node),
+            now,
+            CERTIFICATE_LIFETIME,
+        );
         params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         self.issue(params)
     }
 
     fn issue(&self, params: CertificateParams) -> Result<Issued, AuthorityError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued { certificate, key: Zeroizing::new(key.serialize_pem()) })
+        Ok(Issued {
+            certificate,
+            key: Zeroizing::new(key.serialize_pem()),
+        })
     }
 }
 
 fn paths(directory: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
-    (directory.join(Authority::CERTIFICATE_FILE), directory.join(Authority::KEY_FILE))
+    (
+        directory.join(Authority::CERTIFICATE_FILE),
+        directory.join(Authority::KEY_FILE),
+    )
 }
 
 /// An authority whose key is not that of its certificate would issue certificates that nobody accepts.
@@ -155,7 +173,10 @@ fn check_pair(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(), Str
         return Err("it is not the certificate of an authority".to_owned());
     }
     if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-        return Err(format!("it does not belong to the key in {}", Authority::KEY_FILE));
+        return Err(format!(
+            "it does not belong to the key in {}",
+            Authority::KEY_FILE
+        ));
     }
     Ok(())
 }
@@ -182,7 +203,9 @@ impl fmt::Debug for Authority {
 
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issued").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Issued")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -201,7 +224,9 @@ pub enum AuthorityError {
         reason: String,
     },
     /// A certificate that clients could never verify.
-    #[error("a server certificate needs at least one host name or IP address that clients use to reach the node")]
+    #[error(
+        "a server certificate needs at least one host name or IP address that clients use to reach the node"
+    )]
     NoHost,
     /// Not a host.
     #[error("\"{host}\" is neither a DNS name nor an IP address (give it without a port)")]

@@ -48,9 +48,18 @@ enum Io {
 }
 
 impl Connection {
-    pub(crate) fn plain(stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Self {
-        let info = ConnectionInfo { local, remote, encrypted: false, peer: None };
-        Self { io: Io::Plain(stream), info, slot: None }
+    pub(super) fn plain(stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Self {
+        let info = ConnectionInfo {
+            local,
+            remote,
+            encrypted: false,
+            peer: None,
+        };
+        Self {
+            io: Io::Plain(stream),
+            info,
+            slot: None,
+        }
     }
 
     pub(super) fn tls(
@@ -59,8 +68,17 @@ impl Connection {
         remote: SocketAddr,
         peer: Option<NodeId>,
     ) -> Self {
-        let info = ConnectionInfo { local, remote, encrypted: true, peer };
-        Self { io: Io::Tls(Box::new(stream)), info, slot: None }
+        let info = ConnectionInfo {
+            local,
+            remote,
+            encrypted: true,
+            peer,
+        };
+        Self {
+            io: Io::Tls(Box::new(stream)),
+            info,
+            slot: None,
+        }
     }
 
     /// Keeps a place in a limit for as long as the connection lives.
@@ -78,9 +96,11 @@ impl Connection {
 
 /// Sets what every connection here needs (small writes leave at once, dead peers are noticed), and reads the
 /// local and the remote address.
-pub(crate) fn prepare(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
     Ok((stream.local_addr()?, stream.peer_addr()?))
 }
@@ -95,7 +115,11 @@ impl fmt::Debug for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),

@@ -36,4 +36,4 @@ pub use config::{Credentials, Roots, ServerTls, TlsError};
 pub use connection::{Connection, ConnectionInfo};
 pub use identity::{IdentityError, PeerIdentity};
 pub use listener::{Incoming, Limits, ListenError, Listener, Security, listen};
-pub use peers::{DialError, PeerTls};
+pub use peers::{DialError, PeerSecurity, PeerTls};

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Connection, Credentials, IdentityError, PeerIdentity, Roots, TlsError,
+    Connection, Credentials, IdentityError, PeerIdentity, Roots, Security, TlsError,
     config::{ALPN_HTTP2, provider},
     connection,
     verify::{self, DialledPeer, IncomingPeer},
@@ -45,9 +45,17 @@ impl PeerTls {
     ///
     /// # Errors
     /// [`TlsError::OwnIdentity`], [`TlsError::OwnCertificate`], [`TlsError::Credentials`], [`TlsError::Verifier`].
-    pub fn new(own: PeerIdentity, credentials: Credentials, roots: Roots, now: Micros) -> Result<Self, TlsError> {
+    pub fn new(
+        own: PeerIdentity,
+        credentials: Credentials,
+        roots: Roots,
+        now: Micros,
+    ) -> Result<Self, TlsError> {
         let material = Material::new(own, credentials, roots, now)?;
-        Ok(Self { own, current: Arc::new(RwLock::new(Arc::new(material))) })
+        Ok(Self {
+            own,
+            current: Arc::new(RwLock::new(Arc::new(material))),
+        })
     }
 
     /// Uses these from the next handshake on, in both directions. Connections that exist go on. On an error
@@ -72,19 +80,32 @@ impl PeerTls {
     ///
     /// # Errors
     /// [`DialError`].
-    pub async fn dial(&self, address: &str, expected: NodeId, timeout: Duration) -> Result<Connection, DialError> {
+    pub async fn dial(
+        &self,
+        address: &str,
+        expected: NodeId,
+        timeout: Duration,
+    ) -> Result<Connection, DialError> {
         let connector = TlsConnector::from(Arc::new(self.client_config(expected, address)?));
-        let name = ServerName::try_from("peer").map_err(|_| DialError::refused(address, expected, "bad name"))?;
+        let name =
+            ServerName::try_from("peer").map_err(|_| DialError::refused(address, expected, "bad name"))?;
         let connect = async {
-            let tcp = TcpStream::connect(address).await.map_err(|source| DialError::io(address, expected, source))?;
-            let (local, remote) = connection::prepare(&tcp).map_err(|s| DialError::io(address, expected, s))?;
+            let tcp = TcpStream::connect(address)
+                .await
+                .map_err(|source| DialError::io(address, expected, source))?;
+            let (local, remote) =
+                connection::prepare(&tcp).map_err(|s| DialError::io(address, expected, s))?;
             let tls = connector.connect(name, tcp).await;
             let tls = tls.map_err(|source| DialError::io(address, expected, verify::reason(source)))?;
             Ok(Connection::tls(tls.into(), local, remote, Some(expected)))
         };
         match tokio::time::timeout(timeout, connect).await {
             Ok(connected) => connected,
-            Err(_) => Err(DialError::Timeout { address: address.to_owned(), node: expected, timeout }),
+            Err(_) => Err(DialError::Timeout {
+                address: address.to_owned(),
+                node: expected,
+                timeout,
+            }),
         }
     }
 
@@ -107,8 +128,8 @@ impl PeerTls {
                 .with_custom_certificate_verifier(Arc::new(verifier))
                 .with_client_auth_cert(material.credentials.chain().to_vec(), material.credentials.key())
         };
-        let mut config =
-            build().map_err(|error: rustls::Error| DialError::refused(address, expected, error.to_string()))?;
+        let mut config = build()
+            .map_err(|error: rustls::Error| DialError::refused(address, expected, error.to_string()))?;
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
         config.enable_sni = false;
         config.resumption = Resumption::disabled();
@@ -130,21 +151,38 @@ impl Material {
         // A resumed session would skip the verification of a certificate that is no longer accepted.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        Ok(Self { credentials, roots, server: Arc::new(server) })
+        Ok(Self {
+            credentials,
+            roots,
+            server: Arc::new(server),
+        })
     }
 }
 
 /// Judges this node's certificate as a peer that dials it would.
-fn check_own(own: PeerIdentity, credentials: &Credentials, roots: &Roots, now: Micros) -> Result<(), TlsError> {
+fn check_own(
+    own: PeerIdentity,
+    credentials: &Credentials,
+    roots: &Roots,
+    now: Micros,
+) -> Result<(), TlsError> {
     let Some((leaf, intermediates)) = credentials.chain().split_first() else {
         return Err(TlsError::OwnIdentity(IdentityError::Absent));
     };
     let named = PeerIdentity::of_certificate(leaf)?;
     if named.cluster != own.cluster {
-        return Err(IdentityError::OtherCluster { got: named.cluster, own: own.cluster }.into());
+        return Err(IdentityError::OtherCluster {
+            got: named.cluster,
+            own: own.cluster,
+        }
+        .into());
     }
     if named.node != own.node {
-        return Err(IdentityError::OtherNode { got: named.node, expected: own.node }.into());
+        return Err(IdentityError::OtherNode {
+            got: named.node,
+            expected: own.node,
+        }
+        .into());
     }
     let now = UnixTime::since_unix_epoch(Duration::from_micros(now.get()));
     let name = ServerName::try_from("peer").map_err(|_| IdentityError::Unreadable)?;
@@ -154,9 +192,61 @@ fn check_own(own: PeerIdentity, credentials: &Credentials, roots: &Roots, now: M
     Ok(())
 }
 
+/// How connections between nodes are protected, in both directions.
+#[derive(Clone, Debug)]
+pub enum PeerSecurity {
+    /// Not at all: whoever reaches the port is believed to be the node it says it is. Only by an explicit flag.
+    Plaintext,
+    /// Mutual TLS.
+    Tls(PeerTls),
+}
+
+impl PeerSecurity {
+    /// Connects to the node `expected` at `address` ("host:port") within `timeout`. In plaintext nobody checks
+    /// who answers.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial(
+        &self,
+        address: &str,
+        expected: NodeId,
+        timeout: Duration,
+    ) -> Result<Connection, DialError> {
+        let connect = match self {
+            Self::Tls(tls) => return tls.dial(address, expected, timeout).await,
+            Self::Plaintext => TcpStream::connect(address),
+        };
+        let connected = tokio::time::timeout(timeout, connect).await;
+        let prepared = match connected {
+            Ok(tcp) => tcp.and_then(|tcp| connection::prepare(&tcp).map(|ends| (tcp, ends))),
+            Err(_) => {
+                return Err(DialError::Timeout {
+                    address: address.to_owned(),
+                    node: expected,
+                    timeout,
+                });
+            }
+        };
+        let (tcp, (local, remote)) = prepared.map_err(|source| DialError::io(address, expected, source))?;
+        Ok(Connection::plain(tcp, local, remote))
+    }
+
+    /// The same for a listener.
+    #[must_use]
+    pub fn listening(&self) -> Security {
+        match self {
+            Self::Plaintext => Security::Plaintext,
+            Self::Tls(tls) => Security::Peer(tls.clone()),
+        }
+    }
+}
+
 impl fmt::Debug for PeerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerTls").field("own", &self.own).finish_non_exhaustive()
+        f.debug_struct("PeerTls")
+            .field("own", &self.own)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,11 +286,19 @@ pub enum DialError {
 }
 
 impl DialError {
-    pub(super) fn io(address: &str, node: NodeId, source: io::Error) -> Self {
-        Self::Io { node, address: address.to_owned(), source }
+    fn io(address: &str, node: NodeId, source: io::Error) -> Self {
+        Self::Io {
+            node,
+            address: address.to_owned(),
+            source,
+        }
     }
 
     fn refused(address: &str, node: NodeId, reason: impl Into<String>) -> Self {
-        Self::Refused { node, address: address.to_owned(), reason: reason.into() }
+        Self::Refused {
+            node,
+            address: address.to_owned(),
+            reason: reason.into(),
+        }
     }
 }

@@ -8,7 +8,8 @@ use std::{io, sync::Arc};
 
 use quorate_core::position::NodeId;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
@@ -51,7 +52,9 @@ impl IncomingPeer {
     pub(super) fn new(own: PeerIdentity, roots: Arc<RootCertStore>) -> Result<Self, TlsError> {
         let chain = WebPkiClientVerifier::builder_with_provider(roots, config::provider())
             .build()
-            .map_err(|error| TlsError::Verifier { reason: error.to_string() })?;
+            .map_err(|error| TlsError::Verifier {
+                reason: error.to_string(),
+            })?;
         Ok(Self { own, chain })
     }
 }
@@ -70,7 +73,10 @@ impl ClientCertVerifier for IncomingPeer {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         let peer = PeerIdentity::of_certificate(end_entity).map_err(refuse)?;
         if peer.cluster != self.own.cluster {
-            return Err(refuse(IdentityError::OtherCluster { got: peer.cluster, own: self.own.cluster }));
+            return Err(refuse(IdentityError::OtherCluster {
+                got: peer.cluster,
+                own: self.own.cluster,
+            }));
         }
         if peer.node == self.own.node {
             return Err(refuse(IdentityError::Own { node: peer.node }));
@@ -113,7 +119,12 @@ pub(super) struct DialledPeer {
 impl DialledPeer {
     pub(super) fn new(own: PeerIdentity, expected: NodeId, roots: Arc<RootCertStore>) -> Self {
         let algorithms = config::provider().signature_verification_algorithms;
-        Self { own, expected, roots, algorithms }
+        Self {
+            own,
+            expected,
+            roots,
+            algorithms,
+        }
     }
 }
 
@@ -136,10 +147,16 @@ impl ServerCertVerifier for DialledPeer {
         )?;
         let peer = PeerIdentity::of_certificate(end_entity).map_err(refuse)?;
         if peer.cluster != self.own.cluster {
-            return Err(refuse(IdentityError::OtherCluster { got: peer.cluster, own: self.own.cluster }));
+            return Err(refuse(IdentityError::OtherCluster {
+                got: peer.cluster,
+                own: self.own.cluster,
+            }));
         }
         if peer.node != self.expected {
-            return Err(refuse(IdentityError::OtherNode { got: peer.node, expected: self.expected }));
+            return Err(refuse(IdentityError::OtherNode {
+                got: peer.node,
+                expected: self.expected,
+            }));
         }
         Ok(ServerCertVerified::assertion())
     }

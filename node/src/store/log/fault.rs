@@ -56,7 +56,9 @@ pub enum LogFault {
         found: u64,
     },
     /// The durable records are not those that were written.
-    #[error("the durable records do not match their digest (write {sequence}): a record is missing or damaged")]
+    #[error(
+        "the durable records do not match their digest (write {sequence}): a record is missing or damaged"
+    )]
     RecordsDamaged {
         /// The number of the write at which they were digested.
         sequence: u64,
@@ -105,7 +107,9 @@ pub enum LogFault {
         found: u64,
     },
     /// The directory was written by a newer version.
-    #[error("this directory has log format {found}; this version knows formats up to {known}: use a newer version")]
+    #[error(
+        "this directory has log format {found}; this version knows formats up to {known}: use a newer version"
+    )]
     NewerFormat {
         /// The newest format this version knows.
         known: u32,
@@ -173,7 +177,10 @@ impl LogFault {
     }
 
     pub(crate) fn undecodable(row: &str, why: impl ToString) -> Self {
-        LogFault::Undecodable { row: row.to_owned(), why: why.to_string() }
+        LogFault::Undecodable {
+            row: row.to_owned(),
+            why: why.to_string(),
+        }
     }
 
     pub(crate) fn missing(row: &str, field: MissingField) -> Self {

@@ -36,7 +36,11 @@ pub(crate) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
 }
 
 /// Checks and removes the checksum. `row` names the row in the error.
-pub(crate) fn unseal<'a>(key: &[u8], stored: &'a [u8], row: impl Fn() -> String) -> Result<&'a [u8], LogFault> {
+pub(crate) fn unseal<'a>(
+    key: &[u8],
+    stored: &'a [u8],
+    row: impl Fn() -> String,
+) -> Result<&'a [u8], LogFault> {
     let Some(at) = stored.len().checked_sub(FRAME_OVERHEAD) else {
         return Err(LogFault::Checksum { row: row() });
     };

@@ -36,5 +36,4 @@ pub use options::LogConfig;
 pub use store::{Bounds, LogStore};
 pub use types::{LogEntry, LogId, MissingField, Payload, Vote};
 
-pub(crate) use flusher::Completion;
 pub(crate) use recover::next_index;

@@ -7,13 +7,21 @@ use super::{fault::LogFault, rows, store::family, types::LogEntry};
 /// Entries from `start` on, before `end`, until about `max_bytes` are read; at least one if there is one.
 ///
 /// The range must lie inside the log: a missing entry is a gap.
-pub(crate) fn from_database(db: &DB, start: u64, end: u64, max_bytes: usize) -> Result<Vec<LogEntry>, LogFault> {
+pub(crate) fn from_database(
+    db: &DB,
+    start: u64,
+    end: u64,
+    max_bytes: usize,
+) -> Result<Vec<LogEntry>, LogFault> {
     let mut out: Vec<LogEntry> = Vec::new();
     let mut weight = 0_usize;
     let mut expected = start;
     let from = rows::entry_key(start);
     // The iterator yields its error, if it ended with one, as its last item: an early end is seen.
-    for row in db.iterator_cf(family(db, rows::LOG)?, IteratorMode::From(&from, Direction::Forward)) {
+    for row in db.iterator_cf(
+        family(db, rows::LOG)?,
+        IteratorMode::From(&from, Direction::Forward),
+    ) {
         let (key, stored) = row?;
         let found = rows::entry_index(&key)?;
         if expected >= end {

@@ -31,8 +31,9 @@ pub(crate) fn entry_key(index: u64) -> [u8; 8] {
 
 /// Index of a key of column family `log`.
 pub(crate) fn entry_index(key: &[u8]) -> Result<u64, LogFault> {
-    let bytes: [u8; 8] =
-        key.try_into().map_err(|_| LogFault::undecodable("log key", format!("{} bytes instead of 8", key.len())))?;
+    let bytes: [u8; 8] = key
+        .try_into()
+        .map_err(|_| LogFault::undecodable("log key", format!("{} bytes instead of 8", key.len())))?;
     Ok(u64::from_be_bytes(bytes))
 }
 
@@ -51,7 +52,10 @@ pub(crate) fn decode_entry(index: u64, stored: &[u8]) -> Result<LogEntry, LogFau
     let message = pb::Entry::decode(bytes).map_err(|e| LogFault::undecodable(&row(), e))?;
     let entry = LogEntry::try_from(message).map_err(|e| LogFault::missing(&row(), e))?;
     if entry.id.index != index {
-        return Err(LogFault::undecodable(&row(), format!("the entry says it is at index {}", entry.id.index)));
+        return Err(LogFault::undecodable(
+            &row(),
+            format!("the entry says it is at index {}", entry.id.index),
+        ));
     }
     Ok(entry)
 }

@@ -45,6 +45,9 @@ impl std::fmt::Debug for Database {
     }
 }
 
+/// A row: its key and its bytes.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
 /// Whether a database is read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -110,7 +113,7 @@ impl Database {
         table: Table,
         prefix: &[u8],
         key: &[u8],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreFault> {
+    ) -> Result<Option<Row>, StoreFault> {
         let mut reads = ReadOptions::default();
         reads.set_iterate_lower_bound(prefix);
         let mut rows = self.db.raw_iterator_cf_opt(self.handle(table)?, reads);

@@ -21,7 +21,7 @@ use quorate_ledger::{
 
 use super::{
     batch::parts,
-    contents::{self, Part, StoredContent, TransactionContents},
+    contents::{self, Part, StoredContent, StoredMeta, TransactionContents},
     database::{Database, Direction, Scan},
     options::Table,
     rows,
@@ -175,6 +175,18 @@ impl LedgerView {
     /// operation has to exist.
     pub fn content(&self, index: LogIndex, position: u16) -> Result<StoredContent, StoreFault> {
         let (_, at, mut part) = self.part_at(index, position)?;
+        Ok(part.slots.swap_remove(at))
+    }
+
+    /// The meta of the transaction at `index`, which has to exist.
+    pub fn meta(&self, index: LogIndex) -> Result<StoredMeta, StoreFault> {
+        let (key, _, part) = self.part_at(index, 0)?;
+        part.meta.ok_or_else(|| self.database.damaged(Table::Contents, &key, "the meta is missing"))
+    }
+
+    /// What the write of `key` at `index` wrote. The write has to exist.
+    pub fn written(&self, index: LogIndex, key: &[u8]) -> Result<StoredContent, StoreFault> {
+        let (_, at, mut part) = self.part_of_write(index, key)?;
         Ok(part.slots.swap_remove(at))
     }
 

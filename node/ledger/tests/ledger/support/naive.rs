@@ -20,14 +20,17 @@ pub(crate) type Leaf<'a> = (&'a [u8], u64, &'a [u8]);
 pub(crate) fn state_root(leaves: &[Leaf<'_>]) -> Hash {
     match leaves {
         [] => Hash::ZERO,
-        [(_, index, op)] => {
-            sha256(&[b"\x02", &index.to_be_bytes(), sha256(&[b"\x00", op]).as_bytes()])
-        }
+        [(_, index, op)] => sha256(&[b"\x02", &index.to_be_bytes(), sha256(&[b"\x00", op]).as_bytes()]),
         _ => {
             let (d, middle) = branch(leaves);
             let (left, right) = leaves.split_at(middle);
             let (left, right) = (state_root(left), state_root(right));
-            sha256(&[b"\x03", &(d as u16).to_be_bytes(), left.as_bytes(), right.as_bytes()])
+            sha256(&[
+                b"\x03",
+                &(d as u16).to_be_bytes(),
+                left.as_bytes(),
+                right.as_bytes(),
+            ])
         }
     }
 }

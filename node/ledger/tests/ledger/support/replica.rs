@@ -39,7 +39,11 @@ pub(crate) struct Replica {
 impl Replica {
     /// Nothing founded yet.
     pub(crate) fn empty(cache_bytes: usize) -> Self {
-        Self { store: Store::new(), tries: Tries::new(cache_bytes), cache_bytes }
+        Self {
+            store: Store::new(),
+            tries: Tries::new(cache_bytes),
+            cache_bytes,
+        }
     }
 
     /// A cluster with these ledgers, at [`START`].
@@ -48,12 +52,20 @@ impl Replica {
         replica.apply(&genesis(CLUSTER_NAME, &CLUSTER_ID, START));
         let births = ledgers.iter().map(|name| birth(&origin(), name));
         let outcomes = replica.apply(&block(START, births)).outcome.requests;
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, RequestOutcome::Committed(_))), "{outcomes:?}");
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, RequestOutcome::Committed(_))),
+            "{outcomes:?}"
+        );
         replica
     }
 
     pub(crate) fn next_height(&self) -> BlockHeight {
-        self.store.cluster.last_block.map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap())
+        self.store
+            .cluster
+            .last_block
+            .map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap())
     }
 
     /// Applies a block as the next one and stores what it does.
@@ -62,7 +74,8 @@ impl Replica {
     }
 
     pub(crate) fn try_apply(&mut self, block: &Block) -> Result<Effects, ApplyError<ReadFailed>> {
-        let effects = apply(&self.store, &mut self.tries, block, self.next_height(), hash_of(block))?;
+        let height = self.next_height();
+        let effects = apply(&self.store, &mut self.tries, block, height, hash_of(block))?;
         self.store.write(&effects);
         Ok(effects)
     }
@@ -102,11 +115,22 @@ pub(crate) fn origin() -> ClusterOrigin {
 
 pub(crate) fn genesis(name: &str, id: &ClusterId, time: u64) -> Block {
     let cluster_id = Bytes::copy_from_slice(id.as_bytes());
-    Block { time, requests: Vec::new(), genesis: Some(Genesis { cluster_id, cluster_name: name.to_owned() }) }
+    Block {
+        time,
+        requests: Vec::new(),
+        genesis: Some(Genesis {
+            cluster_id,
+            cluster_name: name.to_owned(),
+        }),
+    }
 }
 
 pub(crate) fn block(time: u64, requests: impl IntoIterator<Item = Request>) -> Block {
-    Block { time, requests: requests.into_iter().collect(), genesis: None }
+    Block {
+        time,
+        requests: requests.into_iter().collect(),
+        genesis: None,
+    }
 }
 
 /// The request that creates a ledger.
@@ -114,7 +138,12 @@ pub(crate) fn birth(origin: &ClusterOrigin, name: &str) -> Request {
     let name = LedgerName::new(name).unwrap();
     let record = record(origin, &name);
     let write = put(&ledger_key(&name), &record.encode_to_vec());
-    request("_system", &format!("create {name}"), Micros::new(START + 60_000_000), [write])
+    request(
+        "_system",
+        &format!("create {name}"),
+        Micros::new(START + 60_000_000),
+        [write],
+    )
 }
 
 pub(crate) fn record(origin: &ClusterOrigin, name: &LedgerName) -> LedgerRecord {

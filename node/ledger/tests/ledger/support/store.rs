@@ -1,11 +1,6 @@
 //! A store in memory: writes effects as the node's store does, and serves them as a view.
 
-use std::{
-    cell::Cell,
-    collections::BTreeMap,
-    ops::Bound,
-    sync::Arc,
-};
+use std::{cell::Cell, collections::BTreeMap, ops::Bound, sync::Arc};
 
 use prost::bytes::Bytes;
 use quorate_core::{
@@ -70,16 +65,19 @@ impl Store {
     fn write_ledger(&mut self, effects: &LedgerEffects) {
         let id = effects.id();
         assert_eq!(effects.born, !self.heads.contains_key(&effects.head.name));
-        self.heads.insert(effects.head.name.clone(), Arc::new(effects.head.clone()));
+        self.heads
+            .insert(effects.head.name.clone(), Arc::new(effects.head.clone()));
         for (number, transaction) in effects.transactions.iter().enumerate() {
             let index = effects.first_index.checked_add(number as u64).unwrap();
             for (op, content) in transaction.operations.iter().zip(&transaction.contents) {
                 let operation = Operation::decode(op).unwrap();
                 if let Some(content) = content {
-                    self.contents.insert((id, index, Bytes::from(operation.key.clone())), content.clone());
+                    self.contents
+                        .insert((id, index, Bytes::from(operation.key.clone())), content.clone());
                 }
                 if operation.kind.is_write() {
-                    self.revisions.insert((id, operation.key, operation.revision), index);
+                    self.revisions
+                        .insert((id, operation.key, operation.revision), index);
                 }
             }
         }
@@ -88,7 +86,10 @@ impl Store {
             self.contents.remove(&(id, erasure.index, erasure.key.clone()));
         }
         for (request_id, index, not_after) in &effects.requests {
-            let known = KnownRequest { index: *index, not_after: *not_after };
+            let known = KnownRequest {
+                index: *index,
+                not_after: *not_after,
+            };
             self.requests.insert((id, *request_id), known);
         }
         self.write_leaves(id, &effects.state_leaves);
@@ -119,14 +120,17 @@ impl Store {
         ledger: LedgerId,
     ) -> impl Iterator<Item = Result<(Vec<u8>, BucketSummary), ReadFailed>> {
         let all = self.buckets.range((ledger, Vec::new())..);
-        all.take_while(move |((id, _), _)| *id == ledger).map(|((_, key), bucket)| Ok((key.clone(), *bucket)))
+        all.take_while(move |((id, _), _)| *id == ledger)
+            .map(|((_, key), bucket)| Ok((key.clone(), *bucket)))
     }
 
     /// The state trees as a restart finds them.
     pub(crate) fn open_tries(&self, cache_bytes: usize) -> Tries {
         let mut tries = Tries::new(cache_bytes);
         for head in self.heads.values() {
-            tries.open(head.id, &head.state_root, self.buckets_of(head.id)).unwrap();
+            tries
+                .open(head.id, &head.state_root, self.buckets_of(head.id))
+                .unwrap();
         }
         tries
     }

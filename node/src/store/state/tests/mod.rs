@@ -1,1 +1,10 @@
+//! The state store against the golden vectors, a naive model, crashes, damage and altered snapshots.
 
+mod crash;
+mod damage;
+mod directory;
+mod erase;
+mod model;
+mod snapshot;
+pub(crate) mod support;
+mod vectors;

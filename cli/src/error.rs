@@ -1,0 +1,163 @@
+//! What a command can fail with.
+
+use std::io;
+use std::path::PathBuf;
+
+use quorate_core::policy::PolicyFileError;
+use quorate_core::receipt::ReceiptError;
+
+use crate::exit::{self, Exit};
+
+/// Why a command failed. The message says what and why; [`CliError::exit`] says what to try next.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The command line cannot be carried out.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        next: String,
+    },
+    /// The client's word.
+    #[error(transparent)]
+    Client(Box<quorate_client::Error>),
+    /// A file or stream.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A policy file that is none.
+    #[error("policy {}: {source}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// The line and what is wrong there.
+        source: PolicyFileError,
+    },
+    /// A receipt that is not believed.
+    #[error("receipt {}: {source}", path.display())]
+    Receipt {
+        /// The file.
+        path: PathBuf,
+        /// The check that failed.
+        source: ReceiptError,
+    },
+    /// Something that was checked does not hold.
+    #[error("{message}")]
+    Unverified {
+        /// What.
+        message: String,
+        /// What to do.
+        next: String,
+    },
+    /// What was asked about is not there.
+    #[error("{message}")]
+    NotFound {
+        /// What.
+        message: String,
+        /// What to do.
+        next: String,
+    },
+    /// `git` cannot be run, or refused.
+    #[error("git in {}: {message}", repository.display())]
+    Git {
+        /// Where.
+        repository: PathBuf,
+        /// What it says.
+        message: String,
+    },
+    /// An error while some of the work had been done.
+    #[error("{source}; {done}")]
+    Partly {
+        /// What had been done.
+        done: String,
+        /// What stopped it.
+        source: Box<CliError>,
+        /// What to do.
+        next: String,
+    },
+    /// Anything else.
+    #[error("{message}")]
+    Other {
+        /// What.
+        message: String,
+    },
+    /// Whoever read stdout does not any more. Not told to anybody.
+    #[error("nobody reads the output")]
+    ReaderGone,
+}
+
+impl From<quorate_client::Error> for CliError {
+    fn from(error: quorate_client::Error) -> Self {
+        Self::Client(Box::new(error))
+    }
+}
+
+impl CliError {
+    /// A command line that cannot be carried out.
+    pub(crate) fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), next: next.into() }
+    }
+
+    /// An error without advice.
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::Other { message: message.into() }
+    }
+
+    /// For `map_err` after a file operation.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// The code to end with, and the next thing to try.
+    pub(crate) fn exit(&self) -> (Exit, Option<String>) {
+        match self {
+            Self::Usage { next, .. } => (Exit::Usage, Some(next.clone())),
+            Self::Client(error) => exit::of_client(error),
+            Self::Policy { .. } => {
+                (Exit::Usage, Some("ask whoever gave you the file for a fresh one (`quorate policy export`)".into()))
+            }
+            Self::Receipt { source, .. } => (Exit::Unverified, Some(receipt_advice(source).to_owned())),
+            Self::Unverified { next, .. } => (Exit::Unverified, Some(next.clone())),
+            Self::NotFound { next, .. } => (Exit::NotFound, Some(next.clone())),
+            Self::Git { .. } => {
+                (Exit::Error, Some("`git -C PATH rev-parse REV` shows whether git knows the revision".into()))
+            }
+            Self::Partly { source, next, .. } => (source.exit().0, Some(next.clone())),
+            Self::Io { .. } | Self::Other { .. } => (Exit::Error, None),
+            Self::ReaderGone => (Exit::Done, None),
+        }
+    }
+
+    /// The message with the reasons behind it, as far as they are not in it already.
+    pub(crate) fn story(&self) -> String {
+        let mut story = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(reason) = cause {
+            let reason_text = reason.to_string();
+            if !story.contains(&reason_text) {
+                story.push_str(": ");
+                story.push_str(&reason_text);
+            }
+            cause = reason.source();
+        }
+        story
+    }
+}
+
+/// What to do about a receipt that does not hold.
+fn receipt_advice(error: &ReceiptError) -> &'static str {
+    match error {
+        ReceiptError::Policy(_) => {
+            "`quorate policy show` shows which logs and keys the policy knows; a receipt needs that of its own ledger"
+        }
+        _ => "the file was altered or cut off, or never was a receipt: get it again from where it came from",
+    }
+}

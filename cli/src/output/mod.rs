@@ -1,0 +1,17 @@
+//! What a person or a program gets to see.
+//!
+//! Contract: results go to stdout, everything else (progress, hints, warnings, errors) to stderr. With `-o json`,
+//! stdout holds exactly one JSON document per call, made of the types in [`json`] and nothing else; an error is a
+//! JSON document on stderr. Text from the ledger or from a server is never written to a terminal as it is: control
+//! characters are escaped ([`text`]).
+
+pub(crate) mod json;
+#[cfg(test)]
+mod json_tests;
+mod printer;
+mod table;
+pub(crate) mod text;
+pub(crate) mod time;
+
+pub(crate) use printer::{Format, Output};
+pub(crate) use table::Table;

@@ -1,0 +1,183 @@
+//! How a client is set up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_core::name::{ClusterOrigin, Origin};
+use quorate_core::policy::Policy;
+
+use crate::client::{Client, Inner};
+use crate::error::{ConfigError, Error};
+use crate::leader::Fleet;
+use crate::options::Consistency;
+use crate::transport::{EndpointAddress, TlsFiles, client_tls};
+use crate::trust::{MemoryTrust, TrustStore};
+
+/// How long a call may take unless something else is said.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Settings of a [`Client`]. Made by [`Client::builder`].
+///
+/// Endpoints and a policy are needed; everything else has a default.
+#[derive(Clone)]
+#[must_use]
+pub struct ClientBuilder {
+    endpoints: Vec<String>,
+    policy: Option<Policy>,
+    trust: Option<Arc<dyn TrustStore>>,
+    tls: TlsFiles,
+    plaintext: bool,
+    timeout: Duration,
+    consistency: Consistency,
+    freshness: Option<Duration>,
+    author: Option<String>,
+}
+
+/// What of the settings calls look at.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) timeout: Duration,
+    pub(crate) consistency: Consistency,
+    pub(crate) freshness: Option<Duration>,
+    pub(crate) author: Option<String>,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            policy: None,
+            trust: None,
+            tls: TlsFiles::default(),
+            plaintext: false,
+            timeout: DEFAULT_TIMEOUT,
+            consistency: Consistency::Linearizable,
+            freshness: None,
+            author: None,
+        }
+    }
+}
+
+/// Without keys and certificates.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("endpoints", &self.endpoints)
+            .field("timeout", &self.timeout)
+            .field("trust", &self.trust)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// Where replicas are: `https://host:port` each. List all of them, so that a write finds the leader and roots
+    /// can be compared.
+    pub fn endpoints<I>(mut self, endpoints: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.endpoints = endpoints.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whom to believe: `log` lines for `_system` and any other ledgers, the cosigners, and how many of them it takes.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Where to keep what was believed last. Default: in memory, which forgets it with the process.
+    pub fn trust(mut self, trust: Arc<dyn TrustStore>) -> Self {
+        self.trust = Some(trust);
+        self
+    }
+
+    /// Contents of a PEM file with the certificates of the authorities that vouch for the replicas' addresses.
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.ca = Some(pem.into());
+        self
+    }
+
+    /// Contents of PEM files with this client's certificate chain and private key.
+    pub fn identity_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.identity = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// Endpoints without a scheme are not encrypted. Answers are verified all the same; that nobody reads along is
+    /// what is given up.
+    pub const fn plaintext(mut self) -> Self {
+        self.plaintext = true;
+        self
+    }
+
+    /// How long a call may take, all its attempts together. Default: 10 seconds.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How reads are answered unless they say otherwise. Default: linearizable.
+    pub const fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// Refuses reads of the present whose checkpoint was cosigned longer ago than this, by this machine's clock.
+    /// Default: no bound, besides the one of [`Consistency::MaxStaleness`].
+    pub const fn freshness(mut self, bound: Duration) -> Self {
+        self.freshness = Some(bound);
+        self
+    }
+
+    /// The principal that the cluster knows this client as, if it is known: answers to its requests must say so.
+    pub fn author(mut self, author: impl Into<String>) -> Self {
+        self.author = Some(author.into());
+        self
+    }
+
+    /// The client. Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting.
+    pub fn build(self) -> Result<Client, Error> {
+        let help = "list the replicas with ClientBuilder::endpoints";
+        let missing = |setting, help| ConfigError::Missing { setting, help };
+        if self.endpoints.is_empty() {
+            return Err(missing("endpoints", help).into());
+        }
+        let help = "give the cluster's trust policy with ClientBuilder::policy";
+        let policy = self.policy.ok_or_else(|| missing("policy", help))?;
+        let cluster = cluster_of(&policy)?;
+        let parse = |endpoint: &String| EndpointAddress::parse(endpoint, self.plaintext);
+        let addresses = self.endpoints.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let fleet = Fleet::new(addresses, client_tls(&self.tls)?)?;
+        let settings = Settings {
+            timeout: self.timeout,
+            consistency: self.consistency,
+            freshness: self.freshness,
+            author: self.author,
+        };
+        let trust = self.trust.unwrap_or_else(|| Arc::new(MemoryTrust::new()));
+        Ok(Client::new(Inner::new(fleet, policy, cluster, trust, settings)))
+    }
+}
+
+/// The cluster that the logs of a policy belong to: all of them to one.
+fn cluster_of(policy: &Policy) -> Result<ClusterOrigin, ConfigError> {
+    let problem = |problem: String| ConfigError::Policy { problem };
+    let mut clusters = policy.logs().iter().map(|log| {
+        let origin = Origin::parse(log.key().name());
+        origin.map(|origin| origin.cluster().clone()).map_err(|error| problem(error.to_string()))
+    });
+    let first = clusters.next().ok_or_else(|| problem("it lists no log".to_owned()))??;
+    for cluster in clusters {
+        let cluster = cluster?;
+        if cluster != first {
+            return Err(problem(format!("its logs belong to two clusters, {first} and {cluster}")));
+        }
+    }
+    Ok(first)
+}

@@ -1,0 +1,168 @@
+//! One call, several attempts: follow the leader, go round the replicas, back off, stop at the deadline.
+//!
+//! Contract: every request that is sent twice is safe to execute twice: reads are, and writes carry an idempotency
+//! key, which the client draws if the user names none. So an unknown outcome is retried until the deadline, and only
+//! what is still unknown then is reported as such. A refusal that another attempt cannot change ends the call at
+//! once. Whether an *answer* is believed is decided later, and never leads to another attempt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Deadline;
+use crate::error::{Error, Failure, Outcome};
+use crate::leader::{Fleet, Route};
+use crate::random;
+use crate::transport::{Replica, Rpc};
+
+/// The least time that is left to an attempt before another replica is tried.
+const MIN_ATTEMPT: Duration = Duration::from_secs(1);
+/// The pause after the first round over all replicas; it doubles with every round.
+const FIRST_PAUSE_MS: u64 = 20;
+/// The longest pause.
+const MAX_PAUSE_MS: u64 = 500;
+
+/// How a call is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// To whom first.
+    pub(crate) route: Route,
+    /// When it must be over.
+    pub(crate) deadline: Deadline,
+    /// How long a replica may take that does what was asked of it, such as waiting for a checkpoint.
+    pub(crate) patience: Duration,
+}
+
+/// An answer, and who gave it.
+#[derive(Debug)]
+pub(crate) struct Answered<T> {
+    pub(crate) response: T,
+    pub(crate) replica: Arc<Replica>,
+}
+
+/// What has come of a call so far.
+#[derive(Debug)]
+struct Progress {
+    attempts: u32,
+    /// Attempts since the last pause.
+    round: usize,
+    rounds: u32,
+    /// Replicas in a row that are broken.
+    broken: usize,
+    outcome: Outcome,
+    last: String,
+}
+
+impl Fleet {
+    /// Sends a request until it is answered, refused, or out of time.
+    ///
+    /// # Errors
+    /// The refusal; or [`Error::Unavailable`] with what is known of the outcome.
+    pub(crate) async fn call<R: Rpc>(&self, request: &R, plan: Plan) -> Result<Answered<R::Response>, Error> {
+        let mut progress = Progress::new();
+        let mut position = self.first(plan.route);
+        while let Some(left) = plan.deadline.remaining() {
+            let Some(replica) = self.at(position) else { break };
+            progress.attempts = progress.attempts.saturating_add(1);
+            let timeout = attempt_time(left, plan.patience, self.len());
+            let failure = match request.clone().send(&replica, timeout).await {
+                Ok(response) => {
+                    self.answered(plan.route, position);
+                    return Ok(Answered { response, replica });
+                }
+                Err(failure) => failure,
+            };
+            position = self.next_after(position, failure, &mut progress).await?;
+            self.pause_after_round(&mut progress, plan.deadline).await;
+        }
+        Err(progress.give_up())
+    }
+
+    /// Where to try next, or the error that ends the call.
+    async fn next_after(&self, position: usize, failure: Failure, progress: &mut Progress) -> Result<usize, Error> {
+        let next = position.wrapping_add(1);
+        progress.round = progress.round.saturating_add(1);
+        match failure {
+            Failure::Final(error) => Err(error),
+            Failure::Broken(error) => {
+                progress.broken = progress.broken.saturating_add(1);
+                progress.outcome = Outcome::Unknown;
+                progress.last = error.to_string();
+                if progress.broken >= self.len() { Err(error) } else { Ok(next) }
+            }
+            Failure::TryAgain { message, no_effect } => {
+                if !no_effect {
+                    progress.outcome = Outcome::Unknown;
+                }
+                progress.last = message;
+                Ok(next)
+            }
+            Failure::NotLeader { leader, message } => {
+                progress.last = message;
+                match leader {
+                    Some(leader) => Ok(self.locate(leader).await.unwrap_or(next)),
+                    None => Ok(next),
+                }
+            }
+        }
+    }
+
+    /// After as many attempts as there are replicas, waits a while.
+    async fn pause_after_round(&self, progress: &mut Progress, deadline: Deadline) {
+        if progress.round < self.len() {
+            return;
+        }
+        progress.round = 0;
+        let pause = pause(progress.rounds).min(deadline.remaining().unwrap_or_default());
+        progress.rounds = progress.rounds.saturating_add(1);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Progress {
+    const fn new() -> Self {
+        Self { attempts: 0, round: 0, rounds: 0, broken: 0, outcome: Outcome::NotDone, last: String::new() }
+    }
+
+    fn give_up(self) -> Error {
+        let last = if self.last.is_empty() { "no time was left to ask".to_owned() } else { self.last };
+        Error::Unavailable { outcome: self.outcome, attempts: self.attempts, last }
+    }
+}
+
+/// A third of what is left, so that a replica that hangs does not use up the call; all of it if there is no other.
+fn attempt_time(left: Duration, patience: Duration, replicas: usize) -> Duration {
+    match replicas {
+        0 | 1 => left,
+        _ => (left / 3).max(MIN_ATTEMPT).saturating_add(patience).min(left),
+    }
+}
+
+/// Half of the pause is fixed, half is random: callers that failed together do not come back together.
+fn pause(rounds: u32) -> Duration {
+    let full = FIRST_PAUSE_MS.saturating_mul(1_u64 << rounds.min(10)).min(MAX_PAUSE_MS);
+    Duration::from_millis((full / 2).saturating_add(random::below(full / 2)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hanging_replica_leaves_time_for_the_others() {
+        let secs = Duration::from_secs;
+        assert_eq!(attempt_time(secs(9), Duration::ZERO, 3), secs(3));
+        assert_eq!(attempt_time(secs(2), Duration::ZERO, 3), secs(1));
+        assert_eq!(attempt_time(secs(9), secs(5), 3), secs(8));
+        assert_eq!(attempt_time(secs(9), secs(60), 3), secs(9));
+        assert_eq!(attempt_time(secs(9), Duration::ZERO, 1), secs(9));
+    }
+
+    #[test]
+    fn pauses_grow_and_end_at_half_a_second() {
+        for rounds in 0..40 {
+            let full = (FIRST_PAUSE_MS << rounds.min(10)).min(MAX_PAUSE_MS);
+            let pause = pause(rounds).as_millis();
+            assert!(pause >= u128::from(full / 2) && pause <= u128::from(full), "{rounds}: {pause}");
+        }
+    }
+}

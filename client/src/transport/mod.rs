@@ -1,0 +1,17 @@
+//! The network: one channel per replica, and the mapping of gRPC statuses to what a caller can do about them.
+//!
+//! Nothing else in this crate knows tonic. There is no balanced channel: roots are compared per replica, so every
+//! call goes to a replica by name. A [`Replica`] multiplexes all calls over one HTTP/2 connection, which is opened
+//! by the first call and again after it broke; pings notice a peer that hangs. Every call has a deadline, which
+//! travels with it.
+
+mod connect;
+mod failure;
+mod replica;
+mod rpc;
+mod tls;
+
+pub(crate) use connect::EndpointAddress;
+pub(crate) use replica::Replica;
+pub(crate) use rpc::{EntryStream, Rpc};
+pub(crate) use tls::{TlsFiles, client_tls};

@@ -1,0 +1,60 @@
+//! One replica: its address, its channel, and which node it turned out to be.
+
+use std::sync::{Arc, OnceLock};
+
+use quorate_core::position::NodeId;
+use quorate_proto::v1::ledger_client::LedgerClient;
+use rustls::ClientConfig;
+use tonic::transport::Channel;
+
+use super::EndpointAddress;
+use crate::error::ConfigError;
+
+/// Largest answer that is read, bytes: a page of large values.
+const MAX_ANSWER: usize = 256 << 20;
+/// Largest request that is sent, bytes; the server has its own, lower limit.
+const MAX_REQUEST: usize = 256 << 20;
+
+/// A replica that calls are sent to. All calls share one channel.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    address: EndpointAddress,
+    /// Which node answers there, once it has said so. Its own word: only used to follow leader hints.
+    node: OnceLock<NodeId>,
+    client: LedgerClient<Channel>,
+}
+
+impl Replica {
+    /// A replica at this address; nothing is dialled yet.
+    pub(crate) fn new(address: EndpointAddress, tls: Option<Arc<ClientConfig>>) -> Result<Self, ConfigError> {
+        let channel = address.channel(tls)?;
+        let client = LedgerClient::new(channel)
+            .max_decoding_message_size(MAX_ANSWER)
+            .max_encoding_message_size(MAX_REQUEST);
+        Ok(Self { address, node: OnceLock::new(), client })
+    }
+
+    /// Its address, as text.
+    pub(crate) const fn endpoint(&self) -> &Arc<str> {
+        self.address.text()
+    }
+
+    pub(crate) const fn address(&self) -> &EndpointAddress {
+        &self.address
+    }
+
+    /// Which node it is, if it has said so.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.node.get().copied()
+    }
+
+    /// Remembers which node it is; the first word counts.
+    pub(crate) fn set_node(&self, node: NodeId) {
+        self.node.get_or_init(|| node);
+    }
+
+    /// A handle to send one call with.
+    pub(super) fn client(&self) -> LedgerClient<Channel> {
+        self.client.clone()
+    }
+}

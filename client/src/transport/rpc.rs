@@ -1,0 +1,92 @@
+//! The calls: what each request is answered with.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use quorate_proto::v1;
+use tonic::{Request, Status};
+
+use super::Replica;
+use super::failure::failure;
+use crate::error::Failure;
+
+/// A request that is answered with one message.
+pub(crate) trait Rpc: Clone + Send + Sync {
+    /// The answer.
+    type Response: Send;
+
+    /// Sends it to a replica, and waits no longer than `timeout`.
+    fn send(
+        self,
+        replica: &Replica,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Self::Response, Failure>> + Send;
+}
+
+macro_rules! unary {
+    ($($request:ident => $method:ident -> $response:ident;)*) => { $(
+        impl Rpc for v1::$request {
+            type Response = v1::$response;
+
+            async fn send(self, replica: &Replica, timeout: Duration) -> Result<Self::Response, Failure> {
+                let mut client = replica.client();
+                within(replica, timeout, client.$method(request(self, timeout))).await
+            }
+        }
+    )* };
+}
+
+unary! {
+    CommitRequest => commit -> CommitResponse;
+    GetRequest => get -> GetResponse;
+    GetManyRequest => get_many -> GetManyResponse;
+    ScanRequest => scan -> ScanResponse;
+    HistoryRequest => history -> HistoryResponse;
+    GetTransactionRequest => get_transaction -> GetTransactionResponse;
+    InclusionProofRequest => inclusion_proof -> InclusionProofResponse;
+    ConsistencyProofRequest => consistency_proof -> ConsistencyProofResponse;
+    GetCheckpointRequest => get_checkpoint -> GetCheckpointResponse;
+    CreateLedgerRequest => create_ledger -> CreateLedgerResponse;
+    ListLedgersRequest => list_ledgers -> ListLedgersResponse;
+    StatusRequest => status -> StatusResponse;
+}
+
+/// Messages of a stream of leaves, as they come.
+pub(crate) type EntryStream = BoxStream<'static, Result<v1::ListTransactionsResponse, Failure>>;
+
+impl Rpc for v1::ListTransactionsRequest {
+    type Response = EntryStream;
+
+    /// The timeout is for the beginning of the stream.
+    async fn send(self, replica: &Replica, timeout: Duration) -> Result<EntryStream, Failure> {
+        let mut client = replica.client();
+        let stream = within(replica, timeout, client.list_transactions(Request::new(self))).await?;
+        let endpoint = replica.endpoint().clone();
+        Ok(stream.map(move |message| message.map_err(|status| failure(&endpoint, &status))).boxed())
+    }
+}
+
+/// A request whose deadline the server knows.
+fn request<M>(message: M, timeout: Duration) -> Request<M> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+/// Waits for an answer, but not longer. The server's own notice of the same deadline may come first.
+async fn within<T>(
+    replica: &Replica,
+    timeout: Duration,
+    answer: impl Future<Output = Result<tonic::Response<T>, Status>> + Send,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(failure(replica.endpoint(), &status)),
+        Err(_) => Err(Failure::TryAgain {
+            message: format!("{}: no answer within {} ms", replica.endpoint(), timeout.as_millis()),
+            no_effect: false,
+        }),
+    }
+}

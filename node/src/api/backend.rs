@@ -1,0 +1,120 @@
+//! What the interface needs of the parts that agree, sequence and sign.
+//!
+//! A boundary with two sides: [`NodeBackend`] over the running parts of a node, and in tests a ledger in one process.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use quorate_core::{hash::Hash, name::LedgerName, position::TreeSize};
+use quorate_ledger::{block::Request, outcome::RequestOutcome};
+
+use super::contact::LeaderContact;
+use crate::{
+    consensus::{Consensus, ReadError, Role, Status},
+    sequencer::{Sequencer, SubmitError},
+    signer::{Certified, Signer, WaitError},
+};
+
+/// The parts behind the interface.
+pub trait Backend: Send + Sync + 'static {
+    /// Puts a request into a block and waits until the block is applied here.
+    fn submit(&self, request: Request) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>>;
+
+    /// Waits until the state here has everything that was acknowledged before the call.
+    fn read_barrier(&self) -> BoxFuture<'_, Result<(), ReadError>>;
+
+    /// The state of consensus.
+    fn consensus(&self) -> Status;
+
+    /// Time since this node last heard from a leader; zero on the leader itself.
+    fn leader_silence(&self) -> Duration;
+
+    /// Waits until `cosigners` members (0 = a majority) have signed this checkpoint, which is applied here.
+    fn certified<'a>(
+        &'a self,
+        ledger: &'a LedgerName,
+        size: TreeSize,
+        root: Hash,
+        cosigners: usize,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Certified, WaitError>>;
+
+    /// The largest size of a ledger that a majority signed; zero when there is none.
+    fn certified_size(&self, ledger: &LedgerName) -> TreeSize;
+
+    /// How many cosignatures are a majority.
+    fn majority(&self) -> usize;
+
+    /// Has the newest checkpoint of a ledger signed again where its signatures are old.
+    fn refresh<'a>(&'a self, ledger: &'a LedgerName) -> BoxFuture<'a, ()>;
+
+    /// The vkey of a ledger's log key.
+    fn log_vkey(&self, ledger: &LedgerName) -> String;
+}
+
+/// The parts of a running node.
+#[derive(Clone)]
+pub struct NodeBackend {
+    consensus: Consensus,
+    sequencer: Sequencer,
+    signer: Signer,
+    contact: LeaderContact,
+}
+
+impl NodeBackend {
+    /// Over the running parts. `contact` is told of every message of a leader (see [`Listening`]).
+    ///
+    /// [`Listening`]: super::Listening
+    #[must_use]
+    pub fn new(consensus: Consensus, sequencer: Sequencer, signer: Signer, contact: LeaderContact) -> Arc<Self> {
+        Arc::new(Self { consensus, sequencer, signer, contact })
+    }
+}
+
+impl Backend for NodeBackend {
+    fn submit(&self, request: Request) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>> {
+        Box::pin(self.sequencer.submit(request))
+    }
+
+    fn read_barrier(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(async { self.consensus.read_barrier().await.map(drop) })
+    }
+
+    fn consensus(&self) -> Status {
+        self.consensus.status().borrow().clone()
+    }
+
+    fn leader_silence(&self) -> Duration {
+        match self.consensus.status().borrow().role {
+            Role::Leader => Duration::ZERO,
+            Role::Learner | Role::Follower | Role::Candidate | Role::Stopped => self.contact.silence(),
+        }
+    }
+
+    fn certified<'a>(
+        &'a self,
+        ledger: &'a LedgerName,
+        size: TreeSize,
+        root: Hash,
+        cosigners: usize,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Certified, WaitError>> {
+        Box::pin(self.signer.wait(ledger, size, root, cosigners, timeout))
+    }
+
+    fn certified_size(&self, ledger: &LedgerName) -> TreeSize {
+        self.signer.certified_size(ledger)
+    }
+
+    fn majority(&self) -> usize {
+        self.signer.quorum()
+    }
+
+    fn refresh<'a>(&'a self, ledger: &'a LedgerName) -> BoxFuture<'a, ()> {
+        Box::pin(self.signer.refresh(ledger))
+    }
+
+    fn log_vkey(&self, ledger: &LedgerName) -> String {
+        self.signer.log_key(ledger).verifier().to_string()
+    }
+}

@@ -1,0 +1,183 @@
+//! Opens what a node is made of: cluster file, keys, certificates, stores.
+
+use std::{path::PathBuf, sync::Arc};
+
+use quorate_core::{
+    block::BlockKey,
+    key::{CosignerKey, KeyError},
+    position::NodeId,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::Clock,
+    cluster::{Cluster, ClusterError, Member},
+    config::NodeConfig,
+    store::{
+        self,
+        log::{Identity, LogConfig, LogFault, LogStore},
+        state::{StateOptions, StateStore},
+    },
+    tls::{Credentials, PeerIdentity, PeerSecurity, PeerTls, Roots, Security, ServerTls, TlsError, files},
+};
+
+/// Why a node does not start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The cluster file.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The node is not one of the cluster's.
+    #[error("node.id is {id}, and the cluster file {} names the nodes {known}: correct node.id or node.cluster_file", .file.display())]
+    UnknownNode {
+        /// The id in the configuration.
+        id: u64,
+        /// The cluster file.
+        file: PathBuf,
+        /// The ids in it.
+        known: String,
+    },
+    /// A key file does not hold a key.
+    #[error("{}: expected 64 hex digits", .0.display())]
+    NotAKey(PathBuf),
+    /// A key is not the one the cluster file names.
+    #[error("{}: this is not the {what} key of node {id} in the cluster file: its public key is {found}, expected {expected}", .path.display())]
+    WrongKey {
+        /// The key file.
+        path: PathBuf,
+        /// Which key.
+        what: &'static str,
+        /// The node.
+        id: NodeId,
+        /// The public key of the file.
+        found: String,
+        /// The public key in the cluster file.
+        expected: String,
+    },
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A file cannot be read, or others may read it.
+    #[error(transparent)]
+    File(#[from] files::FileError),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The Raft log cannot be used: this node must not vote or sign.
+    #[error(transparent)]
+    Log(#[from] LogFault),
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] store::faults::OpenError),
+    /// One of the two stores is missing.
+    #[error("{} is missing, and {} is there: this node's data is incomplete; replace it by a new node under a new id", .missing.display(), .there.display())]
+    Incomplete {
+        /// The store that is not there.
+        missing: PathBuf,
+        /// The store that is.
+        there: PathBuf,
+    },
+}
+
+/// A node's keys.
+pub(super) struct NodeKeys {
+    pub(super) cosigner: CosignerKey,
+    pub(super) block: BlockKey,
+    pub(super) log_secret: Zeroizing<[u8; 32]>,
+}
+
+/// A node's stores.
+pub(super) struct Stores {
+    pub(super) log: LogStore,
+    pub(super) state: Arc<StateStore>,
+}
+
+/// A node's side of its connections.
+pub(super) struct Wires {
+    pub(super) client: Security,
+    pub(super) peer: PeerSecurity,
+}
+
+/// The member of the cluster that this node is.
+pub(super) fn member(config: &NodeConfig, cluster: &Cluster) -> Result<Member, OpenError> {
+    let id = NodeId::new(config.node.id);
+    cluster.members.get(&id).cloned().ok_or_else(|| OpenError::UnknownNode {
+        id: config.node.id,
+        file: config.node.cluster_file.clone(),
+        known: cluster.members.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Reads the keys and checks that they are the ones the cluster knows this node by.
+pub(super) fn keys(config: &NodeConfig, cluster: &Cluster, member: &Member) -> Result<NodeKeys, OpenError> {
+    let cosigner_seed = seed(&config.keys.cosigner)?;
+    let cosigner = CosignerKey::from_seed(&cluster.origin.node(member.id), &cosigner_seed)?;
+    let block = BlockKey::from_seed(&*seed(&config.keys.block)?);
+    let wrong = |path: &PathBuf, what, found: String, expected: String| OpenError::WrongKey {
+        path: path.clone(),
+        what,
+        id: member.id,
+        found,
+        expected,
+    };
+    if *cosigner.verifier() != member.cosigner {
+        let (found, expected) = (cosigner.verifier().to_string(), member.cosigner.to_string());
+        return Err(wrong(&config.keys.cosigner, "cosigner", found, expected));
+    }
+    if block.public() != member.block_key {
+        return Err(wrong(&config.keys.block, "block", block.public().to_string(), member.block_key.to_string()));
+    }
+    Ok(NodeKeys { cosigner, block, log_secret: seed(&config.keys.log_secret)? })
+}
+
+fn seed(path: &PathBuf) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+    let text = files::read_secret(path)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim_ascii(), seed.as_mut()).map_err(|_| OpenError::NotAKey(path.clone()))?;
+    Ok(seed)
+}
+
+/// Reads the certificates.
+pub(super) fn wires(config: &NodeConfig, own: PeerIdentity, clock: &Clock) -> Result<Wires, OpenError> {
+    let Some(tls) = config.tls.as_ref().filter(|_| !config.listen.insecure_plaintext) else {
+        tracing::warn!("no TLS, as configured: everything on the client and peer ports can be read and forged");
+        return Ok(Wires { client: Security::Plaintext, peer: PeerSecurity::Plaintext });
+    };
+    let server = ServerTls::new(&Credentials::load(&tls.server_certificate, &tls.server_key)?)?;
+    let credentials = Credentials::load(&tls.peer_certificate, &tls.peer_key)?;
+    let peer = PeerTls::new(own, credentials, Roots::load(&tls.authority)?, clock.now())?;
+    Ok(Wires { client: Security::Server(server), peer: PeerSecurity::Tls(peer) })
+}
+
+/// Opens both stores, or makes them for a new node. The log is made last: where it is, the state was made too.
+pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, OpenError> {
+    let dir = &config.node.data_dir;
+    files::create_private_dir(dir)?;
+    let (log_dir, state_dir) = (dir.join("log"), dir.join("state"));
+    let identity = Identity { cluster_id: *cluster.id.as_bytes(), node_id: config.node.id };
+    let options = StateOptions {
+        block_cache_bytes: config.storage.block_cache_bytes,
+        write_buffer_bytes: config.storage.write_buffer_bytes,
+        trie_cache_bytes: config.storage.state_cache_bytes,
+        flush_entries: config.storage.snapshot_entries,
+        ..StateOptions::default()
+    };
+    let has_log = LogStore::exists(&log_dir);
+    if !StateStore::exists(&state_dir) {
+        if has_log {
+            // Says first whose directory it is, if it is somebody else's.
+            LogStore::open(&log_dir, identity, LogConfig::default())?;
+            return Err(OpenError::Incomplete { missing: state_dir, there: log_dir });
+        }
+        StateStore::create(&state_dir, identity, &options)?;
+    }
+    let state = StateStore::open(&state_dir, identity, options)?;
+    if !has_log {
+        if state.view().applied().last.is_some() {
+            return Err(OpenError::Incomplete { missing: log_dir, there: state_dir });
+        }
+        LogStore::create(&log_dir, identity)?;
+    }
+    let log = LogStore::open(&log_dir, identity, LogConfig::default())?;
+    Ok(Stores { log, state: Arc::new(state) })
+}

@@ -1,0 +1,304 @@
+//! Starts a node, serves, and stops it in good order.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use quorate_core::position::NodeId;
+use tokio::sync::watch;
+
+use super::{
+    found::Founder,
+    open::{self, OpenError, Stores, Wires},
+};
+use crate::{
+    api::{Api, ApiParts},
+    chain::Chain,
+    clock::Clock,
+    cluster::Cluster,
+    config::NodeConfig,
+    consensus::{Consensus, ConsensusConfig, Member, MembershipError, StartError},
+    health::Health,
+    http,
+    machine::StateMachine,
+    peer::{self, Peers},
+    sequencer::{Sequencer, SequencerParts},
+    signer::{Signer, SignerParts, intake},
+    store::faults::StoreFault,
+    tls::{self, Incoming, ListenError, Listener, PeerIdentity, PeerSecurity, Security},
+};
+
+/// How long calls under way may take when the node stops.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Connections of other nodes.
+const PEER_CONNECTIONS: usize = 64;
+
+/// Connections of the HTTP port.
+const HTTP_CONNECTIONS: usize = 512;
+
+/// Why a node did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// What it is made of cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A port cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Consensus did not start.
+    #[error(transparent)]
+    Consensus(#[from] StartError),
+    /// What this node promised contradicts what it stored.
+    #[error("{0}")]
+    Signer(String),
+    /// The cluster could not be made.
+    #[error("the cluster could not be made: {0}")]
+    Initialize(MembershipError),
+    /// The API could not be made.
+    #[error("{0}")]
+    Api(String),
+    /// The state could not be flushed at the end; it is rebuilt at the next start.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+/// Where a running node is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Running {
+    /// gRPC for clients.
+    pub client: SocketAddr,
+    /// gRPC for nodes.
+    pub peer: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
+}
+
+/// Runs a node until `shutdown` completes. `started` is told where it is reached once it serves.
+///
+/// # Errors
+/// [`RunError`]: nothing was changed when it did not start.
+pub async fn run(
+    config: NodeConfig,
+    shutdown: impl Future<Output = ()> + Send,
+    started: impl FnOnce(Running),
+) -> Result<(), RunError> {
+    let cluster = Cluster::load(&config.node.cluster_file).map_err(OpenError::from)?;
+    let ports = Ports::bind(&config, &cluster).await?;
+    let running = ports.running;
+    let node = Node::start(config, cluster, ports).await?;
+    tracing::info!(client = %running.client, peer = %running.peer, http = %running.http, "serving");
+    started(running);
+    tokio::select! {
+        () = shutdown => tracing::info!("stopping"),
+        () = node.watch_faults() => {}
+    }
+    node.stop().await
+}
+
+/// The bound ports: nobody is let in yet.
+struct Ports {
+    client: Listener,
+    peer: Listener,
+    http: Listener,
+    peer_security: PeerSecurity,
+    own: PeerIdentity,
+    clock: Clock,
+    running: Running,
+}
+
+impl Ports {
+    async fn bind(config: &NodeConfig, cluster: &Cluster) -> Result<Self, RunError> {
+        let clock = Clock::system();
+        let own = PeerIdentity { cluster: cluster.id, node: NodeId::new(config.node.id) };
+        let Wires { client, peer } = open::wires(config, own, &clock)?;
+        let limits = |connections| tls::Limits { connections, ..tls::Limits::default() };
+        let listen = &config.listen;
+        let bind = async |name, address: SocketAddr, security, connections| {
+            tls::listen(name, &address.to_string(), security, limits(connections)).await
+        };
+        let client = bind("client", listen.client, client, config.limits.connections).await?;
+        let peers = bind("peer", listen.peer, peer.listening(), PEER_CONNECTIONS).await?;
+        let http = bind("http", listen.http, Security::Plaintext, HTTP_CONNECTIONS).await?;
+        let running =
+            Running { client: client.local_addr(), peer: peers.local_addr(), http: http.local_addr() };
+        Ok(Self { client, peer: peers, http, peer_security: peer, own, clock, running })
+    }
+}
+
+/// A running node.
+struct Node {
+    consensus: Consensus,
+    state: Arc<crate::store::state::StateStore>,
+    health: Health,
+    stop: watch::Sender<bool>,
+    servers: tokio::task::JoinSet<()>,
+}
+
+impl Node {
+    async fn start(config: NodeConfig, cluster: Cluster, ports: Ports) -> Result<Self, RunError> {
+        let me = open::member(&config, &cluster)?;
+        let keys = open::keys(&config, &cluster, &me)?;
+        let Stores { log, state } = open::stores(&config, &cluster)?;
+        let (health, clock) = (Health::new(), ports.clock.clone());
+
+        let peers = Peers::new(ports.own, ports.peer_security, config.limits.message_bytes);
+        for member in cluster.members.values() {
+            peers.learn_address(member.id, &member.peer);
+        }
+        let (intake, checkpoints) = intake(log.clone());
+        let signer = SignerParts {
+            me: me.id,
+            origin: cluster.origin.clone(),
+            key: keys.cosigner,
+            log_secret: keys.log_secret,
+            members: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
+            log: log.clone(),
+            state: Arc::clone(&state),
+            clock: clock.clone(),
+            health: health.clone(),
+        };
+        let signer =
+            Signer::start(signer, checkpoints, Arc::new(peers.clone())).map_err(RunError::Signer)?;
+
+        let block_keys = cluster.members.values().map(|m| (m.id, m.block_key)).collect();
+        let chain =
+            Arc::new(Chain::new(cluster.id, block_keys, log.clone(), Arc::clone(&state), clock.clone()));
+        let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
+        let guard = Arc::clone(&chain);
+        let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none();
+        let consensus =
+            Consensus::start(&consensus_config(&config, &cluster), log, machine, Arc::new(peers), guard).await?;
+        if fresh {
+            initialize(&consensus, &cluster).await?;
+        }
+        let sequencer = Sequencer::start(SequencerParts {
+            me: me.id,
+            cluster: cluster.id,
+            origin: cluster.origin.clone(),
+            key: keys.block,
+            consensus: consensus.clone(),
+            chain,
+            clock: clock.clone(),
+            health: health.clone(),
+            limits: config.limits.clone(),
+        });
+        let founder = Founder {
+            cluster: cluster.clone(),
+            consensus: consensus.clone(),
+            sequencer: sequencer.clone(),
+            signer: signer.clone(),
+            state: Arc::clone(&state),
+            clock: clock.clone(),
+        };
+        tokio::spawn(founder.run());
+        let api = Api::new(ApiParts {
+            me: me.id,
+            cluster,
+            limits: config.limits.clone(),
+            consensus: consensus.clone(),
+            sequencer,
+            signer: signer.clone(),
+            state: Arc::clone(&state),
+            health: health.clone(),
+            clock,
+        })
+        .map_err(|error| RunError::Api(error.to_string()))?;
+        let mut node =
+            Self { consensus, state, health, stop: watch::Sender::new(false), servers: tokio::task::JoinSet::new() };
+        node.serve(
+            api,
+            signer,
+            ports.own,
+            config.limits.message_bytes,
+            ports.client.incoming(),
+            ports.peer.incoming(),
+            ports.http.incoming(),
+        );
+        Ok(node)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "called once, with everything that serves")]
+    fn serve(
+        &mut self,
+        api: Api,
+        signer: Signer,
+        own: PeerIdentity,
+        message_bytes: usize,
+        client: Incoming,
+        peers: Incoming,
+        http: Incoming,
+    ) {
+        let consensus = self.consensus.clone();
+        let source = Arc::new(api.http_source());
+        let (on_peer, on_client, on_http) = (self.stopping(), self.stopping(), self.stopping());
+        let (peer_health, client_health) = (self.health.clone(), self.health.clone());
+        self.servers.spawn(async move {
+            if let Err(error) = peer::serve(peers, own, consensus, signer, message_bytes, on_peer).await {
+                peer_health.fail(format!("the peer port has ended: {error}"));
+            }
+        });
+        self.servers.spawn(async move {
+            if let Err(error) = api.serve(client, on_client).await {
+                client_health.fail(format!("the client port has ended: {error}"));
+            }
+        });
+        self.servers.spawn(http::serve(http, source, http::Deadlines::default(), on_http));
+    }
+
+    fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // An error means that the node is gone, which is a stop too.
+            drop(stop.wait_for(|stop| *stop).await);
+        }
+    }
+
+    /// Turns the end of consensus into a fault, and a fault into the end of consensus. Never returns: a node with a
+    /// fault stays, to say so.
+    async fn watch_faults(&self) {
+        tokio::select! {
+            fault = self.consensus.stopped() => {
+                let fault = fault.unwrap_or_else(|| "consensus has stopped".to_owned());
+                self.health.fail(fault);
+            }
+            _ = self.health.failed() => self.consensus.shutdown().await,
+        }
+        std::future::pending().await
+    }
+
+    async fn stop(mut self) -> Result<(), RunError> {
+        self.stop.send_replace(true);
+        let servers = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, servers).await.is_err() {
+            tracing::info!("closing connections that are still in use");
+        }
+        self.servers.abort_all();
+        self.consensus.shutdown().await;
+        if self.health.is_good() {
+            self.state.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the cluster, on every node with the same members: whoever is first does not matter.
+async fn initialize(consensus: &Consensus, cluster: &Cluster) -> Result<(), RunError> {
+    let members = cluster.members.values().map(|member| {
+        let at = Member { peer_address: member.peer.clone(), client_address: member.client.clone() };
+        (member.id.get(), at)
+    });
+    match consensus.initialize(members.collect()).await {
+        Ok(()) | Err(MembershipError::AlreadyInitialized) => Ok(()),
+        Err(error) => Err(RunError::Initialize(error)),
+    }
+}
+
+fn consensus_config(config: &NodeConfig, cluster: &Cluster) -> ConsensusConfig {
+    ConsensusConfig {
+        heartbeat_ms: config.raft.heartbeat_ms,
+        election_min_ms: config.raft.election_min_ms,
+        election_max_ms: config.raft.election_max_ms,
+        flush_after_entries: config.storage.snapshot_entries,
+        keep_entries: config.storage.kept_entries,
+        ..ConsensusConfig::new(*cluster.id.as_bytes(), config.node.id)
+    }
+}
