@@ -1,4 +1,32 @@
-//! Placeholder.
+//! A Quorate node: consensus, storage, signing and serving.
+//!
+//! The modules, from the bottom up (ARCHITECTURE.md tells the whole path of a write and of a read):
+//!
+//! * [`config`], [`cluster`], [`provision`] — what a node is told, what a cluster is, how both are made
+//! * [`store`] — all of RocksDB: the Raft log, and the state that follows from it
+//! * [`consensus`] — all of openraft: agreement on the order of blocks
+//! * [`block`], [`chain`], [`sequencer`] — blocks: signed, chained, made of requests
+//! * [`machine`] — committed blocks in, the next state out, through the pure `quorate-ledger`
+//! * [`signer`] — cosigns what was computed here, and counts the others' cosignatures
+//! * [`tls`], [`peer`], [`http`], [`api`] — who may connect, and what they are told
+//! * [`node`] — all of it put together
+#![forbid(unsafe_code)]
+
+pub mod abort;
+pub mod api;
+pub mod block;
+pub mod chain;
 pub mod clock;
+pub mod cluster;
+pub mod config;
+pub mod consensus;
+pub mod health;
 pub mod http;
+pub mod machine;
+pub mod node;
+pub mod peer;
+pub mod provision;
+pub mod sequencer;
+pub mod signer;
+pub mod store;
 pub mod tls;

@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Takes what this node has to sign.
 pub trait CheckpointSink: Send + Sync + 'static {
     /// A block made this checkpoint, or a snapshot that was installed brought it. Called in the order of applying,

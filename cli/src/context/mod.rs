@@ -19,4 +19,4 @@ mod file;
 mod place;
 
 pub(crate) use file::{Context, Contexts};
-pub(crate) use place::{contexts_file, default_trust_dir};
+pub(crate) use place::{contexts_file, default_dev_dir, default_trust_dir};

@@ -18,6 +18,11 @@ pub(crate) fn default_trust_dir() -> Result<PathBuf, CliError> {
     Ok(base("XDG_STATE_HOME", ".local/state")?.join("quorate").join("trust"))
 }
 
+/// The cluster of `quorate dev`, unless another directory was named.
+pub(crate) fn default_dev_dir() -> Result<PathBuf, CliError> {
+    Ok(base("XDG_DATA_HOME", ".local/share")?.join("quorate").join("dev"))
+}
+
 fn base(name: &str, below_home: &str) -> Result<PathBuf, CliError> {
     // By the XDG specification, a relative path there is to be ignored.
     if let Some(path) = variable(name).filter(|path| path.is_absolute()) {

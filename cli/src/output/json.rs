@@ -92,7 +92,8 @@ pub(crate) struct Cosignature {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Item {
     pub(crate) key: Bytes,
-    /// `present`, `never_written`, `deleted`, `expired` or `erased`.
+    /// Of what a key holds: `present`, `never_written`, `deleted`, `expired` or `erased`. Of a write in its history:
+    /// `written`, `deleted` or `erased`.
     pub(crate) state: &'static str,
     pub(crate) value: Option<Bytes>,
     pub(crate) content_type: Option<String>,
@@ -123,11 +124,12 @@ pub(crate) struct Commit {
     pub(crate) ledger: String,
     pub(crate) key: Bytes,
     pub(crate) index: String,
+    pub(crate) revision: Option<String>,
     pub(crate) size: String,
     /// Whether the request had been executed before: this is the first one's answer.
     pub(crate) known: bool,
     pub(crate) certified: bool,
-    pub(crate) idempotency_key: Option<Bytes>,
+    pub(crate) idempotency_key: Bytes,
     pub(crate) receipt: Option<String>,
     pub(crate) checkpoint: Option<Checkpoint>,
 }
@@ -204,6 +206,8 @@ pub(crate) struct Ledger {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Ledgers {
     pub(crate) ledgers: Vec<Ledger>,
+    /// Whether the registry in `_system` proves names and keys. Sizes are the word of a replica.
+    pub(crate) verified: bool,
 }
 
 /// A replica of `status`.

@@ -69,10 +69,6 @@ impl EndpointAddress {
         &self.text
     }
 
-    pub(crate) const fn is_encrypted(&self) -> bool {
-        self.encrypted
-    }
-
     /// Another address of the same cluster, `host:port`, dialled the same way.
     pub(crate) fn sibling(&self, authority: &str) -> Result<Self, ConfigError> {
         Self::parse(authority, !self.encrypted)
@@ -156,7 +152,7 @@ mod tests {
             ("127.0.0.1:7400", true, "http://127.0.0.1:7400", false),
         ] {
             let address = EndpointAddress::parse(text, plaintext).unwrap();
-            assert_eq!((address.text().as_ref(), address.is_encrypted()), (full, encrypted));
+            assert_eq!((address.text().as_ref(), address.encrypted), (full, encrypted));
         }
         assert_eq!(EndpointAddress::parse("http://[::1]:2", false).unwrap().host, "::1");
     }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use quorate_core::answer::{Absent, Content, Contents, Reading};
+use quorate_core::answer::{Absent, AnswerError, Content, Contents, Reading};
 use quorate_core::entry::{OpKind, Operation};
 use quorate_core::hash::Hash;
 use quorate_core::policy::CertifiedCheckpoint;
 use quorate_core::position::{LogIndex, Micros, Revision, TreeSize};
-use quorate_proto::v1::ValueAttributes;
+use quorate_proto::convert::ItemParts;
+use quorate_proto::v1::{self, ValueAttributes};
+
+use crate::error::Distrust;
 
 /// A value, and the write that put it there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +173,39 @@ impl Read<Option<Value>> {
     }
 }
 
+impl Read<Option<Value>> {
+    /// From the word of a replica.
+    pub(crate) fn claimed(item: Option<v1::Item>, size: u64) -> Result<Self, Distrust> {
+        let entry = item.map(Entry::claimed).transpose()?;
+        let size = TreeSize::new(size);
+        Ok(match entry {
+            Some(Entry { value, state, written, .. }) => Self { value, state, written, size, checkpoint: None },
+            None => {
+                Self { value: None, state: KeyState::NeverWritten, written: None, size, checkpoint: None }
+            }
+        })
+    }
+}
+
 impl Entry {
+    /// From the word of a replica.
+    pub(crate) fn claimed(item: v1::Item) -> Result<Self, Distrust> {
+        let item = ItemParts::try_from(item).map_err(|error| error.within("item"))?;
+        let key = item.key.into();
+        let Some(index) = item.index else {
+            return Ok(Self { key, value: None, state: KeyState::NeverWritten, written: None });
+        };
+        let operation = Operation::decode(&item.operation).map_err(AnswerError::from)?;
+        let state = match (operation.kind, &item.contents, &item.erased_by) {
+            (OpKind::Delete, _, _) => KeyState::Deleted,
+            (_, None, Some(erased)) => KeyState::Erased { at: erased.index },
+            (_, None, None) if operation.expires_at.is_some() => KeyState::Expired,
+            _ => KeyState::Present,
+        };
+        let value = item.contents.map(|contents| Value::new(index, &operation, contents));
+        Ok(Self { key, value, state, written: Some(Written::new(index, &operation)) })
+    }
+
     /// From a proven reading.
     pub(crate) fn proven(reading: Reading) -> Self {
         let (key, state, written, value) = open(reading);

@@ -29,14 +29,6 @@ impl HistoryPlace {
     pub(crate) const fn is_done(&self) -> bool {
         self.cursor.is_none()
     }
-
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    pub(crate) const fn direction(&self) -> Direction {
-        self.direction
-    }
 }
 
 /// Verifies the next page, and moves on. With a point, only writes up to it count. After an error the place is what

@@ -17,7 +17,7 @@ mod scan;
 mod tests;
 
 pub(crate) use bundle::Parts;
-pub(crate) use commit::{prove_leaf, rebuild, same_request_as};
+pub(crate) use commit::{Rebuilt, prove_leaf, rebuild, same_request_as};
 pub(crate) use entries::{LeafCheck, record};
 pub(crate) use history::{HistoryPlace, history};
 pub(crate) use notes::Notes;

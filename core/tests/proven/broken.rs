@@ -200,6 +200,26 @@ fn a_write_that_is_missing_from_the_state() {
 }
 
 #[test]
+fn a_put_that_lies_about_the_length_of_its_value() {
+    let longer = Operation {
+        value_len: 9,
+        ..put(1, None, b"a")
+    };
+    let ledger = ledger(&[longer], Some(0));
+    let mut bundle = bundle(&ledger, &[Some(b"a")]);
+    assert!(matches!(
+        get(&ledger, &bundle),
+        Err(AnswerError::WrongContents { .. })
+    ));
+    bundle.transactions.clear();
+    bundle.contents.push(contents(b"a"));
+    assert!(matches!(
+        get(&ledger, &bundle),
+        Err(AnswerError::MissingContents { .. })
+    ));
+}
+
+#[test]
 fn a_commit_leaf_that_counts_wrongly() {
     let mut ledger = Ledger::new(1);
     ledger.raw_commit(7);

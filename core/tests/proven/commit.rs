@@ -189,3 +189,25 @@ fn a_reused_key_and_values_that_were_not_sent() {
         assert!(sent.rebuild(lie).is_err());
     }
 }
+
+#[test]
+fn an_erasure_of_another_revision_than_the_one_named() {
+    let ledger = Ledger::with_story();
+    let (idempotency_key, mut operations, answer) = sent_and_answered(&ledger, 12, 7);
+    assert!(matches!(operations[..], [SentOperation::Erase { .. }]));
+    let sent = |operations| SentRequest {
+        author: None,
+        idempotency_key: &idempotency_key,
+        not_after: None,
+        operations,
+    };
+    sent(operations.clone()).rebuild(answer.clone()).unwrap();
+    operations[0] = SentOperation::Erase {
+        key: b"a/1",
+        revision: Revision::new(2),
+    };
+    assert!(matches!(
+        sent(operations).rebuild(answer),
+        Err(AnswerError::CommitShape { .. })
+    ));
+}

@@ -267,3 +267,74 @@ fn a_file_says_what_is_wrong_with_it() {
     let root = format!("\"root\":\"{}\"", Hash::ZERO.to_base64());
     assert!(verify(&file.replacen("\"root\":null", &root, 1)).is_err());
 }
+
+#[test]
+fn parts_that_its_kind_has_no_use_for() {
+    let ledger = Ledger::new(1);
+    let a = signed(&ledger, &tree(5, None), &[1], 10);
+    let b = signed(&ledger, &tree(5, Some(4)), &[1], 10);
+    let fork = Evidence::of_notes(&a, &b).unwrap().to_json();
+    let key = BlockKey::from_seed(&[5; 32]);
+    let block = |body: &[u8]| {
+        let header = BlockHeader {
+            cluster: ClusterId::new([3; 16]),
+            term: Term::new(1),
+            height: BlockHeight::new(1),
+            previous: Hash::ZERO,
+            body_hash: sha256(&[body]),
+        };
+        key.sign(header).verify(&key.public()).unwrap()
+    };
+    let blocks = Evidence::of_blocks(&block(b"a"), &block(b"b")).unwrap().to_json();
+    let list = |file: &str, name: &str| {
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        file[name].to_string()
+    };
+    let keys = Keys::new(ledger.policy().keys(), &[key.public()]);
+    let hashes = format!("\"consistency\":[\"{}\"]", Hash::ZERO.to_base64());
+    for (file, from, to) in [
+        (
+            &fork,
+            "\"blocks\":[]",
+            format!("\"blocks\":{}", list(&blocks, "blocks")),
+        ),
+        (&fork, "\"consistency\":[]", hashes.clone()),
+        (
+            &blocks,
+            "\"notes\":[]",
+            format!("\"notes\":{}", list(&fork, "notes")),
+        ),
+        (&blocks, "\"consistency\":[]", hashes),
+    ] {
+        Evidence::parse(file).unwrap().verify(&keys).unwrap();
+        let other = file.replacen(from, &to, 1);
+        let refused = Evidence::parse(&other).unwrap().verify(&keys);
+        assert!(matches!(refused, Err(EvidenceError::Field { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn two_logs_may_have_different_roots() {
+    let ledger = Ledger::new(1);
+    let note = |origin: &str, tree: &MemoryTree| {
+        let checkpoint = Checkpoint {
+            origin: origin.to_owned(),
+            size: tree.size(),
+            root: tree.root(),
+        };
+        ledger.sign(&checkpoint, &[1], 10)
+    };
+    let (a, b) = (
+        note(&ledger.origin, &tree(5, None)),
+        note("another.log", &tree(5, Some(4))),
+    );
+    let file = serde_json::json!({
+        "version": 1, "kind": "fork", "notes": [a.to_string(), b.to_string()],
+        "blocks": [], "root": null, "consistency": [],
+    });
+    let refused = Evidence::parse(&file.to_string()).unwrap().verify(&keys(&ledger));
+    assert!(
+        matches!(refused, Err(EvidenceError::NoContradiction { .. })),
+        "{refused:?}"
+    );
+}

@@ -2,7 +2,9 @@
 
 use quorate_core::answer::{AnswerError, KeyRange, Reading};
 use quorate_core::hash::{Hash, sha256};
-use quorate_core::receipt::{NamedBy, Receipt, ReceiptError, VerifiedReceipt};
+use quorate_core::receipt::{
+    NamedBy, Receipt, ReceiptError, ReceiptExtra, RevealedOperation, VerifiedReceipt,
+};
 use quorate_core::state_tree::Query;
 
 use crate::support::{Ledger, Op, Shown};
@@ -242,4 +244,82 @@ fn a_removed_cosigner_leaves_the_same_statement_to_the_policy() {
     assert_eq!(verified.checkpoint().cosigners().count(), 2);
     let refused = Receipt::parse(&fewer).unwrap().verify(&ledger.strict_policy());
     assert!(matches!(refused, Err(ReceiptError::Policy(_))));
+}
+
+/// The receipt's file with other extra data, in their canonical encoding.
+fn with_extra(
+    receipt: &Receipt,
+    change: impl Fn(&mut ReceiptExtra),
+) -> Result<VerifiedReceipt, ReceiptError> {
+    use base64::Engine as _;
+    use prost::Message as _;
+    let base64 =
+        |extra: &ReceiptExtra| base64::engine::general_purpose::STANDARD.encode(extra.encode_to_vec());
+    let mut extra = receipt.extra().clone();
+    change(&mut extra);
+    let file = receipt
+        .to_string()
+        .replacen(&base64(receipt.extra()), &base64(&extra), 1);
+    Receipt::parse(&file)?.verify(&Ledger::with_story().policy())
+}
+
+#[test]
+fn fields_of_the_other_kind_of_receipt() {
+    let ledger = Ledger::with_story();
+    let field = |result, name| match result {
+        Err(ReceiptError::Field { field, .. }) => assert_eq!(field, name),
+        other => panic!("{name}: {other:?}"),
+    };
+    let state = of_state(&ledger, &Query::Key(b"b".to_vec()));
+    with_extra(&state, |_| ()).unwrap();
+    field(with_extra(&state, |extra| extra.meta_salt = vec![7; 16]), "meta");
+    field(
+        with_extra(&state, |extra| extra.operations[0].position = 1),
+        "position",
+    );
+    field(
+        with_extra(&state, |extra| extra.operations[0].path = vec![vec![0; 32]]),
+        "position",
+    );
+    field(
+        with_extra(&state, |extra| extra.operations[0].salt.clear()),
+        "value",
+    );
+    let empty = |extra: &mut ReceiptExtra| {
+        extra.operations[0] = RevealedOperation {
+            operation: extra.operations[0].operation.clone(),
+            ..RevealedOperation::default()
+        };
+    };
+    field(with_extra(&state, empty), "value");
+
+    let transaction = of_transaction(&ledger, 6, Shown::All);
+    with_extra(&transaction, |_| ()).unwrap();
+    field(
+        with_extra(&transaction, |extra| extra.state_proof = vec![0]),
+        "state_proof",
+    );
+    field(with_extra(&transaction, |extra| extra.meta_salt.clear()), "meta");
+    field(
+        with_extra(&transaction, |extra| extra.meta_salt.truncate(15)),
+        "meta_salt",
+    );
+    field(
+        with_extra(&transaction, |extra| extra.operations[1].salt.push(0)),
+        "salt",
+    );
+    field(
+        with_extra(&transaction, |extra| extra.operations[1].path[0].truncate(31)),
+        "path",
+    );
+    let pathless =
+        |extra: &mut ReceiptExtra| extra.operations.iter_mut().for_each(|shown| shown.path.clear());
+    assert!(matches!(
+        with_extra(&transaction, pathless),
+        Err(ReceiptError::Answer(AnswerError::OperationNotIncluded { .. }))
+    ));
+    assert!(matches!(
+        with_extra(&transaction, |extra| extra.leaf = vec![9, 9]),
+        Err(ReceiptError::UnknownLeaf)
+    ));
 }

@@ -66,8 +66,18 @@ impl NodeBackend {
     ///
     /// [`Listening`]: super::Listening
     #[must_use]
-    pub fn new(consensus: Consensus, sequencer: Sequencer, signer: Signer, contact: LeaderContact) -> Arc<Self> {
-        Arc::new(Self { consensus, sequencer, signer, contact })
+    pub fn new(
+        consensus: Consensus,
+        sequencer: Sequencer,
+        signer: Signer,
+        contact: LeaderContact,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            consensus,
+            sequencer,
+            signer,
+            contact,
+        })
     }
 }
 

@@ -44,7 +44,11 @@ impl Api {
         let commit = self.commit_proof(ledger, size)?;
         let consistency = consistency(ledger, wanted.trusted, size)?;
         let certified = self.certified(ledger, size, wanted.cosigners, deadline).await?;
-        Ok(CheckpointParts { note: certified.note.as_ref().to_owned(), commit: (*commit).clone(), consistency })
+        Ok(CheckpointParts {
+            note: certified.note.as_ref().to_owned(),
+            commit: (*commit).clone(),
+            consistency,
+        })
     }
 
     /// The certified note of a size; signed again first where that is long ago and the size is the newest.
@@ -57,10 +61,21 @@ impl Api {
     ) -> Result<Certified, Problem> {
         let name = &ledger.head().name;
         let root = root_of(ledger, size)?;
-        let wait = || self.backend().certified(name, size, root, cosigners, deadline.patience());
+        let wait = || {
+            self.backend()
+                .certified(name, size, root, cosigners, deadline.patience())
+        };
         let certified = wait().await?;
-        let need = if cosigners == 0 { self.backend().majority() } else { cosigners };
-        let oldest = certified.times.get(need.saturating_sub(1)).copied().unwrap_or(u64::MAX);
+        let need = if cosigners == 0 {
+            self.backend().majority()
+        } else {
+            cosigners
+        };
+        let oldest = certified
+            .times
+            .get(need.saturating_sub(1))
+            .copied()
+            .unwrap_or(u64::MAX);
         let is_old = self.parts().clock.now().as_secs().saturating_sub(oldest) > OLD_S;
         if !is_old || size < self.backend().certified_size(name) {
             return Ok(certified);
@@ -70,13 +85,19 @@ impl Api {
     }
 
     /// The commit leaf of a size with its path.
-    pub(super) fn commit_proof(&self, ledger: &LedgerView, size: TreeSize) -> Result<Arc<LeafProof>, Problem> {
+    pub(super) fn commit_proof(
+        &self,
+        ledger: &LedgerView,
+        size: TreeSize,
+    ) -> Result<Arc<LeafProof>, Problem> {
         let place = (ledger.id(), size);
         let known = || self.0.commits.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(proof) = known().get(&place) {
             return Ok(Arc::clone(proof));
         }
-        let index = size.last_index().ok_or_else(|| misplaced(LogIndex::default(), "a checkpoint has leaves"))?;
+        let index = size
+            .last_index()
+            .ok_or_else(|| misplaced(LogIndex::default(), "a checkpoint has leaves"))?;
         let proof = Arc::new(leaf(ledger, index, size)?);
         let mut commits = known();
         if commits.len() >= MAX_COMMITS {
@@ -93,7 +114,12 @@ pub(crate) fn root_of(ledger: &LedgerView, size: TreeSize) -> Result<Hash, Probl
         return Ok(ledger.head().frontier.root());
     }
     let root = ledger.root_at(size)?;
-    root.ok_or_else(|| Problem::Fault(misplaced(size.next_index(), "the tree has to be at least this large")))
+    root.ok_or_else(|| {
+        Problem::Fault(misplaced(
+            size.next_index(),
+            "the tree has to be at least this large",
+        ))
+    })
 }
 
 /// From the smaller of the two sizes to the larger; both are within the view. Nothing where they are equal or the
@@ -112,5 +138,10 @@ pub(crate) fn consistency_between(
     new: TreeSize,
 ) -> Result<Vec<Hash>, Problem> {
     let path = ledger.consistency_path(old, new)?;
-    path.ok_or_else(|| Problem::Fault(misplaced(new.next_index(), "the tree has to be at least this large")))
+    path.ok_or_else(|| {
+        Problem::Fault(misplaced(
+            new.next_index(),
+            "the tree has to be at least this large",
+        ))
+    })
 }

@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Streams of the log that are served at once, at most.
-const MAX_STREAMS: usize = 256;
+pub(super) const MAX_STREAMS: usize = 256;
 
 /// How long a read waits for old signatures to be renewed.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -91,7 +91,10 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// `time` from now.
     pub(crate) fn after(clock: &Clock, time: Duration) -> Self {
-        Self { clock: clock.clone(), end: clock.monotonic().saturating_add(time) }
+        Self {
+            clock: clock.clone(),
+            end: clock.monotonic().saturating_add(time),
+        }
     }
 
     /// The time that is left.
@@ -134,7 +137,11 @@ impl Api {
     }
 
     /// The view that a read with these options answers from.
-    pub(super) async fn open(&self, name: &LedgerName, options: &Options) -> Result<Arc<LedgerView>, Problem> {
+    pub(super) async fn open(
+        &self,
+        name: &LedgerName,
+        options: &Options,
+    ) -> Result<Arc<LedgerView>, Problem> {
         self.check_cosigners(options.cosigners, "options.min_cosigners")?;
         let mut barred = match options.consistency {
             Consistency::Linearizable => false,
@@ -145,7 +152,7 @@ impl Api {
                 self.backend().read_barrier().await?;
             }
             let found = find(&self.view(), name).and_then(|ledger| {
-                check_trusted(&ledger, options.trusted, "options.trusted_size")?;
+                check_size(&ledger, options.trusted, "options.trusted_size")?;
                 check_index(&ledger, options.at, "options.at")?;
                 Ok(ledger)
             });
@@ -173,7 +180,9 @@ impl Api {
     /// Whether what is here was cosigned at most so long ago.
     async fn is_fresh(&self, name: &LedgerName, bound: Duration, cosigners: usize) -> Result<bool, Problem> {
         for attempt in 0..2 {
-            let Ok(ledger) = find(&self.view(), name) else { return Ok(false) };
+            let Ok(ledger) = find(&self.view(), name) else {
+                return Ok(false);
+            };
             let size = self.backend().certified_size(name).min(ledger.size());
             let age = self.age_of(&ledger, size, cosigners).await?;
             if age.is_some_and(|age| age <= bound) {
@@ -193,12 +202,22 @@ impl Api {
         size: TreeSize,
         cosigners: usize,
     ) -> Result<Option<Duration>, StoreFault> {
-        let Some(root) = ledger.root_at(size)?.filter(|_| size > TreeSize::ZERO) else { return Ok(None) };
-        let name = &ledger.head().name;
-        let Ok(certified) = self.backend().certified(name, size, root, cosigners, Duration::ZERO).await else {
+        let Some(root) = ledger.root_at(size)?.filter(|_| size > TreeSize::ZERO) else {
             return Ok(None);
         };
-        let need = if cosigners == 0 { self.backend().majority() } else { cosigners };
+        let name = &ledger.head().name;
+        let Ok(certified) = self
+            .backend()
+            .certified(name, size, root, cosigners, Duration::ZERO)
+            .await
+        else {
+            return Ok(None);
+        };
+        let need = if cosigners == 0 {
+            self.backend().majority()
+        } else {
+            cosigners
+        };
         let newest = need.checked_sub(1).and_then(|place| certified.times.get(place));
         let now = self.0.parts.clock.now().as_secs();
         Ok(newest.map(|time| Duration::from_secs(now.saturating_sub(*time))))
@@ -208,7 +227,11 @@ impl Api {
     pub(super) async fn renew(&self, name: &LedgerName) {
         let now = self.0.parts.clock.monotonic();
         {
-            let mut renewed = self.0.renewed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut renewed = self
+                .0
+                .renewed
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let last = renewed.get(name).copied();
             if last.is_some_and(|last| now.saturating_sub(last) < Duration::from_secs(1)) {
                 return;
@@ -216,7 +239,9 @@ impl Api {
             renewed.insert(name.clone(), now);
         }
         // Whoever does not answer in time is asked again by the next read.
-        tokio::time::timeout(REFRESH_TIMEOUT, self.backend().refresh(name)).await.ok();
+        tokio::time::timeout(REFRESH_TIMEOUT, self.backend().refresh(name))
+            .await
+            .ok();
     }
 
     /// Refuses to wait for more cosignatures than there are cosigners.
@@ -236,12 +261,15 @@ impl Api {
 /// A ledger of a view.
 fn find(view: &ReadView, name: &LedgerName) -> Result<Arc<LedgerView>, tonic::Status> {
     view.ledger(name).cloned().ok_or_else(|| {
-        Reason::UnknownLedger.of("ledger", format_args!("there is no ledger {name}: create it first"))
+        Reason::UnknownLedger.of(
+            "ledger",
+            format_args!("there is no ledger {name}: create it first"),
+        )
     })
 }
 
 /// Refuses a size beyond the end of a ledger.
-pub(crate) fn check_trusted(ledger: &LedgerView, size: TreeSize, field: &str) -> Result<(), tonic::Status> {
+pub(crate) fn check_size(ledger: &LedgerView, size: TreeSize, field: &str) -> Result<(), tonic::Status> {
     if size > ledger.size() {
         let problem = format_args!("{size} is beyond the end: the ledger has size {}", ledger.size());
         return Err(Reason::SizeBeyondEnd.of(field, problem));
@@ -257,7 +285,10 @@ pub(crate) fn check_index(
 ) -> Result<(), tonic::Status> {
     match index {
         Some(index) if !ledger.size().contains(index) => {
-            let problem = format_args!("log index {index} is beyond the end: the ledger has size {}", ledger.size());
+            let problem = format_args!(
+                "log index {index} is beyond the end: the ledger has size {}",
+                ledger.size()
+            );
             Err(Reason::IndexBeyondEnd.of(field, problem))
         }
         _ => Ok(()),

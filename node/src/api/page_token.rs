@@ -58,8 +58,13 @@ pub(crate) struct HistoryToken {
 impl ScanToken {
     /// The token in a request; `None` for the first page.
     pub(crate) fn read(request: &ScanRequest) -> Result<Option<Self>, Status> {
-        let Some(token) = read(&request.page_token, &scan_question(request))? else { return Ok(None) };
-        Ok(Some(Self { at: LogIndex::new(token.at), next: token.next_key.into() }))
+        let Some(token) = read(&request.page_token, &scan_question(request))? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            at: LogIndex::new(token.at),
+            next: token.next_key.into(),
+        }))
     }
 
     /// The token for the page after one of `request`.
@@ -76,17 +81,25 @@ impl ScanToken {
 impl HistoryToken {
     /// The token in a request; `None` for the first page.
     pub(crate) fn read(request: &HistoryRequest) -> Result<Option<Self>, Status> {
-        let Some(token) = read(&request.page_token, &history_question(request))? else { return Ok(None) };
+        let Some(token) = read(&request.page_token, &history_question(request))? else {
+            return Ok(None);
+        };
         if token.next_revision == 0 {
             return Err(unreadable("it names no revision"));
         }
-        Ok(Some(Self { next: Revision::new(token.next_revision) }))
+        Ok(Some(Self {
+            next: Revision::new(token.next_revision),
+        }))
     }
 
     /// The token for the page after one of `request`.
     pub(crate) fn write(self, request: &HistoryRequest) -> Bytes {
         let question = digest(&history_question(request));
-        write(TokenBytes { question, next_revision: self.next.get(), ..TokenBytes::default() })
+        write(TokenBytes {
+            question,
+            next_revision: self.next.get(),
+            ..TokenBytes::default()
+        })
     }
 }
 
@@ -113,7 +126,10 @@ fn history_question(request: &HistoryRequest) -> Vec<u8> {
 
 fn as_of(options: Option<&ReadOptions>) -> Option<ReadOptions> {
     let at = options.and_then(|options| options.at)?;
-    Some(ReadOptions { at: Some(at), ..ReadOptions::default() })
+    Some(ReadOptions {
+        at: Some(at),
+        ..ReadOptions::default()
+    })
 }
 
 fn digest(question: &[u8]) -> Bytes {
@@ -122,7 +138,12 @@ fn digest(question: &[u8]) -> Bytes {
 }
 
 fn write(token: TokenBytes) -> Bytes {
-    TokenBytes { version: VERSION, ..token }.encode_to_vec().into()
+    TokenBytes {
+        version: VERSION,
+        ..token
+    }
+    .encode_to_vec()
+    .into()
 }
 
 fn read(token: &Bytes, question: &[u8]) -> Result<Option<TokenBytes>, Status> {
@@ -137,7 +158,8 @@ fn read(token: &Bytes, question: &[u8]) -> Result<Option<TokenBytes>, Status> {
         return Err(unreadable("it is of another version"));
     }
     if decoded.question != digest(question) {
-        let problem = "this token is of another query: a page is asked for with the same query as the one before";
+        let problem =
+            "this token is of another query: a page is asked for with the same query as the one before";
         return Err(Reason::PageTokenMismatch.of("page_token", problem));
     }
     Ok(Some(decoded))

@@ -18,7 +18,11 @@ use crate::store::state::LedgerView;
 
 impl Api {
     /// The value of one key.
-    pub(super) async fn get(&self, request: v1::GetRequest, deadline: Deadline) -> Result<v1::GetResponse, Problem> {
+    pub(super) async fn get(
+        &self,
+        request: v1::GetRequest,
+        deadline: Deadline,
+    ) -> Result<v1::GetResponse, Problem> {
         let (name, options) = bounds::get(&request)?;
         let ledger = self.open(&name, &options).await?;
         let mut reader = self.reader(&ledger, &options)?;
@@ -84,7 +88,10 @@ impl Api {
         if !options.prove {
             return Ok(None);
         }
-        let wanted = Wanted { trusted: options.trusted, cosigners: options.cosigners };
+        let wanted = Wanted {
+            trusted: options.trusted,
+            cosigners: options.cosigners,
+        };
         let checkpoint = self.checkpoint(ledger, ledger.size(), wanted, deadline).await?;
         Ok(Some(checkpoint.into()))
     }
@@ -100,8 +107,15 @@ fn answers(
     let mut answers = Vec::with_capacity(request.keys.len());
     for key in request.keys {
         let item = reader.read(&key)?.item.map(Into::into);
-        let state_proof = if prove { reader.state_proof(&Query::Key(key.to_vec()))? } else { Vec::new() };
-        let answer = v1::KeyAnswer { state_proof: state_proof.into(), item };
+        let state_proof = if prove {
+            reader.state_proof(&Query::Key(key.to_vec()))?
+        } else {
+            Vec::new()
+        };
+        let answer = v1::KeyAnswer {
+            state_proof: state_proof.into(),
+            item,
+        };
         bytes = bytes.saturating_add(answer.encoded_len());
         if bytes > most {
             let problem = format!("the answer is larger than {most} bytes: ask for fewer keys at once");

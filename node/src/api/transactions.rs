@@ -1,12 +1,11 @@
 //! Transactions as they are in the log: one by index or request, or all of them as a stream.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use prost::Message;
 use quorate_core::{
     answer::TransactionProof,
-    entry::OpKind,
     position::{LogIndex, TreeSize},
 };
 use quorate_proto::{convert::EntryParts, v1};
@@ -14,13 +13,12 @@ use tonic::Status;
 
 use super::{
     bounds::{self, Options, Which},
-    checkpoint::Wanted,
     commit::AUTHOR,
     errors::{Problem, Reason},
-    interface::{Api, Deadline, blocking, check_index},
+    interface::{Api, Deadline, blocking, check_index, check_size},
     proofs::{self, Prover, Shown},
 };
-use crate::store::state::{LedgerView, LogRecord, StoredContent, StoredMeta};
+use crate::store::state::{LedgerView, LogRecord, StoredContent};
 
 /// Bytes after which a message of the stream ends.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -41,7 +39,10 @@ impl Api {
         let name = bounds::ledger(&request.ledger)?;
         let which = bounds::which(&request, AUTHOR)?;
         // `at` has no meaning here.
-        let options = Options { at: None, ..Options::new(request.options.as_ref())? };
+        let options = Options {
+            at: None,
+            ..Options::new(request.options.as_ref())?
+        };
         let ledger = self.open(&name, &options).await?;
         let index = match which {
             Which::Index(index) => {
@@ -69,7 +70,6 @@ impl Api {
     pub(super) async fn list_transactions(
         &self,
         request: v1::ListTransactionsRequest,
-        _deadline: Deadline,
     ) -> Result<Entries, Problem> {
         let (name, from, end) = bounds::list_range(&request)?;
         let ledger = self.find(&name, |ledger| check_range(ledger, from, end)).await?;
@@ -78,7 +78,8 @@ impl Api {
             None => self.backend().certified_size(&name).min(ledger.size()),
         };
         let permit = Arc::clone(&self.0.streams).try_acquire_owned().map_err(|_| {
-            Reason::TooManyCalls.refuse("too many streams are being served: try again later, or ask another replica")
+            Reason::TooManyCalls
+                .refuse("too many streams are being served: try again later, or ask another replica")
         })?;
         let (api, contents) = (self.clone(), request.contents);
         let chunks = stream::try_unfold(from, move |next| {
@@ -100,95 +101,85 @@ impl Api {
             })
             .boxed())
     }
+}
 
-    /// That a leaf is in the log.
-    pub(super) async fn inclusion_proof(
-        &self,
-        request: v1::InclusionProofRequest,
-        _deadline: Deadline,
-    ) -> Result<v1::InclusionProofResponse, Problem> {
-        let name = bounds::ledger(&request.ledger)?;
-        let index = LogIndex::new(request.index);
-        let asked = TreeSize::new(request.size);
-        let ledger = self.find(&name, |ledger| check_size(ledger, asked, "size")).await?;
-        let size = self.or_certified(&ledger, asked).await?;
-        if !size.contains(index) {
-            let problem = format_args!("log index {index} is not in the tree of size {size}");
-            return Err(Reason::IndexBeyondEnd.of("index", problem).into());
+/// The whole transaction at an index, with its meta; `contents`: with what its puts wrote.
+fn whole(
+    ledger: &Arc<LedgerView>,
+    index: LogIndex,
+    size: Option<TreeSize>,
+    contents: bool,
+) -> Result<TransactionProof, Problem> {
+    let found = Prover::new(Arc::clone(ledger), size).transaction(index, Shown::All)?;
+    let mut transaction = found.ok_or_else(|| {
+        let problem =
+            format_args!("the leaf at log index {index} is that of a checkpoint, not of a transaction");
+        Problem::from(Reason::NotATransaction.of("index", problem))
+    })?;
+    transaction.meta = proofs::meta(ledger, index)?;
+    if contents && let Some(stored) = ledger.contents(index)? {
+        for (shown, held) in transaction.operations.iter_mut().zip(stored.operations) {
+            if let StoredContent::Present(content) = held {
+                shown.contents = Some(proofs::contents(content, index)?);
+            }
         }
-        let proof = proofs::leaf(&ledger, index, size)?;
-        Ok(quorate_proto::convert::LeafAt { index, size, proof }.into())
     }
+    Ok(transaction)
+}
 
-    /// That one size of the log is a prefix of another.
-    pub(super) async fn consistency_proof(
-        &self,
-        request: v1::ConsistencyProofRequest,
-        _deadline: Deadline,
-    ) -> Result<v1::ConsistencyProofResponse, Problem> {
-        let name = bounds::ledger(&request.ledger)?;
-        let (old, asked) = (TreeSize::new(request.old_size), TreeSize::new(request.new_size));
-        if old == TreeSize::ZERO {
-            let problem = "0: every tree continues the empty one; the smaller size is at least 1";
-            return Err(Reason::SizesOutOfOrder.of("old_size", problem).into());
-        }
-        let ledger = self
-            .find(&name, |ledger| {
-                check_size(ledger, old, "old_size")?;
-                check_size(ledger, asked, "new_size")
-            })
-            .await?;
-        let new = self.or_certified(&ledger, asked).await?;
-        if old > new {
-            let problem = format_args!("{old} is larger than the new size, {new}");
-            return Err(Reason::SizesOutOfOrder.of("old_size", problem).into());
-        }
-        let path = super::checkpoint::consistency_between(&ledger, old, new)?;
-        let path = quorate_proto::convert::path_to_wire(&path);
-        Ok(v1::ConsistencyProofResponse { old_size: old.get(), new_size: new.get(), path })
+fn check_range(ledger: &LedgerView, from: LogIndex, end: Option<TreeSize>) -> Result<(), Status> {
+    let size = ledger.size();
+    if from > size.next_index() {
+        let problem = format_args!("log index {from} is beyond the end: the ledger has size {size}");
+        return Err(Reason::IndexBeyondEnd.of("from", problem));
     }
+    check_size(ledger, end.unwrap_or(TreeSize::ZERO), "to")
+}
 
-    /// The size asked for, or the latest certified one where none was.
-    async fn or_certified(&self, ledger: &LedgerView, asked: TreeSize) -> Result<TreeSize, Problem> {
-        if asked > TreeSize::ZERO {
-            return Ok(asked);
+/// The next entries of the stream, and where it goes on.
+fn chunk(
+    ledger: &LedgerView,
+    from: LogIndex,
+    end: TreeSize,
+    contents: bool,
+) -> Result<(Vec<v1::LogEntry>, LogIndex), Problem> {
+    let (mut entries, mut bytes, mut next) = (Vec::new(), 0_usize, from);
+    for record in ledger.records(from)? {
+        if !end.contains(next) || bytes >= CHUNK_BYTES || entries.len() >= CHUNK_LEAVES {
+            break;
         }
-        let certified = self.backend().certified_size(&ledger.head().name).min(ledger.size());
-        if certified > TreeSize::ZERO {
-            return Ok(certified);
-        }
-        let problem = "no checkpoint of this ledger is certified yet: try again in a moment";
-        Err(Reason::NotCertified.of("ledger", problem).into())
+        let record = record?;
+        next = record.index.next().unwrap_or(record.index);
+        let entry = v1::LogEntry::from(entry(ledger, record, contents)?);
+        bytes = bytes.saturating_add(entry.encoded_len());
+        entries.push(entry);
     }
+    Ok((entries, next))
+}
 
-    /// The cosigned checkpoint of a ledger.
-    pub(super) async fn get_checkpoint(
-        &self,
-        request: v1::GetCheckpointRequest,
-        deadline: Deadline,
-    ) -> Result<v1::GetCheckpointResponse, Problem> {
-        let name = bounds::ledger(&request.ledger)?;
-        let patience = bounds::wait(request.wait_ms)?.min(deadline.patience());
-        let until = Deadline::after(&self.parts().clock, patience);
-        let cosigners = usize::try_from(request.min_cosigners).unwrap_or(usize::MAX);
-        self.check_cosigners(cosigners, "min_cosigners")?;
-        let (asked, trusted) = (TreeSize::new(request.size), TreeSize::new(request.trusted_size));
-        let enough = |ledger: &LedgerView| check_size(ledger, asked, "size");
-        let mut found = self.find(&name, enough).await;
-        while found.is_err() && until.remaining() > Duration::ZERO && self.view().ledger(&name).is_some() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            found = self.find(&name, enough).await;
-        }
-        let ledger = found?;
-        super::interface::check_trusted(&ledger, trusted, "trusted_size")?;
-        let certified = self.backend().certified_size(&name).min(ledger.size());
-        let size = match (asked, certified) {
-            (TreeSize::ZERO, TreeSize::ZERO) => ledger.size(),
-            (TreeSize::ZERO, certified) => certified,
-            (asked, _) => asked,
-        };
-        check_checkpoint(&ledger, size)?;
-        let checkpoint = self.checkpoint(&ledger, size, Wanted { trusted, cosigners }, &until).await?;
-        Ok(v1::GetCheckpointResponse { checkpoint: Some(checkpoint.into()) })
+fn entry(ledger: &LedgerView, record: LogRecord, contents: bool) -> Result<EntryParts, Problem> {
+    let LogRecord {
+        index,
+        leaf,
+        operations,
+    } = record;
+    let mut entry = EntryParts {
+        index,
+        leaf,
+        operations,
+        ..EntryParts::default()
+    };
+    if !contents || entry.operations.is_empty() {
+        return Ok(entry);
     }
+    let Some(stored) = ledger.contents(index)? else {
+        return Ok(entry);
+    };
+    entry.meta = proofs::shown_meta(stored.meta, index)?;
+    let held = stored.operations.into_iter().map(|held| match held {
+        StoredContent::Present(content) => proofs::contents(content, index).map(Some),
+        StoredContent::Nothing | StoredContent::Erased { .. } => Ok(None),
+    });
+    entry.contents = held.collect::<Result<_, _>>()?;
+    Ok(entry)
 }

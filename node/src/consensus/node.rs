@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use openraft::{
-    errors::{ClientWriteError, ForwardToLeader, InitializeError, RaftError},
+    errors::{ClientWriteError, ForwardReason, ForwardToLeader, InitializeError, RaftError},
     impls::ProgressResponder,
 };
 use quorate_proto::peer::v1 as pb;
@@ -35,7 +36,7 @@ use super::{
     state_machine::RaftMachine,
     status::{self, Role, Status},
     transport::PeerTransport,
-    types::{Member, NodeId, Raft, TypeConfig},
+    types::{Block, Member, NodeId, Raft, TypeConfig},
 };
 
 /// Why consensus does not start.
@@ -118,6 +119,8 @@ impl Proposal {
 
 struct Inner {
     raft: Raft,
+    /// Pause before a block is offered again to a log that takes nothing at the moment.
+    offer_again: Duration,
     log: LogStore,
     inbound: Inbound,
     member_reads: ReadRounds,
@@ -204,8 +207,10 @@ impl Consensus {
             .iter()
             .map(|task| task.abort_handle())
             .collect();
+        let offer_again = Duration::from_millis((config.heartbeat_ms / 4).max(1));
         let inner = Inner {
             raft,
+            offer_again,
             log,
             inbound,
             member_reads,
@@ -233,21 +238,46 @@ impl Consensus {
         }
     }
 
-    /// Puts a block on its way, behind those put before; several may be under way at once. It enters the log
-    /// only if this node leads in `term` (the term its proposer signed).
+    /// Puts a block into the log of this node, if it leads in `term` (the term its proposer signed). Returns
+    /// when the log has taken it, so that a block that builds on it can be submitted; several may be under way
+    /// at once.
+    ///
+    /// A leader that has not heard from a majority for a while takes nothing. The block is then offered again
+    /// for as long as this node leads in that term; there is no time limit.
     ///
     /// # Errors
-    /// [`ProposeError::Stopped`]; everything else is told by [`Proposal::outcome`].
+    /// [`ProposeError::NotLeader`]: it is not in the log, and never will be by this call. The others as they say.
     pub async fn submit(&self, term: u64, block: Bytes) -> Result<Proposal, ProposeError> {
-        let (responder, result) = ProgressResponder::complete_only();
-        let write = self
-            .inner
-            .raft
-            .write(super::types::Block(block))
-            .responder(responder)
-            .with_leader(term);
-        write.await.map_err(|_| ProposeError::Stopped)?;
-        Ok(Proposal { result })
+        loop {
+            let (responder, result) = ProgressResponder::complete_only();
+            let (taken, waiting) = oneshot::channel();
+            let block = Block {
+                bytes: block.clone(),
+                taken: Some(taken),
+            };
+            let write = self
+                .inner
+                .raft
+                .write(block)
+                .responder(responder)
+                .with_leader(term);
+            write.await.map_err(|_| ProposeError::Stopped)?;
+            if waiting.await.is_ok() {
+                return Ok(Proposal { result });
+            }
+            // Refused, or the core has stopped: then the answer never comes.
+            match result.await {
+                Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
+                    if forward.reason != ForwardReason::LeaseExpired {
+                        return Err(ProposeError::NotLeader {
+                            leader: forward.leader_id,
+                        });
+                    }
+                }
+                _ => return Err(ProposeError::OutcomeUnknown),
+            }
+            tokio::time::sleep(self.inner.offer_again).await;
+        }
     }
 
     /// [`Consensus::submit`] and [`Proposal::outcome`] in one.

@@ -153,7 +153,7 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
         while let Some(item) = entries.next().await {
             let item = item?;
             if let openraft::EntryPayload::Normal(block) = &item.0.payload {
-                bytes = bytes.saturating_add(block.0.len());
+                bytes = bytes.saturating_add(block.bytes.len());
             }
             batch.push(item);
             if batch.len() >= BATCH_ENTRIES || bytes >= BATCH_BYTES {

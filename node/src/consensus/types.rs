@@ -12,6 +12,8 @@ use std::{
 use bytes::Bytes;
 use openraft::{EntryPayload, alias, entry::RaftEntry, impls::leader_id_std, vote::RaftVote};
 
+use tokio::sync::oneshot;
+
 use crate::store::log::{LogEntry, LogId, Payload, Vote};
 
 use super::machine::Outcome;
@@ -45,13 +47,27 @@ impl Membership {
     }
 }
 
-/// A block as consensus sees it: bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Block(pub(crate) Bytes);
+/// A block as consensus sees it: bytes, and whoever waits until they are in the log.
+pub(crate) struct Block {
+    pub(crate) bytes: Bytes,
+    /// Told when the leader's log has taken the block; dropped when it has not. `None` in all other blocks.
+    pub(crate) taken: Option<oneshot::Sender<()>>,
+}
+
+impl Block {
+    /// Takes the bytes out and tells who waits for that.
+    pub(crate) fn take(self) -> Bytes {
+        if let Some(taken) = self.taken {
+            // Whoever waited may have given up.
+            taken.send(()).ok();
+        }
+        self.bytes
+    }
+}
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "block of {} bytes", self.0.len())
+        write!(f, "block of {} bytes", self.bytes.len())
     }
 }
 
@@ -123,7 +139,7 @@ pub(crate) fn from_raft_vote(vote: &RaftVoteOf) -> Vote {
 pub(crate) fn to_raft_entry(entry: LogEntry) -> Result<RaftEntryOf, super::codec::Malformed> {
     let payload = match entry.payload {
         Payload::Blank => EntryPayload::Blank,
-        Payload::Block(bytes) => EntryPayload::Normal(Block(bytes)),
+        Payload::Block(bytes) => EntryPayload::Normal(Block { bytes, taken: None }),
         Payload::Membership(bytes) => {
             EntryPayload::Membership(to_raft_membership(super::codec::decode_membership(&bytes)?)?)
         }
@@ -135,7 +151,7 @@ pub(crate) fn from_raft_entry(entry: RaftEntryOf) -> LogEntry {
     let id = from_raft_id(&entry.log_id);
     let payload = match entry.payload {
         EntryPayload::Blank => Payload::Blank,
-        EntryPayload::Normal(Block(bytes)) => Payload::Block(bytes),
+        EntryPayload::Normal(block) => Payload::Block(block.take()),
         EntryPayload::Membership(membership) => Payload::Membership(super::codec::encode_membership(
             &from_raft_membership(&membership),
         )),

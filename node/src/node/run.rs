@@ -10,7 +10,7 @@ use super::{
     open::{self, OpenError, Stores, Wires},
 };
 use crate::{
-    api::{Api, ApiParts},
+    api::{Api, ApiParts, LeaderContact, Listening, NodeBackend},
     chain::Chain,
     clock::Clock,
     cluster::Cluster,
@@ -53,9 +53,6 @@ pub enum RunError {
     /// The cluster could not be made.
     #[error("the cluster could not be made: {0}")]
     Initialize(MembershipError),
-    /// The API could not be made.
-    #[error("{0}")]
-    Api(String),
     /// The state could not be flushed at the end; it is rebuilt at the next start.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -190,22 +187,24 @@ impl Node {
             clock: clock.clone(),
         };
         tokio::spawn(founder.run());
+        let contact = LeaderContact::new(clock.clone());
         let api = Api::new(ApiParts {
             me: me.id,
-            cluster,
-            limits: config.limits.clone(),
-            consensus: consensus.clone(),
-            sequencer,
-            signer: signer.clone(),
+            cluster: cluster.id,
+            origin: cluster.origin,
             state: Arc::clone(&state),
+            backend: NodeBackend::new(consensus.clone(), sequencer, signer.clone(), contact.clone()),
             health: health.clone(),
             clock,
-        })
-        .map_err(|error| RunError::Api(error.to_string()))?;
+            limits: config.limits.clone(),
+            data_dir: config.node.data_dir.clone(),
+        });
+        let raft = Listening::new(consensus.clone(), contact);
         let mut node =
             Self { consensus, state, health, stop: watch::Sender::new(false), servers: tokio::task::JoinSet::new() };
         node.serve(
             api,
+            raft,
             signer,
             ports.own,
             config.limits.message_bytes,
@@ -220,6 +219,7 @@ impl Node {
     fn serve(
         &mut self,
         api: Api,
+        raft: Listening<Consensus>,
         signer: Signer,
         own: PeerIdentity,
         message_bytes: usize,
@@ -227,12 +227,11 @@ impl Node {
         peers: Incoming,
         http: Incoming,
     ) {
-        let consensus = self.consensus.clone();
-        let source = Arc::new(api.http_source());
+        let source = Arc::new(api.clone());
         let (on_peer, on_client, on_http) = (self.stopping(), self.stopping(), self.stopping());
         let (peer_health, client_health) = (self.health.clone(), self.health.clone());
         self.servers.spawn(async move {
-            if let Err(error) = peer::serve(peers, own, consensus, signer, message_bytes, on_peer).await {
+            if let Err(error) = peer::serve(peers, own, raft, signer, message_bytes, on_peer).await {
                 peer_health.fail(format!("the peer port has ended: {error}"));
             }
         });

@@ -1,6 +1,6 @@
 //! The leaves of one bucket, with every hash inside it.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
 use quorate_core::{
     entry::Operation,
@@ -61,7 +61,6 @@ pub(super) fn key_of(op: &[u8]) -> &[u8] {
 impl Bucket {
     /// Puts leaves and operations together. There is at least one.
     pub(super) fn new(leaves: Vec<BucketLeaf>, ops: Vec<u8>) -> Self {
-        assert!(!leaves.is_empty(), "a bucket has at least one leaf");
         Self {
             leaves: leaves.into_boxed_slice(),
             ops: ops.into_boxed_slice(),
@@ -78,10 +77,24 @@ impl Bucket {
         &self.leaves[at]
     }
 
-    /// Its encoded operation.
+    /// All leaves.
+    pub(super) fn leaves(&self) -> &[BucketLeaf] {
+        &self.leaves
+    }
+
+    /// The encoded operations of all leaves, one after the other.
+    pub(super) fn ops(&self) -> &[u8] {
+        &self.ops
+    }
+
+    /// Where the operation of the leaf at this position begins; at the number of leaves: where the last one ends.
+    pub(super) fn op_start(&self, at: usize) -> u32 {
+        at.checked_sub(1).map_or(0, |before| self.leaves[before].op_end)
+    }
+
+    /// The encoded operation of the leaf at this position.
     pub(super) fn op(&self, at: usize) -> &[u8] {
-        let end = |at: usize| self.leaves[at].op_end as usize;
-        &self.ops[at.checked_sub(1).map_or(0, end)..end(at)]
+        &self.ops[self.op_start(at) as usize..self.leaves[at].op_end as usize]
     }
 
     /// Its key.
@@ -94,18 +107,18 @@ impl Bucket {
         StateLeaf::new(self.leaves[at].index, self.op(at).to_vec())
     }
 
-    /// The position of a key.
-    pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
-        let mut range = 0..self.len();
+    /// The position of a key from position `from` on; `Err`: that of the first key above it.
+    pub(super) fn search(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
+        let mut range = from..self.len();
         while !range.is_empty() {
             let middle = range.start.midpoint(range.end);
             match self.key(middle).cmp(key) {
-                std::cmp::Ordering::Less => range.start = middle + 1,
-                std::cmp::Ordering::Equal => return Some(middle),
-                std::cmp::Ordering::Greater => range.end = middle,
+                Ordering::Less => range.start = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => range.end = middle,
             }
         }
-        None
+        Err(range.start)
     }
 
     /// The topmost branch of a subtree: behind which leaf it parts the range; `None` for a single leaf.

@@ -33,46 +33,42 @@ pub(super) struct Branch {
     /// The first bit position at which the keys below do not all agree.
     pub(super) d: u16,
     hash: Hash,
-    /// The first key below.
-    first_key: Arc<[u8]>,
     /// Left and right; `None` only while the branch is dropped.
     children: Option<[Arc<Node>; 2]>,
 }
 
 impl Node {
     /// The root of the subtree.
-    pub(super) fn hash(&self) -> Hash {
+    pub(super) fn hash(&self) -> &Hash {
         match self {
-            Self::Branch(branch) => branch.hash,
-            Self::Bucket(stub) => stub.hash,
+            Self::Branch(branch) => &branch.hash,
+            Self::Bucket(stub) => &stub.hash,
         }
     }
 
-    /// The first key of the subtree.
+    /// The first key of the subtree: a walk to its first bucket.
     pub(super) fn first_key(&self) -> &Arc<[u8]> {
-        match self {
-            Self::Branch(branch) => &branch.first_key,
-            Self::Bucket(stub) => &stub.first_key,
-        }
-    }
-
-    /// The bucket to which a key's bits lead, and the depth of the branch above it.
-    pub(super) fn descend(&self, key: &[u8]) -> (&Stub, Option<u16>) {
-        let (mut node, mut above) = (self, None);
+        let mut node = self;
         loop {
             match node {
-                Self::Bucket(stub) => return (stub, above),
-                Self::Branch(branch) => {
-                    above = Some(branch.d);
-                    node = branch.child(bit(key, branch.d));
-                }
+                Self::Branch(branch) => node = branch.child(false),
+                Self::Bucket(stub) => return &stub.first_key,
             }
         }
     }
 
     /// The bucket that would hold a key; `None` if the key parts from all keys of the tree above any bucket.
     pub(super) fn bucket_of(&self, key: &[u8]) -> Option<&Stub> {
-        let (stub, above) = self.descend(key);
+        let (mut node, mut above) = (self, None);
+        let stub = loop {
+            match node {
+                Self::Bucket(stub) => break stub,
+                Self::Branch(branch) => {
+                    above = Some(branch.d);
+                    node = branch.child(bit(key, branch.d));
+                }
+            }
+        };
         let inside = match (first_difference(key, &stub.first_key), above) {
             (Some(difference), Some(above)) => difference > above,
             _ => true,
@@ -90,20 +86,14 @@ impl Branch {
 
     /// Left and right.
     pub(super) fn children(&self) -> &[Arc<Node>; 2] {
-        self.children
-            .as_ref()
-            .expect("a branch has children until it is dropped")
+        self.children.as_ref().expect("a branch has children until it is dropped")
     }
 }
 
 /// The branch over two subtrees that part at `d`.
 pub(super) fn join(d: u16, left: Arc<Node>, right: Arc<Node>) -> Arc<Node> {
-    Arc::new(Node::Branch(Branch {
-        d,
-        hash: branch_hash(d, &left.hash(), &right.hash()),
-        first_key: Arc::clone(left.first_key()),
-        children: Some([left, right]),
-    }))
+    let hash = branch_hash(d, left.hash(), right.hash());
+    Arc::new(Node::Branch(Branch { d, hash, children: Some([left, right]) }))
 }
 
 /// The bit of a key at the depth of a branch: the side it belongs to.
@@ -114,13 +104,15 @@ pub(super) fn bit(key: &[u8], d: u16) -> bool {
 impl Drop for Branch {
     /// Takes apart what nobody else holds, without recursing: a tree may be thousands of branches deep.
     fn drop(&mut self) {
-        let mut orphans: Vec<[Arc<Node>; 2]> = self.children.take().into_iter().collect();
-        while let Some(children) = orphans.pop() {
+        let mut next = self.children.take();
+        let mut orphans = Vec::new();
+        while let Some(children) = next {
             for child in children {
                 if let Some(Node::Branch(mut branch)) = Arc::into_inner(child) {
                     orphans.extend(branch.children.take());
                 }
             }
+            next = orphans.pop();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quorate_core::{entry::Operation, hash::Hash, position::LogIndex, state_tree::StateLeaf};
 
 use super::{
-    assemble::{assemble, items_of},
+    assemble::Draft,
     bucket::Bucket,
     cache::BucketCache,
     error::TrieError,
@@ -34,7 +34,7 @@ impl TrieSnapshot {
     /// The root: 32 zero bytes without keys.
     #[must_use]
     pub fn root(&self) -> Hash {
-        self.root.as_ref().map_or(Hash::ZERO, |node| node.hash())
+        self.root.as_ref().map_or(Hash::ZERO, |node| *node.hash())
     }
 
     /// Number of keys ever written.
@@ -56,7 +56,7 @@ impl TrieSnapshot {
             return Ok(None);
         };
         let bucket = self.load(source, stub)?;
-        let Some(at) = bucket.find(key) else {
+        let Some(at) = bucket.search(0, key).ok() else {
             return Ok(None);
         };
         let operation = Operation::decode(bucket.op(at))
@@ -102,7 +102,11 @@ fn check(stub: &Stub, leaves: &[StateLeaf]) -> Result<Arc<Bucket>, String> {
     if leaves.len() != stub.count {
         return Err(format!("there are {} leaves, not {}", leaves.len(), stub.count));
     }
-    let assembled = assemble(None, &items_of(leaves)).map_err(|error| error.to_string())?;
+    let draft = Draft::of_leaves(leaves);
+    if !draft.is_sorted() {
+        return Err("they are not in the order of their keys".to_owned());
+    }
+    let assembled = draft.assemble();
     match assembled.buckets.into_iter().next() {
         Some((found, bucket)) if found.hash == stub.hash && found.first_key == stub.first_key => Ok(bucket),
         Some((found, _)) => Err(format!("their root is {}, not {}", found.hash, stub.hash)),

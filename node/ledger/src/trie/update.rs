@@ -10,7 +10,7 @@ use std::sync::Arc;
 use quorate_core::{position::LogIndex, state_tree::first_difference};
 
 use super::{
-    assemble::{Item, assemble, merge},
+    assemble::Draft,
     bucket::key_of,
     error::TrieError,
     node::{Node, Stub, bit, join},
@@ -72,8 +72,10 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
             previous = here.last().map(|(_, op)| key_of(op));
             rest = beyond;
         }
-        while let (Some(done), false) = (&node, self.path.is_empty()) {
-            node = Some(self.ascend(Arc::clone(done)));
+        while !self.path.is_empty()
+            && let Some(done) = node.take()
+        {
+            node = Some(self.ascend(done));
         }
         let new = TrieSnapshot {
             root: node,
@@ -111,36 +113,33 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
     /// From the top of an unchanged subtree down to the slot of `key` in it; `None` if that is a new slot. All keys
     /// of the subtree, and `key`, have the bits in common that lead to it.
     fn descend(&mut self, top: Arc<Node>, key: &[u8]) -> Option<Arc<Node>> {
-        let (nearest, _) = top.descend(key);
-        let parting = first_difference(key, &nearest.first_key).unwrap_or(u16::MAX);
-        let mut node = top;
-        loop {
-            let (child, step) = match &*node {
-                Node::Bucket(_) => return Some(node),
-                Node::Branch(branch) if branch.d > parting => {
-                    self.path.push(Step {
-                        d: parting,
-                        right: bit(key, parting),
-                        sibling: node,
-                    });
-                    return None;
-                }
-                Node::Branch(branch) => {
-                    let right = bit(key, branch.d);
-                    let sibling = Arc::clone(branch.child(!right));
-                    (
-                        Arc::clone(branch.child(right)),
-                        Step {
-                            d: branch.d,
-                            right,
-                            sibling,
-                        },
-                    )
-                }
-            };
-            self.path.push(step);
-            node = child;
+        let entered = self.path.len();
+        let slot = self.walk(&top, key, u16::MAX);
+        let parting = first_difference(key, &stub_of(&slot).first_key);
+        match (parting, self.path.last()) {
+            // The key parts from that bucket, and so from all keys there, further up.
+            (Some(parting), Some(above)) if parting < above.d => {
+                self.path.truncate(entered);
+                let sibling = self.walk(&top, key, parting);
+                self.path.push(Step { d: parting, right: bit(key, parting), sibling });
+                None
+            }
+            _ => Some(slot),
         }
+    }
+
+    /// Follows the bits of a key from `top` down to a bucket, or to a branch at `limit` or deeper.
+    fn walk(&mut self, top: &Arc<Node>, key: &[u8], limit: u16) -> Arc<Node> {
+        let mut node = top;
+        while let Node::Branch(branch) = &**node
+            && branch.d < limit
+        {
+            let right = bit(key, branch.d);
+            let sibling = Arc::clone(branch.child(!right));
+            self.path.push(Step { d: branch.d, right, sibling });
+            node = branch.child(right);
+        }
+        Arc::clone(node)
     }
 
     /// Joins a finished subtree with the other side of the branch above it.
@@ -168,18 +167,11 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
         slot: Option<Arc<Node>>,
         leaves: &[(LogIndex, Vec<u8>)],
     ) -> Result<Arc<Node>, TrieError<S::Error>> {
-        let stub = match slot.as_deref() {
-            Some(Node::Bucket(stub)) => Some(stub),
-            Some(Node::Branch(_)) => unreachable!("a cursor stops at a bucket"),
-            None => None,
-        };
+        let stub = slot.as_ref().map(stub_of);
         let old = stub.map(|stub| self.old.load(self.source, stub)).transpose()?;
-        let items = match &old {
-            Some(old) => merge(old, leaves),
-            None => leaves.iter().map(|(index, op)| Item::new(*index, op)).collect(),
-        };
-        let built = assemble(old.as_deref(), &items).expect("the leaves of an update are in key order");
-        self.new_keys += as_u64(items.len() - stub.map_or(0, |stub| stub.count));
+        let draft = Draft::merge(old.as_deref(), leaves);
+        self.new_keys += as_u64(draft.len() - stub.map_or(0, |stub| stub.count));
+        let built = draft.assemble();
         self.new_buckets += as_u64(built.buckets.len() - usize::from(stub.is_some()));
         if let Some(stub) = stub {
             self.old.cache.remove(&stub.hash);
@@ -217,6 +209,14 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
                 },
             );
         }
+    }
+}
+
+/// The bucket at a slot.
+fn stub_of(slot: &Arc<Node>) -> &Stub {
+    match &**slot {
+        Node::Bucket(stub) => stub,
+        Node::Branch(branch) => unreachable!("the cursor stops at buckets, not at a branch at bit {}", branch.d),
     }
 }
 

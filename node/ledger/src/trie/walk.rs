@@ -1,6 +1,6 @@
 //! A version of a trie as core's prover walks it.
 
-use std::{ops::Range, sync::Arc};
+use std::{cell::OnceCell, ops::Range, sync::Arc};
 
 use quorate_core::{
     hash::Hash,
@@ -31,12 +31,30 @@ pub struct WalkNode(Place);
 #[derive(Debug, Clone)]
 enum Place {
     /// A branch above the buckets, or a bucket that was not read.
-    Upper(Arc<Node>),
+    Upper(Upper),
     /// A subtree within a bucket.
     Inside {
         bucket: Arc<Bucket>,
         range: Range<usize>,
     },
+}
+
+/// A node above the leaves.
+#[derive(Debug, Clone)]
+struct Upper {
+    node: Arc<Node>,
+    /// Its first key, once it was looked for. A left child inherits it: so no part of the tree is walked twice.
+    first_key: OnceCell<Arc<[u8]>>,
+}
+
+impl Upper {
+    fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::clone(node), first_key: OnceCell::new() }
+    }
+
+    fn first_key(&self) -> &Arc<[u8]> {
+        self.first_key.get_or_init(|| Arc::clone(self.node.first_key()))
+    }
 }
 
 impl<S: LeafSource> TrieWalk<'_, S> {
@@ -71,12 +89,12 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
     type Error = TrieError<S::Error>;
 
     fn root(&self) -> Result<Option<WalkNode>, Self::Error> {
-        Ok(self.trie.root.clone().map(|node| WalkNode(Place::Upper(node))))
+        Ok(self.trie.root.as_ref().map(|node| WalkNode(Place::Upper(Upper::new(node)))))
     }
 
     fn hash(&self, node: &WalkNode) -> Hash {
         match &node.0 {
-            Place::Upper(node) => node.hash(),
+            Place::Upper(upper) => *upper.node.hash(),
             Place::Inside { bucket, range } => bucket.hash(range),
         }
     }
@@ -86,17 +104,12 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
             Place::Inside { bucket, range } => return self.open_inside(bucket, range),
             Place::Upper(upper) => upper,
         };
-        match &**upper {
+        match &*upper.node {
             Node::Branch(branch) => {
-                let [left, right] = branch
-                    .children()
-                    .clone()
-                    .map(|child| WalkNode(Place::Upper(child)));
-                Ok(Opened::Branch {
-                    d: branch.d,
-                    left,
-                    right,
-                })
+                let [left, right] = branch.children().each_ref().map(Upper::new);
+                let left = Upper { first_key: OnceCell::from(Arc::clone(upper.first_key())), ..left };
+                let [left, right] = [left, right].map(|child| WalkNode(Place::Upper(child)));
+                Ok(Opened::Branch { d: branch.d, left, right })
             }
             Node::Bucket(stub) => {
                 let bucket = self.trie.load(self.source, stub)?;
@@ -107,7 +120,7 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
 
     fn key_below(&self, node: &WalkNode) -> Result<Vec<u8>, Self::Error> {
         Ok(match &node.0 {
-            Place::Upper(node) => node.first_key().to_vec(),
+            Place::Upper(upper) => upper.first_key().to_vec(),
             Place::Inside { bucket, range } => bucket.key(range.start).to_vec(),
         })
     }

@@ -8,7 +8,7 @@ use quorate_core::{
 use quorate_ledger::{
     apply::{ApplyError, apply},
     effects::BucketSummary,
-    trie::{OpenError, TrieError, Tries},
+    trie::{MAX_BUCKET_KEYS, OpenError, TrieError, Tries},
     view::LedgerId,
 };
 
@@ -153,7 +153,7 @@ fn damaged_buckets_are_refused_at_the_start() {
         open(out_of_order),
         Err(OpenError::Bucket { number: 2, .. })
     ));
-    for count in [0, 65] {
+    for count in [0, MAX_BUCKET_KEYS as u32 + 1] {
         let mut wrong_count = buckets.clone();
         wrong_count[1].1.count = count;
         assert!(matches!(

@@ -15,5 +15,7 @@ mod read;
 mod tests;
 
 pub(crate) use commit::{CheckedCommit, CheckedCreate, WriteLimits};
-pub(crate) use field::{idempotency_key, ledger, wait};
-pub(crate) use read::{Consistency, Options, ScanQuestion, Which, get, get_many, history, list_range, scan, which};
+pub(crate) use field::{ledger, wait};
+pub(crate) use read::{
+    Consistency, Options, ScanQuestion, Which, get, get_many, history, list_range, scan, which,
+};

@@ -1,7 +1,5 @@
 //! Consensus on the RocksDB log store: openraft's own suite, and clusters of three nodes in one process.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod cluster;
 mod harness;
 mod hostile;

@@ -50,6 +50,9 @@ impl TryFrom<pb::RecordsState> for RecordsState {
     }
 }
 
+/// Key and value of a row of the database.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// The records in memory. One lock guards it together with the write of a batch, so that the order of
 /// sequence numbers is the order in the write-ahead log.
 #[derive(Debug, Default)]
@@ -91,7 +94,7 @@ impl Records {
     }
 
     /// The state after `changes`, and the rows that make it so. Nothing changes yet.
-    pub(crate) fn plan(&self, changes: &[(Vec<u8>, Bytes)]) -> (RecordsState, Vec<(Vec<u8>, Vec<u8>)>) {
+    pub(crate) fn plan(&self, changes: &[(Vec<u8>, Bytes)]) -> (RecordsState, Vec<Row>) {
         let mut after = RecordsState {
             sequence: self.state.sequence.saturating_add(1),
             digest: self.state.digest,

@@ -1,6 +1,6 @@
 //! From the effects of a block to rows, for one batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use quorate_core::{
     entry::{OpKind, Operation},
@@ -169,14 +169,16 @@ impl<'e> Erasures<'e> {
     }
 }
 
-/// The newest writes of keys, and the buckets of the state tree.
+/// The newest writes of keys, with their places in their transactions, and the buckets of the state tree.
 fn put_state(batch: &mut Batch<'_>, effects: &LedgerEffects) -> Result<(), StoreFault> {
     let ledger = effects.id();
+    let places = Places::of(effects);
     for (index, operation) in &effects.state_leaves {
         let (fixed, key) = operation
             .split_at_checked(Operation::FIXED_LEN)
             .ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
-        let row = [&index.to_be_bytes(), fixed].concat();
+        let position = places.position(effects, *index, key)?;
+        let row = [&index.to_be_bytes(), &position.to_be_bytes()[..], fixed].concat();
         batch.put(Table::Leaves, &rows::keyed(ledger, key), &row)?;
     }
     for change in &effects.buckets {
@@ -190,6 +192,29 @@ fn put_state(batch: &mut Batch<'_>, effects: &LedgerEffects) -> Result<(), Store
         }
     }
     Ok(())
+}
+
+/// Where the block wrote each key last: log index, and position in the transaction.
+struct Places<'e>(HashMap<&'e [u8], (LogIndex, usize)>);
+
+impl<'e> Places<'e> {
+    fn of(effects: &'e LedgerEffects) -> Self {
+        let mut places = HashMap::with_capacity(effects.state_leaves.len());
+        for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
+            for (position, operation) in transaction.operations.iter().enumerate() {
+                if let Some(write) = parts(operation).filter(|write| write.kind.is_write()) {
+                    places.insert(write.key, (LogIndex::new(index), position));
+                }
+            }
+        }
+        Self(places)
+    }
+
+    fn position(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<u16, StoreFault> {
+        let place = self.0.get(key).filter(|(last, _)| *last == index);
+        let position = place.and_then(|(_, position)| u16::try_from(*position).ok());
+        position.ok_or_else(|| unfit(effects, format!("a newest write at {index} that no transaction makes")))
+    }
 }
 
 /// The known requests. A request id used again after its time gets one more entry behind the older ones, so that

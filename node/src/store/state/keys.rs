@@ -39,7 +39,7 @@ impl LedgerView {
     /// The newest write of a key with a log index below `size`, at most this view's.
     pub fn newest_at(&self, key: &[u8], size: TreeSize) -> Result<Option<StateLeaf>, StoreFault> {
         match self.stored(key)? {
-            Some(leaf) => self.before(leaf, size.min(self.size())),
+            Some((leaf, _)) => self.before(leaf, size.min(self.size())),
             None => Ok(None),
         }
     }
@@ -91,8 +91,8 @@ impl LedgerView {
         Ok(StateLeaves { view: self, rows, size: size.min(self.size()), ended: false })
     }
 
-    /// The row of a key.
-    fn stored(&self, key: &[u8]) -> Result<Option<StateLeaf>, StoreFault> {
+    /// The row of a key: its newest write, and its position in the transaction.
+    pub(super) fn stored(&self, key: &[u8]) -> Result<Option<(StateLeaf, u16)>, StoreFault> {
         let row_key = rows::keyed(self.id(), key);
         match self.database.get(Table::Leaves, &row_key)? {
             Some(row) => self.read_leaf(&row_key, &row).map(Some),
@@ -100,16 +100,18 @@ impl LedgerView {
         }
     }
 
-    /// A row of the table `leaves`: index ‖ the operation's fixed part; its key is the row's.
-    fn read_leaf(&self, row_key: &[u8], row: &[u8]) -> Result<StateLeaf, StoreFault> {
+    /// A row of the table `leaves`: index u64 ‖ position u16 ‖ the operation's fixed part; its key is the row's.
+    fn read_leaf(&self, row_key: &[u8], row: &[u8]) -> Result<(StateLeaf, u16), StoreFault> {
         let damaged = |problem: &str| self.database.damaged(Table::Leaves, row_key, problem);
-        let (index, fixed) = row.split_first_chunk::<8>().ok_or_else(|| damaged("the row is too short"))?;
+        let (index, rest) = row.split_first_chunk::<8>().ok_or_else(|| damaged("the row is too short"))?;
+        let (position, fixed) = rest.split_first_chunk::<2>().ok_or_else(|| damaged("the row is too short"))?;
         let key = row_key.get(4..).unwrap_or_default();
         if fixed.len() != Operation::FIXED_LEN {
-            return Err(damaged("the row does not have 71 bytes"));
+            return Err(damaged("the row does not have 73 bytes"));
         }
         let operation = [fixed, key].concat();
-        StateLeaf::new(LogIndex::from_be_bytes(*index), operation).map_err(|error| damaged(&error.to_string()))
+        let leaf = StateLeaf::new(LogIndex::from_be_bytes(*index), operation);
+        Ok((leaf.map_err(|error| damaged(&error.to_string()))?, u16::from_be_bytes(*position)))
     }
 
     /// `leaf` itself or the newest older write of its key with a log index below `size`.
@@ -198,7 +200,7 @@ impl StateLeaves<'_> {
     fn step(&mut self) -> Result<Option<Option<StateLeaf>>, StoreFault> {
         let view = self.view;
         match self.rows.next(|key, row| view.read_leaf(key, row))? {
-            Some(leaf) => view.before(leaf, self.size).map(Some),
+            Some((leaf, _)) => view.before(leaf, self.size).map(Some),
             None => Ok(None),
         }
     }

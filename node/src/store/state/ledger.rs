@@ -186,6 +186,12 @@ impl LedgerView {
 
     /// What the write of `key` at `index` wrote. The write has to exist.
     pub fn written(&self, index: LogIndex, key: &[u8]) -> Result<StoredContent, StoreFault> {
+        // For the newest write of a key its place is known.
+        if let Some((leaf, position)) = self.stored(key)?
+            && leaf.index() == index
+        {
+            return self.content(index, position);
+        }
         let (_, at, mut part) = self.part_of_write(index, key)?;
         Ok(part.slots.swap_remove(at))
     }
@@ -232,8 +238,11 @@ impl LedgerView {
     fn part_at(&self, index: LogIndex, position: u16) -> Result<(Vec<u8>, usize, Part), StoreFault> {
         let wanted = rows::contents_part(self.id(), index, position);
         let missing = || self.database.damaged(Table::Contents, &wanted, "these contents are missing");
-        let prefix = rows::contents(self.id(), index);
-        let found = self.database.last_up_to(Table::Contents, &prefix, &wanted)?;
+        let found = if position == 0 {
+            self.database.get(Table::Contents, &wanted)?.map(|row| (wanted.to_vec(), row.to_vec()))
+        } else {
+            self.database.last_up_to(Table::Contents, &rows::contents(self.id(), index), &wanted)?
+        };
         let (key, row) = found.ok_or_else(missing)?;
         let (first, part) = self.part(&key, row)?;
         let at = usize::from(position.checked_sub(first).ok_or_else(missing)?);

@@ -12,7 +12,7 @@
 //! | `default` | what was applied, the cluster's state; each ledger's head |
 //! | `blocks` | leaves and operations in runs ([`runs`]) |
 //! | `contents` | values, attributes, meta, salts: erasable ([`contents`]) |
-//! | `leaves` | key → newest write: log index, operation |
+//! | `leaves` | key → newest write: log index, position, operation |
 //! | `revisions` | key, revision → log index |
 //! | `buckets` | first key → hash and count of a bucket of the state tree |
 //! | `tiles` | full tiles of the log tree |
@@ -43,7 +43,7 @@ mod scrub;
 mod snapshot;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tiles;
 mod view;
 

@@ -246,7 +246,9 @@ impl<'v> Scrub<'v> {
             None => None,
         };
         let written = self.view.write(leaf.key(), operation.revision)?;
-        if after.is_some() || written.as_ref() != Some(leaf) {
+        let place = self.view.find_write(leaf.index(), leaf.key())?.map(|(position, _)| position);
+        let stored = self.view.stored(leaf.key())?.map(|(_, position)| usize::from(position));
+        if after.is_some() || written.as_ref() != Some(leaf) || place != stored {
             return Err(damaged(&"it is not the key's newest write"));
         }
         let in_tree = self.view.trie.lookup(self.view, leaf.key());

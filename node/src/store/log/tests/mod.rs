@@ -1,7 +1,5 @@
 //! The log store: what it keeps through crashes, what it refuses, and that it behaves like a plain list.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod damage;
 mod model;
 mod rules;

@@ -22,7 +22,11 @@ fn an_erased_value_names_its_erase_and_its_neighbours_stay() {
     let written = index(&rig.commit(writes));
     let by = index(&rig.commit([erase(&[b'k', 0], 1), erase(&[b'k', 3], 1), erase(&[b'k', 4], 1)]));
     let again = index(&rig.commit([erase(&[b'k', 3], 1)]));
-    for round in 0..2 {
+    for reopened in [false, true] {
+        if reopened {
+            rig.close();
+            rig.open();
+        }
         let view = rig.ledger();
         for position in 0..6 {
             let content = view.content(written, position).unwrap();
@@ -34,10 +38,6 @@ fn an_erased_value_names_its_erase_and_its_neighbours_stay() {
         }
         assert_eq!(view.content(again, 0).unwrap(), StoredContent::Nothing);
         scrub(&rig.view()).unwrap();
-        if round == 0 {
-            rig.close();
-            rig.open();
-        }
     }
     assert_eq!(rig.ledger().revision_index(&[b'k', 3], Revision::FIRST).unwrap(), Some(written));
 }

@@ -134,6 +134,12 @@ fn check_keys(view: &LedgerView, model: &Model, pool: &[Vec<u8>]) {
     for key in pool {
         let all = model.writes(key, now);
         assert_eq!(view.newest(key).unwrap().as_ref(), all.last());
+        for write in &all {
+            let expected = &model.records[at(write.index())];
+            let place = expected.operations.iter().position(|op| op == write.op()).unwrap();
+            let found = view.written(write.index(), key).unwrap();
+            assert_eq!(found, view.content(write.index(), u16::try_from(place).unwrap()).unwrap());
+        }
         for revision in 0..=all.len() as u64 + 1 {
             let expected = revision.checked_sub(1).and_then(|number| all.get(usize::try_from(number).unwrap()));
             assert_eq!(view.write(key, Revision::new(revision)).unwrap().as_ref(), expected);

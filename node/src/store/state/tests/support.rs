@@ -93,9 +93,9 @@ impl Rig {
     /// Goes on as after a crash at this moment: with what is on the disk.
     pub(crate) fn crash(&mut self) {
         let copy = self.home.path().join("copy");
-        let database = &self.view().database;
         // A copy of moving files is no crash; nothing is flushed by this.
-        database.rocksdb().wait_for_compact(&rocksdb::WaitForCompactOptions::default()).unwrap();
+        let still = rocksdb::WaitForCompactOptions::default();
+        self.view().database.rocksdb().wait_for_compact(&still).unwrap();
         copy_directory(&self.path(), &copy);
         self.close();
         fs::remove_dir_all(self.path()).unwrap();

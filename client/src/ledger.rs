@@ -1,0 +1,304 @@
+//! One ledger: the handle that calls are made on, and what is known of the ledger behind it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use quorate_core::hash::Hash;
+use quorate_core::name::{LedgerName, Origin};
+use quorate_core::note::OpenedNote;
+use quorate_core::policy::{CertifiedCheckpoint, Policy};
+use quorate_core::position::{LogIndex, TreeSize};
+use quorate_proto::convert::{CheckpointParts, LeafAt, path_from_wire};
+use quorate_proto::v1;
+
+use crate::client::{Client, Inner};
+use crate::clock::{self, Deadline};
+use crate::config::Settings;
+use crate::error::{Believe as _, Distrust, Error};
+use crate::leader::{Fleet, Route};
+use crate::options::{Consistency, ReadOptions};
+use crate::registry;
+use crate::retry::Plan;
+use crate::transport::Replica;
+use crate::trust::{Keeper, Prover, Standing};
+use crate::verify::{Ground, Notes, Point};
+
+/// A ledger of a cluster. Cheap to clone, and to make.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    client: Client,
+    name: Arc<str>,
+    state: Arc<OnceLock<Arc<LedgerState>>>,
+}
+
+impl Ledger {
+    pub(crate) fn new(client: Client, name: String) -> Self {
+        Self { client, name: name.into(), state: Arc::default() }
+    }
+
+    /// Its name, as it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The policy that its checkpoints are believed by. For a ledger that the client's policy does not list, the log's
+    /// key comes from a verified read of the registry in `_system`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such ledger; [`Error::Config`] if the policy lists neither it nor `_system`.
+    pub async fn policy(&self) -> Result<Arc<Policy>, Error> {
+        Ok(Arc::clone(&self.state().await?.policy))
+    }
+
+    pub(crate) async fn state(&self) -> Result<Arc<LedgerState>, Error> {
+        if let Some(state) = self.state.get() {
+            return Ok(Arc::clone(state));
+        }
+        let name = LedgerName::new(&self.name).map_err(|error| Error::invalid("ledger", error.to_string()))?;
+        let inner = self.client.inner();
+        let state = match inner.known(&name) {
+            Some(state) => state,
+            None => {
+                let policy = registry::policy_for(&self.client, &name).await?;
+                inner.remember(&name, policy)
+            }
+        };
+        Ok(Arc::clone(self.state.get_or_init(|| state)))
+    }
+
+    /// Begins a call: with what is believed now, and a deadline.
+    pub(crate) async fn begin(&self, timeout: Option<Duration>) -> Result<Session, Error> {
+        let state = self.state().await?;
+        let timeout = timeout.unwrap_or(state.settings.timeout);
+        let anchor = state.keeper.anchor().await?;
+        Ok(Session { state, anchor, deadline: Deadline::after(timeout) })
+    }
+}
+
+/// What is known of a ledger.
+#[derive(Debug)]
+pub(crate) struct LedgerState {
+    pub(crate) origin: Origin,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) settings: Arc<Settings>,
+    notes: Notes,
+    keeper: Keeper,
+}
+
+impl LedgerState {
+    pub(crate) fn new(origin: Origin, policy: Arc<Policy>, inner: &Inner) -> Self {
+        Self {
+            notes: Notes::new(Arc::clone(&policy)),
+            keeper: Keeper::new(origin.to_string(), Arc::clone(&policy), Arc::clone(&inner.trust)),
+            origin,
+            policy,
+            fleet: Arc::clone(&inner.fleet),
+            settings: Arc::clone(&inner.settings),
+        }
+    }
+
+    /// Name of the ledger, for requests.
+    pub(crate) fn name(&self) -> String {
+        self.origin.ledger().to_string()
+    }
+
+    /// How many cosignatures of replicas to ask for: what the policy takes, or more.
+    pub(crate) fn min_cosigners(&self, asked: Option<u32>) -> u32 {
+        let is_replica = |key: &str| self.origin.cluster().node_of(key).is_some();
+        let replicas = self.policy.witnesses().iter().filter(|witness| is_replica(witness.key().name())).count();
+        let needed = u32::try_from(self.policy.threshold().min(replicas)).unwrap_or(u32::MAX);
+        asked.unwrap_or_default().max(needed)
+    }
+
+    /// Links what is loose, and stores what is believed.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
+        self.keeper.link(self).await?;
+        match self.keeper.newest() {
+            Some(newest) => self.keeper.save(newest.size, self).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Links in the background, unless somebody does already. What fails for want of an answer is tried again after
+    /// the next answer that is loose; a contradiction stays.
+    fn link_soon(self: &Arc<Self>) {
+        if !self.keeper.take_linking() {
+            return;
+        }
+        let state = Arc::clone(self);
+        tokio::spawn(async move {
+            let linked = state.flush().await;
+            state.keeper.leave_linking();
+            // Something may have come in after the last look, by somebody who saw that this task was still there.
+            if linked.is_ok() && state.keeper.has_loose() {
+                state.link_soon();
+            }
+        });
+    }
+}
+
+impl Prover for LedgerState {
+    async fn prove(&self, old: TreeSize, new: TreeSize) -> Result<(Arc<str>, Vec<Hash>), Error> {
+        let request =
+            v1::ConsistencyProofRequest { ledger: self.name(), old_size: old.get(), new_size: new.get() };
+        let deadline = Deadline::after(self.settings.timeout);
+        let plan = Plan { route: Route::Any, deadline, patience: Duration::ZERO };
+        let answered = self.fleet.call(&request, plan).await?;
+        let endpoint = answered.replica.endpoint();
+        let path = path_from_wire("path", &answered.response.path).believe(endpoint)?;
+        Ok((Arc::clone(endpoint), path))
+    }
+}
+
+/// One call: what was believed when it began, and when it must be over.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) state: Arc<LedgerState>,
+    anchor: Option<Arc<OpenedNote>>,
+    pub(crate) deadline: Deadline,
+}
+
+/// A checkpoint that was accepted; what hangs on it is still to be verified.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) ground: Ground,
+    standing: Standing,
+}
+
+impl Session {
+    /// Size of the newest believed checkpoint, for the request.
+    pub(crate) fn trusted_size(&self) -> Option<TreeSize> {
+        self.anchor.as_ref().map(|anchor| anchor.checkpoint().size)
+    }
+
+    pub(crate) fn plan(&self, route: Route) -> Plan {
+        Plan { route, deadline: self.deadline, patience: Duration::ZERO }
+    }
+
+    /// The options of a read for the wire.
+    pub(crate) fn read_options(&self, options: ReadOptions) -> v1::ReadOptions {
+        let min_cosigners = self.state.min_cosigners(options.min_cosigners);
+        options.to_wire(self.consistency(options), self.trusted_size(), min_cosigners)
+    }
+
+    fn consistency(&self, options: ReadOptions) -> Consistency {
+        options.consistency.unwrap_or(self.state.settings.consistency)
+    }
+
+    /// Believes the checkpoint of an answer, or does not: signatures, policy, origin, and how it goes together with
+    /// what was believed before.
+    pub(crate) fn accept(
+        &self,
+        replica: &Replica,
+        checkpoint: Option<v1::CheckpointProof>,
+        min_cosigners: Option<u32>,
+    ) -> Result<Accepted, Error> {
+        let endpoint = replica.endpoint();
+        let accepted = self.accept_from(endpoint, checkpoint, min_cosigners);
+        if accepted.is_err() {
+            self.state.fleet.avoid(replica);
+        }
+        accepted
+    }
+
+    fn accept_from(
+        &self,
+        endpoint: &Arc<str>,
+        checkpoint: Option<v1::CheckpointProof>,
+        min_cosigners: Option<u32>,
+    ) -> Result<Accepted, Error> {
+        let wire = checkpoint.ok_or(Distrust::Missing { part: "the checkpoint" }).believe(endpoint)?;
+        let parts = CheckpointParts::try_from(wire).map_err(|error| error.within("checkpoint")).believe(endpoint)?;
+        let certified = self.state.notes.open(&parts.note).believe(endpoint)?;
+        let got = &certified.checkpoint().origin;
+        if *got != self.state.origin.to_string() {
+            let (wanted, got) = (self.state.origin.to_string(), got.clone());
+            return Err(Error::untrusted(endpoint, Distrust::OtherLedger { wanted, got }));
+        }
+        if let Some(wanted) = min_cosigners.and_then(|wanted| usize::try_from(wanted).ok()) {
+            let got = certified.cosigners().count();
+            if got < wanted {
+                return Err(Error::untrusted(endpoint, Distrust::TooFewCosigners { wanted, got }));
+            }
+        }
+        let standing =
+            self.state.keeper.accept(endpoint, self.anchor.as_ref(), &certified, &parts.consistency)?;
+        Ok(Accepted { ground: Ground { certified, commit: parts.commit }, standing })
+    }
+
+    /// That an answer to a read is as fresh as was asked for.
+    pub(crate) fn check_age(&self, certified: &CertifiedCheckpoint, options: ReadOptions) -> Result<(), Distrust> {
+        if options.at.is_some() {
+            return Ok(());
+        }
+        let bound = match self.consistency(options) {
+            Consistency::MaxStaleness(bound) => Some(bound),
+            Consistency::Linearizable => {
+                let got = certified.checkpoint().size;
+                match self.trusted_size() {
+                    Some(trusted) if got < trusted => return Err(Distrust::OlderThanTrusted { trusted, got }),
+                    _ => self.state.settings.freshness,
+                }
+            }
+        };
+        let (Some(bound), Some(signed)) = (bound, certified.kth_newest_time()) else {
+            return Ok(());
+        };
+        // Cosignatures tell whole seconds: one that was made in this second may look a second old.
+        let age_secs = clock::now().as_secs().saturating_sub(signed);
+        let allowed_secs = bound.as_secs().saturating_add(1);
+        match age_secs > allowed_secs {
+            true => Err(Distrust::NotFresh { age_secs, allowed_secs }),
+            false => Ok(()),
+        }
+    }
+
+    /// The leaf at the log index that a question is as of, to be proven under the checkpoint of the answer.
+    pub(crate) async fn point(&self, ground: &Ground, at: Option<LogIndex>) -> Result<Option<Point>, Error> {
+        let Some(index) = at else {
+            return Ok(None);
+        };
+        let size = ground.certified.checkpoint().size;
+        if size.last_index() == Some(index) {
+            return Ok(Some(Point { index, leaf: None }));
+        }
+        let (_, leaf) = self.leaf(index, size).await?;
+        Ok(Some(Point { index, leaf: Some(leaf.proof) }))
+    }
+
+    /// A leaf with its inclusion path at a size; nothing is verified but that it is about them.
+    pub(crate) async fn leaf(&self, index: LogIndex, size: TreeSize) -> Result<(Arc<Replica>, LeafAt), Error> {
+        let request =
+            v1::InclusionProofRequest { ledger: self.state.name(), index: index.get(), size: size.get() };
+        let answered = self.state.fleet.call(&request, self.plan(Route::Any)).await?;
+        let endpoint = answered.replica.endpoint();
+        let leaf = LeafAt::try_from(answered.response).believe(endpoint)?;
+        if leaf.index != index || leaf.size != size {
+            return Err(Error::untrusted(endpoint, Distrust::NotAsked { what: "the proof of another leaf or size" }));
+        }
+        Ok((answered.replica, leaf))
+    }
+
+    /// Ends a call whose answer was verified: what is believed now is stored before the caller sees the answer.
+    pub(crate) async fn finish(&self, accepted: &Accepted) -> Result<(), Error> {
+        let state = &self.state;
+        if accepted.standing != Standing::Loose {
+            return state.keeper.save(accepted.ground.certified.checkpoint().size, state.as_ref()).await;
+        }
+        if state.keeper.is_crowded() {
+            return state.flush().await;
+        }
+        state.link_soon();
+        Ok(())
+    }
+
+    /// Turns doubt into an error that names the replica, and asks it last from now on.
+    pub(crate) fn believe<T>(&self, replica: &Replica, result: Result<T, Distrust>) -> Result<T, Error> {
+        if result.is_err() {
+            self.state.fleet.avoid(replica);
+        }
+        result.believe(replica.endpoint())
+    }
+}

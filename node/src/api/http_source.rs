@@ -1,0 +1,110 @@
+//! What the plain HTTP port serves of this node: health, metrics, and the log as tiles.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use quorate_core::{
+    name::LedgerName,
+    position::TreeSize,
+    tree::tile::{TileKind, TilePath},
+};
+
+use super::{
+    checkpoint::root_of,
+    errors::Problem,
+    interface::{Api, blocking},
+};
+use crate::{
+    http::{Health, HttpSource, SourceError, TileIndex, TileWidth},
+    store::state::LedgerView,
+};
+
+impl HttpSource for Api {
+    fn live(&self) -> Health {
+        // A node that has stopped for a fault lives on to say so: starting it again would not help.
+        Health::Good
+    }
+
+    fn ready(&self) -> Health {
+        self.unready().map_or(Health::Good, Health::Bad)
+    }
+
+    fn metrics(&self) -> String {
+        self.measured()
+    }
+
+    async fn checkpoint(&self, ledger: &LedgerName) -> Result<Bytes, SourceError> {
+        let view = self.served(ledger)?;
+        let size = self.backend().certified_size(ledger).min(view.size());
+        if size == TreeSize::ZERO {
+            return Err(SourceError::Unavailable(
+                "no checkpoint of this ledger is certified yet".to_owned(),
+            ));
+        }
+        let root = root_of(&view, size).map_err(|problem| self.withheld(problem))?;
+        let certified = self
+            .backend()
+            .certified(ledger, size, root, 0, Duration::ZERO)
+            .await;
+        let certified = certified.map_err(|error| self.withheld(error.into()))?;
+        Ok(Bytes::copy_from_slice(certified.note.as_bytes()))
+    }
+
+    async fn tile(
+        &self,
+        ledger: &LedgerName,
+        level: u8,
+        index: TileIndex,
+        width: TileWidth,
+    ) -> Result<Bytes, SourceError> {
+        self.tile_at(ledger, TileKind::Hashes { level }, index, width)
+            .await
+    }
+
+    async fn entries(
+        &self,
+        ledger: &LedgerName,
+        index: TileIndex,
+        width: TileWidth,
+    ) -> Result<Bytes, SourceError> {
+        self.tile_at(ledger, TileKind::Entries, index, width).await
+    }
+}
+
+impl Api {
+    async fn tile_at(
+        &self,
+        ledger: &LedgerName,
+        kind: TileKind,
+        index: TileIndex,
+        width: TileWidth,
+    ) -> Result<Bytes, SourceError> {
+        let view = self.served(ledger)?;
+        let absent = || {
+            SourceError::NotFound(format!(
+                "ledger {ledger} has no such tile at size {}",
+                view.size()
+            ))
+        };
+        let path = TilePath::new(kind, index.get(), width.get()).map_err(|_| absent())?;
+        let reading = Arc::clone(&view);
+        let tile = blocking(move || Ok(reading.tile(&path)?)).await;
+        let tile = tile.map_err(|problem| self.withheld(problem))?;
+        tile.map(Bytes::from).ok_or_else(absent)
+    }
+
+    /// A ledger, unless this node has stopped serving.
+    fn served(&self, ledger: &LedgerName) -> Result<Arc<LedgerView>, SourceError> {
+        if let Some(fault) = self.parts().health.fault() {
+            return Err(SourceError::Unavailable(fault));
+        }
+        let view = self.view();
+        view.ledger(ledger)
+            .cloned()
+            .ok_or_else(|| SourceError::NotFound(format!("there is no ledger {ledger}")))
+    }
+
+    fn withheld(&self, problem: Problem) -> SourceError {
+        SourceError::Unavailable(self.refusal(problem).message().to_owned())
+    }
+}

@@ -1,0 +1,157 @@
+//! Status: what this replica knows of itself and of the cluster. Unproven, for people and dashboards; answered even by
+//! a node that has stopped serving, because then it matters most.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prost::Message;
+use quorate_core::{name::LedgerName, position::TreeSize};
+use quorate_ledger::system::{COSIGNERS_KEY, CosignerSet};
+use quorate_proto::v1;
+
+use super::{errors::Problem, interface::Api, proofs::misplaced, resources};
+use crate::{
+    consensus::{Role, Status},
+    store::{
+        faults::StoreFault,
+        state::{LedgerView, ReadView, StoredContent},
+    },
+};
+
+/// Entries that are committed and not applied, from which on a node counts as not caught up.
+const BEHIND: u64 = 1_000;
+
+impl Api {
+    /// How this replica is.
+    pub(super) fn status_now(&self) -> v1::StatusResponse {
+        let (parts, view) = (self.parts(), self.view());
+        let consensus = self.backend().consensus();
+        let index = |id: Option<crate::store::log::LogId>| id.map_or(0, |id| id.index);
+        let fault = parts
+            .health
+            .fault()
+            .or_else(|| consensus.fault.clone())
+            .unwrap_or_default();
+        let used = resources::read(&parts.data_dir);
+        v1::StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: parts.origin.as_str().to_owned(),
+            cluster_id: parts.cluster.as_bytes().to_vec().into(),
+            node_id: parts.me.get(),
+            role: role(consensus.role).to_owned(),
+            leader: consensus.leader.unwrap_or(0),
+            term: consensus.term,
+            last_log_index: consensus.last_log_index.unwrap_or(0),
+            committed_index: index(consensus.committed),
+            applied_index: index(view.applied().last),
+            ledgers: view
+                .ledgers()
+                .iter()
+                .map(|ledger| self.ledger_status(ledger))
+                .collect(),
+            members: members(&view, &consensus).unwrap_or_default(),
+            fault,
+            leader_silence_ms: u64::try_from(self.backend().leader_silence().as_millis()).unwrap_or(u64::MAX),
+            time: parts.clock.now().get(),
+            memory_bytes: used.memory_bytes,
+            written_bytes: used.written_bytes,
+        }
+    }
+
+    fn ledger_status(&self, ledger: &Arc<LedgerView>) -> v1::LedgerStatus {
+        let head = ledger.head();
+        v1::LedgerStatus {
+            name: head.name.as_str().to_owned(),
+            size: ledger.size().get(),
+            log_root: head.frontier.root().as_bytes().to_vec().into(),
+            state_root: head.state_root.as_bytes().to_vec().into(),
+            certified_size: self.backend().certified_size(&head.name).get(),
+        }
+    }
+
+    /// Why requests should not be sent here now; `None` when they should.
+    #[must_use]
+    pub fn unready(&self) -> Option<String> {
+        if let Some(fault) = self.parts().health.fault() {
+            return Some(fault);
+        }
+        let consensus = self.backend().consensus();
+        if consensus.role == Role::Stopped {
+            return Some(
+                consensus
+                    .fault
+                    .unwrap_or_else(|| "consensus has stopped".to_owned()),
+            );
+        }
+        if !consensus.recovered {
+            return Some("what was committed before the start is being applied".to_owned());
+        }
+        if consensus.leader.is_none() {
+            return Some("no leader is known".to_owned());
+        }
+        let view = self.view();
+        if view.cluster().last_block.is_none() {
+            return Some("the cluster is being founded".to_owned());
+        }
+        let (committed, applied) = (
+            consensus.committed.map(|id| id.index),
+            view.applied().last.map(|id| id.index),
+        );
+        let behind = committed.unwrap_or(0).saturating_sub(applied.unwrap_or(0));
+        (behind > BEHIND).then(|| format!("catching up: {behind} entries are committed and not applied"))
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Learner => "learner",
+        Role::Stopped => "stopped",
+    }
+}
+
+/// The members, from the cosigner set and from consensus, by id.
+fn members(view: &ReadView, consensus: &Status) -> Result<Vec<v1::Member>, Problem> {
+    let membership = &consensus.membership;
+    let mut members: BTreeMap<u64, v1::Member> = BTreeMap::new();
+    for (id, member) in &membership.members {
+        let member = v1::Member {
+            node_id: *id,
+            client_address: member.client_address.clone(),
+            peer_address: member.peer_address.clone(),
+            cosigner_vkey: String::new(),
+            voter: membership.is_voter(*id),
+        };
+        members.insert(*id, member);
+    }
+    for cosigner in cosigner_set(view)?.map(|set| set.cosigners).unwrap_or_default() {
+        let member = members.entry(cosigner.node_id).or_default();
+        member.node_id = cosigner.node_id;
+        member.client_address = cosigner.client_address;
+        member.peer_address = cosigner.peer_address;
+        member.cosigner_vkey = cosigner.vkey;
+    }
+    Ok(members.into_values().collect())
+}
+
+/// The cosigner set in force; `None` before there is one.
+pub(super) fn cosigner_set(view: &ReadView) -> Result<Option<CosignerSet>, Problem> {
+    let Some(system) = view.ledger(&LedgerName::system()) else {
+        return Ok(None);
+    };
+    let Some(newest) = system.newest(COSIGNERS_KEY)? else {
+        return Ok(None);
+    };
+    let StoredContent::Present(content) = system.written(newest.index(), COSIGNERS_KEY)? else {
+        return Err(misplaced(newest.index(), "the cosigner set has to be here").into());
+    };
+    let set = CosignerSet::decode(content.value);
+    let set = set.map_err(|error| -> StoreFault { misplaced(newest.index(), error) })?;
+    Ok(Some(set))
+}
+
+/// How far the newest certified checkpoint is behind, in leaves.
+pub(super) fn certification_lag(size: TreeSize, certified: TreeSize) -> u64 {
+    size.since(certified).unwrap_or(0)
+}

@@ -1,0 +1,242 @@
+//! Runs a cluster of real processes on loopback, and kills them.
+//!
+//! Each cluster has a directory and ports of its own, so that tests run in parallel. Only processes that this harness
+//! started are ever ended, and all of them end with it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quorate_client::{Client, FileTrust};
+use quorate_core::policy::Policy;
+use tempfile::TempDir;
+
+use crate::http;
+
+/// How long a cluster may take to become ready.
+const READY_IN: Duration = Duration::from_secs(30);
+
+/// The `quorate` binary: `QUORATE_BIN`, or the one beside the test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("QUORATE_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().unwrap_or_default();
+    let folder = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    folder.join("quorate")
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// Where clients reach it.
+    pub client: SocketAddr,
+    /// Its HTTP port.
+    pub http: SocketAddr,
+    process: Option<Child>,
+}
+
+/// A cluster of real processes.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: TempDir,
+    /// The nodes by id.
+    pub nodes: BTreeMap<u64, Node>,
+}
+
+impl Cluster {
+    /// A running cluster of `count` nodes with the default configuration.
+    pub fn start(count: u64) -> Self {
+        Self::start_with(count, |config| config)
+    }
+
+    /// A running cluster whose configuration files were changed by `change`.
+    pub fn start_with(count: u64, change: impl Fn(String) -> String) -> Self {
+        let mut cluster = Self::prepare(count);
+        for node in cluster.nodes.values() {
+            let text = fs::read_to_string(&node.config).expect("the configuration can be read");
+            fs::write(&node.config, change(text)).expect("the configuration can be written");
+        }
+        for id in 1..=count {
+            cluster.start_node(id);
+        }
+        cluster.wait_ready();
+        cluster
+    }
+
+    /// A cluster whose files are made and whose nodes do not run.
+    pub fn prepare(count: u64) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let out = dir.path().join("cluster");
+        let mut init = Command::new(binary());
+        init.args(["init", "--name", "test.example/cluster", "--out"]).arg(&out);
+        let mut nodes = BTreeMap::new();
+        for id in 1..=count {
+            let [client, peer, http] = free_ports();
+            init.args(["--node", &format!("{id}=127.0.0.1:{client}:{peer}:{http}")]);
+            let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let config = out.join(format!("node-{id}/quorate.toml"));
+            nodes.insert(id, Node { config, client: address(client), http: address(http), process: None });
+        }
+        init.args(["--listen", "127.0.0.1"]);
+        let made = init.output().expect("the quorate binary can be run (set QUORATE_BIN)");
+        assert!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
+        Self { dir, nodes }
+    }
+
+    /// The folder with everything of the cluster.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("cluster")
+    }
+
+    /// Starts a node that does not run.
+    pub fn start_node(&mut self, id: u64) {
+        let log = self.path().join(format!("node-{id}.log"));
+        let node = self.nodes.get_mut(&id).expect("a node of the cluster");
+        let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        let process = Command::new(binary())
+            .args(["server", "--config"])
+            .arg(&node.config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the quorate binary can be run");
+        node.process = Some(process);
+    }
+
+    /// Runs a node until it ends by itself, for nodes that must refuse to start.
+    pub fn run_node(&self, id: u64) -> Output {
+        let node = &self.nodes[&id];
+        let mut process = Command::new(binary())
+            .args(["server", "--config"])
+            .arg(&node.config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the quorate binary can be run");
+        let start = now();
+        while process.try_wait().expect("the process can be asked").is_none() {
+            if now() - start > Duration::from_secs(20) {
+                process.kill().expect("a process of ours can be killed");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        process.wait_with_output().expect("the output of the process")
+    }
+
+    /// Kills a node with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self, id: u64) {
+        if let Some(mut process) = self.nodes.get_mut(&id).and_then(|node| node.process.take()) {
+            process.kill().expect("a process of ours can be killed");
+            process.wait().expect("a killed process ends");
+        }
+    }
+
+    /// Whether a node's process runs.
+    pub fn runs(&mut self, id: u64) -> bool {
+        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut());
+        process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// Waits until every node that runs is ready.
+    pub fn wait_ready(&self) {
+        let start = now();
+        for (id, node) in self.nodes.iter().filter(|(_, node)| node.process.is_some()) {
+            loop {
+                if http::get(node.http, "/readyz").is_ok_and(|answer| answer.status == 200) {
+                    break;
+                }
+                assert!(now() - start < READY_IN, "node {id} is not ready after {READY_IN:?}:\n{}", self.log(*id));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// The end of a node's log.
+    pub fn log(&self, id: u64) -> String {
+        let text = fs::read_to_string(self.path().join(format!("node-{id}.log"))).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// The policy of the cluster: its ledgers `_system` and `default`.
+    pub fn policy(&self) -> Policy {
+        let read = |name: &str| {
+            fs::read_to_string(self.path().join("client").join(name)).expect("a policy file made by init")
+        };
+        let logs: String = read("_system.policy").lines().filter(|l| l.starts_with("log ")).map(line).collect();
+        Policy::parse(logs + &read("default.policy")).expect("the policy files of init are policies")
+    }
+
+    /// A client of all replicas, with a trust store in the directory `trust` of the cluster.
+    pub fn client(&self, trust: &str) -> Client {
+        let authority = fs::read(self.path().join("client/authority.crt")).expect("the authority's certificate");
+        let store = FileTrust::open(self.path().join(trust)).expect("a trust store");
+        Client::builder()
+            .endpoints(self.nodes.values().map(|node| format!("https://{}", node.client)))
+            .policy(self.policy())
+            .ca_pem(authority)
+            .trust(Arc::new(store))
+            .timeout(Duration::from_secs(20))
+            .build()
+            .expect("a client")
+    }
+
+    /// The id of the node that leads, as a majority of the running nodes says.
+    pub async fn leader(&self, client: &Client) -> u64 {
+        let start = now();
+        loop {
+            let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
+            for (_, status) in client.status().await {
+                if let Ok(status) = status
+                    && status.leader != 0
+                {
+                    *votes.entry(status.leader).or_default() += 1;
+                }
+            }
+            if let Some((leader, _)) = votes.into_iter().find(|(_, count)| *count > self.nodes.len() / 2) {
+                return leader;
+            }
+            assert!(now() - start < READY_IN, "no leader after {READY_IN:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            if std::thread::panicking() {
+                eprintln!("node {id}:\n{}", self.log(id));
+            }
+            self.kill(id);
+        }
+    }
+}
+
+fn line(text: &str) -> String {
+    format!("{text}\n")
+}
+
+/// The monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "the harness waits for real processes")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Ports that were free a moment ago.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("a bound port").port())
+}

@@ -1,0 +1,35 @@
+//! A GET over a plain connection: all the tests need of HTTP, and nothing of the product's own.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// The answer to a GET: status and body.
+#[derive(Debug)]
+pub struct Answer {
+    /// Such as 200.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Asks for a path. Blocking; gives up after five seconds.
+///
+/// # Errors
+/// What the connection says, or an answer that is not HTTP.
+pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
+    let limit = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let bad = || std::io::Error::other(format!("{path}: not an HTTP answer"));
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(bad)?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
+    Ok(Answer { status, body: answer.split_off(end + 4) })
+}
