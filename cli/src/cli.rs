@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    authenticate, checkpoint, completions, context, delete, get, history, inspect, ledger, notarize, policy, put,
-    retract, scan, status, tx, verify,
+    authenticate, checkpoint, completions, context, delete, get, history, inspect, ledger, notarize, policy,
+    put, retract, scan, status, tx, verify,
 };
 use crate::error::CliError;
 use crate::exit::{self, Exit};
@@ -13,11 +13,8 @@ use crate::run::{dev, health, init, server};
 use crate::session::Session;
 
 /// A ledger whose every answer is proven
-///
-/// Every answer is verified on this machine, with a trust policy, before it is shown: that a quorum of replicas signed
-/// it, that it continues what was believed before, and that it is the answer to what was asked.
 #[derive(Debug, Parser)]
-#[command(name = "quorate", version, propagate_version = true, after_help = exit::HELP, max_term_width = 110)]
+#[command(name = "quorate", version, after_help = exit::HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -37,41 +34,26 @@ enum Command {
     Init(init::Args),
     /// Ask a node whether it is ready to serve
     Health(health::Args),
-    /// Write a value
     Put(put::Args),
-    /// Read a value, or prove that there is none
     Get(get::Args),
-    /// Delete a key; its history stays
     Delete(delete::Args),
-    /// List the writes of a key
     History(history::Args),
-    /// List the keys of a prefix or a range
     Scan(scan::Args),
-    /// Show a transaction
     Tx(tx::Args),
-    /// Create and list ledgers
     Ledger(ledger::Args),
     /// Show each replica's size and roots side by side
     Status,
-    /// Show or save the certified checkpoint of a ledger
     Checkpoint(checkpoint::Args),
-    /// Verify a receipt, without any network
     Verify(verify::Args),
-    /// Show or export the trust policy
     Policy(policy::Args),
-    /// Record artifacts as trusted: files, directories, commits, hashes
     Notarize(notarize::Args),
-    /// Check that artifacts are recorded as trusted
     Authenticate(authenticate::Args),
-    /// Record artifacts as not to be used
+    #[command(about = "Record artifacts as not to be used")]
     Untrust(retract::Args),
-    /// Record artifacts as not maintained any more
+    #[command(about = "Record artifacts as not maintained any more")]
     Unsupport(retract::Args),
-    /// Show everything that is recorded about a key or an artifact
     Inspect(inspect::Args),
-    /// List, choose and show named settings
     Context(context::Args),
-    /// Print the completions of a shell
     Completions(completions::Args),
 }
 
@@ -95,16 +77,20 @@ impl Cli {
             Command::Tx(args) => online(global, async |session| tx::run(session, &args).await),
             Command::Ledger(args) => online(global, async |session| ledger::run(session, &args).await),
             Command::Status => online(global, async |session| status::run(session).await),
-            Command::Checkpoint(args) => online(global, async |session| checkpoint::run(session, &args).await),
+            Command::Checkpoint(args) => {
+                online(global, async |session| checkpoint::run(session, &args).await)
+            }
             Command::Policy(args) => policy::run(global, &args),
             Command::Notarize(args) => online(global, async |session| notarize::run(session, args).await),
-            Command::Authenticate(args) => online(global, async |session| authenticate::run(session, args).await),
-            Command::Untrust(args) => {
-                online(global, async |session| retract::run(session, args, retract::UNTRUST).await)
+            Command::Authenticate(args) => {
+                online(global, async |session| authenticate::run(session, args).await)
             }
-            Command::Unsupport(args) => {
-                online(global, async |session| retract::run(session, args, retract::UNSUPPORT).await)
-            }
+            Command::Untrust(args) => online(global, async |session| {
+                retract::run(session, args, retract::UNTRUST).await
+            }),
+            Command::Unsupport(args) => online(global, async |session| {
+                retract::run(session, args, retract::UNSUPPORT).await
+            }),
             Command::Inspect(args) => online(global, async |session| inspect::run(session, &args).await),
         }
     }

@@ -1,9 +1,11 @@
 //! From the client's values to documents and lines: the only place that looks into both.
 
-use quorate_client::{Entry, HistoryEntry, KeyState, OperationRecord, Read, Value};
-use quorate_core::entry::OpKind;
-use quorate_core::policy::CertifiedCheckpoint;
-use quorate_core::position::Micros;
+use quorate_client::{
+    CertifiedCheckpoint, Entry, HistoryEntry, KeyState, LogIndex, Micros, OperationRecord, Read, Value,
+};
+use quorate_core::answer::{Absent, Contents, IncludedOperation, Reading};
+use quorate_core::entry::{OpKind, Operation as CoreOperation};
+use quorate_core::key::VerifierKey;
 
 use crate::output::json::{Attribute, Bytes, Checkpoint, Cosignature, Item, Operation};
 use crate::output::{text, time};
@@ -11,7 +13,7 @@ use crate::output::{text, time};
 /// A certified checkpoint as a document has it.
 pub(crate) fn checkpoint(certified: &CertifiedCheckpoint) -> Checkpoint {
     let checkpoint = certified.checkpoint();
-    let cosigner = |(key, secs): (&quorate_core::key::VerifierKey, u64)| Cosignature {
+    let cosigner = |(key, secs): (&VerifierKey, u64)| Cosignature {
         name: key.name().to_owned(),
         time: time::rfc3339_secs(secs),
     };
@@ -25,8 +27,15 @@ pub(crate) fn checkpoint(certified: &CertifiedCheckpoint) -> Checkpoint {
 
 /// The same for people: `certified at size 26 by node/1, node/2`.
 pub(crate) fn certified_by(certified: &CertifiedCheckpoint) -> String {
-    let names: Vec<String> = certified.cosigners().map(|(key, _)| short_name(key.name())).collect();
-    format!("certified at size {} by {}", certified.checkpoint().size, names.join(", "))
+    let names: Vec<String> = certified
+        .cosigners()
+        .map(|(key, _)| short_name(key.name()))
+        .collect();
+    format!(
+        "certified at size {} by {}",
+        certified.checkpoint().size,
+        names.join(", ")
+    )
 }
 
 /// What was proven, or that nothing was.
@@ -82,13 +91,26 @@ impl Item {
         let Some(value) = value else { return self };
         self.value = Some(Bytes::of(&value.value));
         self.content_type = value.content_type();
-        let described = value.described().map(|described| described.attributes).unwrap_or_default();
-        self.attributes =
-            described.into_iter().map(|one| Attribute { name: one.name, value: one.value }).collect();
+        let described = value
+            .described()
+            .map(|described| described.attributes)
+            .unwrap_or_default();
+        self.attributes = described
+            .into_iter()
+            .map(|one| Attribute {
+                name: one.name,
+                value: one.value,
+            })
+            .collect();
         self
     }
 
-    fn with_write(mut self, index: impl ToString, revision: impl ToString, expires_at: Option<Micros>) -> Self {
+    fn with_write(
+        mut self,
+        index: impl ToString,
+        revision: impl ToString,
+        expires_at: Option<Micros>,
+    ) -> Self {
         self.index = Some(index.to_string());
         self.revision = Some(revision.to_string());
         self.expires_at = expires_at.map(time::rfc3339);
@@ -148,5 +170,66 @@ pub(crate) fn operation(operation: &OperationRecord) -> Operation {
         value_length: is_put.then(|| operation.value_len.to_string()),
         value_digest: is_put.then(|| operation.value_digest.to_string()),
         value: operation.value.as_ref().map(|value| Bytes::of(&value.value)),
+    }
+}
+
+/// A value with the operation that wrote it, in the form that knows how to describe itself.
+fn value_of(index: LogIndex, operation: &CoreOperation, contents: &Contents) -> Value {
+    Value {
+        value: contents.value.clone().into(),
+        attributes: contents.attributes.clone().into(),
+        index,
+        revision: operation.revision,
+        expires_at: operation.expires_at,
+    }
+}
+
+/// An operation that a receipt of a transaction shows.
+pub(crate) fn item_of_included(index: LogIndex, at: Micros, shown: &IncludedOperation) -> Item {
+    let operation = shown.operation();
+    let state = match (operation.kind, shown.contents()) {
+        (OpKind::Put, Some(_)) => "written",
+        (OpKind::Put, None) => "not_shown",
+        (OpKind::Delete, _) => "deleted",
+        (OpKind::Erase, _) => "erased",
+    };
+    let value = shown
+        .contents()
+        .map(|contents| value_of(index, operation, contents));
+    let item = empty(&operation.key, state).with_value(value.as_ref());
+    let mut item = item.with_write(index, operation.revision, operation.expires_at);
+    item.time = Some(time::rfc3339(at));
+    item
+}
+
+/// What a receipt of state says of a key.
+pub(crate) fn item_of_reading(reading: &Reading) -> Item {
+    let state = match reading {
+        Reading::Value(_) => "present",
+        Reading::Absent(Absent::NeverWritten { .. }) => "never_written",
+        Reading::Absent(Absent::Deleted(_)) => "deleted",
+        Reading::Absent(Absent::Expired(_)) => "expired",
+        Reading::Erased(_) => "erased",
+    };
+    let value = reading.value().map(|value| {
+        let write = value.write();
+        value_of(write.index(), write.operation(), value.contents())
+    });
+    let item = empty(reading.key(), state).with_value(value.as_ref());
+    match reading.write() {
+        Some(write) => item.with_write(
+            write.index(),
+            write.operation().revision,
+            write.operation().expires_at,
+        ),
+        None => item,
+    }
+}
+
+/// The text of a document's bytes for a table.
+pub(crate) fn cell(bytes: &Bytes) -> String {
+    match bytes {
+        Bytes::Utf8(text) => text::shorten(&text::line(text), 60),
+        Bytes::Base64(text) => text::shorten(&format!("base64:{text}"), 60),
     }
 }

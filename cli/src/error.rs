@@ -102,12 +102,17 @@ impl From<quorate_client::Error> for CliError {
 impl CliError {
     /// A command line that cannot be carried out.
     pub(crate) fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), next: next.into() }
+        Self::Usage {
+            message: message.into(),
+            next: next.into(),
+        }
     }
 
     /// An error without advice.
     pub(crate) fn other(message: impl Into<String>) -> Self {
-        Self::Other { message: message.into() }
+        Self::Other {
+            message: message.into(),
+        }
     }
 
     /// For `map_err` after a file operation.
@@ -121,15 +126,17 @@ impl CliError {
         match self {
             Self::Usage { next, .. } => (Exit::Usage, Some(next.clone())),
             Self::Client(error) => exit::of_client(error),
-            Self::Policy { .. } => {
-                (Exit::Usage, Some("ask whoever gave you the file for a fresh one (`quorate policy export`)".into()))
-            }
+            Self::Policy { .. } => (
+                Exit::Usage,
+                Some("ask whoever gave you the file for a fresh one (`quorate policy export`)".into()),
+            ),
             Self::Receipt { source, .. } => (Exit::Unverified, Some(receipt_advice(source).to_owned())),
             Self::Unverified { next, .. } => (Exit::Unverified, Some(next.clone())),
             Self::NotFound { next, .. } => (Exit::NotFound, Some(next.clone())),
-            Self::Git { .. } => {
-                (Exit::Error, Some("`git -C PATH rev-parse REV` shows whether git knows the revision".into()))
-            }
+            Self::Git { .. } => (
+                Exit::Error,
+                Some("`git -C PATH rev-parse REV` shows whether git knows the revision".into()),
+            ),
             Self::Partly { source, next, .. } => (source.exit().0, Some(next.clone())),
             Self::Io { .. } | Self::Other { .. } => (Exit::Error, None),
             Self::ReaderGone => (Exit::Done, None),
@@ -138,7 +145,18 @@ impl CliError {
 
     /// The message with the reasons behind it, as far as they are not in it already.
     pub(crate) fn story(&self) -> String {
-        let mut story = self.to_string();
+        let mut story = match self {
+            // A replica's message names the field itself.
+            Self::Client(error) => match error.as_ref() {
+                quorate_client::Error::InvalidArgument { field, message }
+                    if message.starts_with(field.as_str()) =>
+                {
+                    message.clone()
+                }
+                error => error.to_string(),
+            },
+            error => error.to_string(),
+        };
         let mut cause = std::error::Error::source(self);
         while let Some(reason) = cause {
             let reason_text = reason.to_string();
@@ -159,5 +177,46 @@ fn receipt_advice(error: &ReceiptError) -> &'static str {
             "`quorate policy show` shows which logs and keys the policy knows; a receipt needs that of its own ledger"
         }
         _ => "the file was altered or cut off, or never was a receipt: get it again from where it came from",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_named_once() {
+        let error = |message: &str| {
+            CliError::from(quorate_client::Error::InvalidArgument {
+                field: "key".into(),
+                message: message.into(),
+            })
+        };
+        assert_eq!(error("key: it is empty").story(), "key: it is empty");
+        assert_eq!(error("it is empty").story(), "key: it is empty");
+    }
+
+    #[test]
+    fn causes_are_told_once_and_in_order() {
+        let receipt = CliError::Receipt {
+            path: "r".into(),
+            source: ReceiptError::NotRevealed,
+        };
+        assert_eq!(
+            receipt.story(),
+            format!("receipt r: {}", ReceiptError::NotRevealed)
+        );
+    }
+
+    #[test]
+    fn what_was_done_is_told_with_the_code_of_its_cause() {
+        let source = Box::new(CliError::usage("a", "b"));
+        let error = CliError::Partly {
+            done: "3 of 5 are recorded".into(),
+            source,
+            next: "again".into(),
+        };
+        assert_eq!(error.story(), "a; 3 of 5 are recorded");
+        assert_eq!(error.exit(), (Exit::Usage, Some("again".to_owned())));
     }
 }

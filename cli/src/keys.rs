@@ -8,12 +8,12 @@ use crate::error::CliError;
 /// How a key is written as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum KeyEncoding {
-    /// As text.
+    // As text.
     #[default]
     Utf8,
-    /// As hexadecimal digits.
+    // As hexadecimal digits.
     Hex,
-    /// As standard base64 with padding.
+    // As standard base64 with padding.
     Base64,
 }
 
@@ -29,7 +29,9 @@ impl KeyEncoding {
         match self {
             Self::Utf8 => Ok(argument.as_bytes().to_vec()),
             Self::Hex => hex::decode(argument).map_err(|error| wrong(format!("hexadecimal: {error}"))),
-            Self::Base64 => STANDARD.decode(argument).map_err(|error| wrong(format!("base64: {error}"))),
+            Self::Base64 => STANDARD
+                .decode(argument)
+                .map_err(|error| wrong(format!("base64: {error}"))),
         }
     }
 }
@@ -67,7 +69,6 @@ impl KeyArgs {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

@@ -43,8 +43,8 @@ pub(crate) struct Answered<T> {
 #[derive(Debug)]
 struct Progress {
     attempts: u32,
-    /// Attempts since the last pause.
-    round: usize,
+    /// Positions tried since the last pause: a hint that leads back to one of them is out of date.
+    tried: Vec<usize>,
     rounds: u32,
     /// Replicas in a row that are broken.
     broken: usize,
@@ -79,39 +79,46 @@ impl Fleet {
 
     /// Where to try next, or the error that ends the call.
     async fn next_after(&self, position: usize, failure: Failure, progress: &mut Progress) -> Result<usize, Error> {
-        let next = position.wrapping_add(1);
-        progress.round = progress.round.saturating_add(1);
+        progress.tried.push(self.wrap(position));
+        let mut hint = None;
         match failure {
-            Failure::Final(error) => Err(error),
+            Failure::Final(error) => return Err(error),
             Failure::Broken(error) => {
                 progress.broken = progress.broken.saturating_add(1);
                 progress.outcome = Outcome::Unknown;
                 progress.last = error.to_string();
-                if progress.broken >= self.len() { Err(error) } else { Ok(next) }
+                if progress.broken >= self.len() {
+                    return Err(error);
+                }
             }
             Failure::TryAgain { message, no_effect } => {
                 if !no_effect {
                     progress.outcome = Outcome::Unknown;
                 }
                 progress.last = message;
-                Ok(next)
             }
             Failure::NotLeader { leader, message } => {
                 progress.last = message;
-                match leader {
-                    Some(leader) => Ok(self.locate(leader).await.unwrap_or(next)),
-                    None => Ok(next),
+                if let Some(leader) = leader {
+                    hint = self.locate(leader).await;
                 }
             }
         }
+        let is_new = |position: &usize| !progress.tried.contains(&self.wrap(*position));
+        let others = (1..self.len()).map(|step| position.wrapping_add(step));
+        Ok(hint.into_iter().chain(others).find(is_new).unwrap_or_else(|| position.wrapping_add(1)))
     }
 
-    /// After as many attempts as there are replicas, waits a while.
+    fn wrap(&self, position: usize) -> usize {
+        position.checked_rem(self.len()).unwrap_or_default()
+    }
+
+    /// When every replica has been tried, waits a while and begins anew.
     async fn pause_after_round(&self, progress: &mut Progress, deadline: Deadline) {
-        if progress.round < self.len() {
+        if (0..self.len()).any(|position| !progress.tried.contains(&position)) {
             return;
         }
-        progress.round = 0;
+        progress.tried.clear();
         let pause = pause(progress.rounds).min(deadline.remaining().unwrap_or_default());
         progress.rounds = progress.rounds.saturating_add(1);
         tokio::time::sleep(pause).await;
@@ -120,7 +127,7 @@ impl Fleet {
 
 impl Progress {
     const fn new() -> Self {
-        Self { attempts: 0, round: 0, rounds: 0, broken: 0, outcome: Outcome::NotDone, last: String::new() }
+        Self { attempts: 0, tried: Vec::new(), rounds: 0, broken: 0, outcome: Outcome::NotDone, last: String::new() }
     }
 
     fn give_up(self) -> Error {

@@ -16,8 +16,13 @@ const PIECE: usize = 256 * 1024;
 
 /// Hashes everything that is still to be hashed; calls `progress` after each. The order stays.
 pub(crate) async fn digest_all(found: Vec<Found>, progress: impl Fn()) -> Result<Vec<Artifact>, CliError> {
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 16);
-    let hashed = futures::stream::iter(found).map(digest).buffered(at_once).inspect(|_| progress());
+    let at_once = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .clamp(1, 16);
+    let hashed = futures::stream::iter(found)
+        .map(digest)
+        .buffered(at_once)
+        .inspect(|_| progress());
     hashed.try_collect().await
 }
 
@@ -27,12 +32,19 @@ async fn digest(found: Found) -> Result<Artifact, CliError> {
         Found::File(path) => path,
     };
     let work = tokio::task::spawn_blocking(move || file(path));
-    work.await.map_err(|error| CliError::other(format!("hashing stopped: {error}")))?
+    work.await
+        .map_err(|error| CliError::other(format!("hashing stopped: {error}")))?
 }
 
 fn file(path: PathBuf) -> Result<Artifact, CliError> {
     let (sha256, size) = sha256_of_file(&path)?;
-    Ok(Artifact { name: path.to_string_lossy().into_owned(), kind: Kind::File, size, sha256, metadata: [].into() })
+    Ok(Artifact {
+        name: path.to_string_lossy().into_owned(),
+        kind: Kind::File,
+        size,
+        sha256,
+        metadata: [].into(),
+    })
 }
 
 /// SHA-256 of a file's bytes, and how many they are.
@@ -54,7 +66,6 @@ pub(crate) fn sha256_of_file(path: &Path) -> Result<(Hash, u64), CliError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use quorate_core::hash::sha256;
 
     use super::*;
@@ -72,7 +83,10 @@ mod tests {
             expected.push((sha256(&[&bytes]), u64::try_from(len).unwrap()));
         }
         let artifacts = digest_all(found, || ()).await.unwrap();
-        let got: Vec<_> = artifacts.iter().map(|artifact| (artifact.sha256, artifact.size)).collect();
+        let got: Vec<_> = artifacts
+            .iter()
+            .map(|artifact| (artifact.sha256, artifact.size))
+            .collect();
         assert_eq!(got, expected);
     }
 
@@ -80,7 +94,10 @@ mod tests {
     async fn one_unreadable_file_stops_it_all_and_is_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "a").unwrap();
-        let found = vec![Found::File(dir.path().join("a")), Found::File(dir.path().join("gone"))];
+        let found = vec![
+            Found::File(dir.path().join("a")),
+            Found::File(dir.path().join("gone")),
+        ];
         let error = digest_all(found, || ()).await.unwrap_err();
         assert!(error.to_string().contains("gone"), "{error}");
     }

@@ -14,7 +14,7 @@ mod git;
 mod record;
 mod source;
 
-pub(crate) use collect::{Collected, collect};
+pub(crate) use collect::collect;
 pub(crate) use digest::{digest_all, sha256_of_file};
 pub(crate) use record::{Record, Status};
 pub(crate) use source::{Source, parse_attribute};

@@ -58,10 +58,15 @@ impl Record {
     pub(crate) const CONTENT_TYPE: &'static str = "application/json";
 
     /// A record about this artifact. Given attributes go before what was found out.
-    pub(crate) fn new(artifact: &Artifact, status: Status, signer: &str, attributes: &[(String, String)]) -> Self {
-        let found = artifact.metadata.iter().map(|(name, value)| (name, value));
+    pub(crate) fn new(
+        artifact: &Artifact,
+        status: Status,
+        signer: &str,
+        attributes: &[(String, String)],
+    ) -> Self {
         let given = attributes.iter().map(|(name, value)| (name, value));
-        let metadata = found.chain(given).map(|(name, value)| (name.clone(), value.as_str().into()));
+        let metadata = artifact.metadata.iter().chain(given);
+        let metadata = metadata.map(|(name, value)| (name.clone(), value.as_str().into()));
         Self {
             name: artifact.name.clone(),
             kind: artifact.kind.word().to_owned(),
@@ -78,7 +83,9 @@ impl Record {
     pub(crate) fn restated(mut self, status: Status, signer: &str, attributes: &[(String, String)]) -> Self {
         self.status = status;
         signer.clone_into(&mut self.signer);
-        let given = attributes.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        let given = attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_str().into()));
         self.metadata.extend(given);
         self
     }
@@ -97,7 +104,6 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use quorate_core::hash::Hash;
 
     use super::super::Kind;
@@ -109,7 +115,11 @@ mod tests {
             kind: Kind::File,
             size: 3,
             sha256: Hash::new([0xab; 32]),
-            metadata: [("found".to_owned(), "1".to_owned()), ("both".to_owned(), "found".to_owned())].into(),
+            metadata: [
+                ("found".to_owned(), "1".to_owned()),
+                ("both".to_owned(), "found".to_owned()),
+            ]
+            .into(),
         }
     }
 
@@ -126,15 +136,23 @@ mod tests {
             "ab".repeat(32)
         );
         assert_eq!(String::from_utf8(record.to_bytes().unwrap()).unwrap(), expected);
-        assert_eq!(Record::read("ab".repeat(32).as_bytes(), expected.as_bytes()), Some(record));
+        assert_eq!(
+            Record::read("ab".repeat(32).as_bytes(), expected.as_bytes()),
+            Some(record)
+        );
     }
 
     #[test]
     fn a_record_about_something_else_is_none() {
-        let value = Record::new(&artifact(), Status::Trusted, "", &[]).to_bytes().unwrap();
+        let value = Record::new(&artifact(), Status::Trusted, "", &[])
+            .to_bytes()
+            .unwrap();
         assert_eq!(Record::read("cd".repeat(32).as_bytes(), &value), None);
         assert_eq!(Record::read(b"key", b"not json"), None);
-        assert_eq!(Record::read(b"key", b"{\"Hash\":\"key\",\"Status\":\"fine\"}"), None);
+        assert_eq!(
+            Record::read(b"key", b"{\"Hash\":\"key\",\"Status\":\"fine\"}"),
+            None
+        );
     }
 
     #[test]
@@ -143,7 +161,10 @@ mod tests {
         let record = Record::read(b"key", value).unwrap();
         let restated = record.clone().restated(Status::Untrusted, "me", &attributes());
         assert_eq!(restated.metadata.get("deep"), record.metadata.get("deep"));
-        assert_eq!((restated.status, restated.signer.as_str()), (Status::Untrusted, "me"));
+        assert_eq!(
+            (restated.status, restated.signer.as_str()),
+            (Status::Untrusted, "me")
+        );
         assert_eq!(restated.metadata.len(), 3);
     }
 }

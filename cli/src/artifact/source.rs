@@ -32,14 +32,21 @@ impl Source {
     /// Reads an argument: `hash:HEX`, `git://PATH@REV`, or a path. A path that begins like one of the others is
     /// written with `./` before it.
     pub(crate) fn parse(argument: &OsString) -> Result<Self, CliError> {
-        let Some(text) = argument.to_str() else { return Ok(Self::Path(argument.into())) };
+        let Some(text) = argument.to_str() else {
+            return Ok(Self::Path(argument.into()));
+        };
         if let Some(hex) = text.strip_prefix(HASH) {
             let hash = Hash::from_hex(&hex.to_ascii_lowercase());
             return hash.map(Self::Hash).map_err(|error| {
-                CliError::usage(format!("{text}: {error}"), "a hash is written as hash: and the 64 hex digits of SHA-256")
+                CliError::usage(
+                    format!("{text}: {error}"),
+                    "a hash is written as hash: and the 64 hex digits of SHA-256",
+                )
             });
         }
-        let Some(rest) = text.strip_prefix(GIT) else { return Ok(Self::Path(text.into())) };
+        let Some(rest) = text.strip_prefix(GIT) else {
+            return Ok(Self::Path(text.into()));
+        };
         let (path, revision) = split_revision(rest);
         if path.is_empty() || revision.is_empty() {
             return Err(CliError::usage(
@@ -62,7 +69,11 @@ impl Source {
                 "name a commit, a branch, a tag, or a range such as v1.0..v1.1",
             ));
         }
-        Ok(Self::Commits { repository, revision: revision.to_owned(), all })
+        Ok(Self::Commits {
+            repository,
+            revision: revision.to_owned(),
+            all,
+        })
     }
 }
 
@@ -83,7 +94,6 @@ pub(crate) fn parse_attribute(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn parse(text: &str) -> Result<Source, CliError> {
@@ -91,28 +101,51 @@ mod tests {
     }
 
     fn commits(path: &str, revision: &str, all: bool) -> Source {
-        Source::Commits { repository: path.into(), revision: revision.into(), all }
+        Source::Commits {
+            repository: path.into(),
+            revision: revision.into(),
+            all,
+        }
     }
 
     #[test]
     fn the_three_forms_are_told_apart() {
         assert_eq!(parse("src/main.rs").unwrap(), Source::Path("src/main.rs".into()));
-        assert_eq!(parse(&format!("hash:{}", "AB".repeat(32))).unwrap(), Source::Hash(Hash::new([0xab; 32])));
+        assert_eq!(
+            parse(&format!("hash:{}", "AB".repeat(32))).unwrap(),
+            Source::Hash(Hash::new([0xab; 32]))
+        );
         assert_eq!(parse("git://.@HEAD").unwrap(), commits(".", "HEAD", false));
         assert_eq!(parse("./hash:x").unwrap(), Source::Path("./hash:x".into()));
     }
 
     #[test]
     fn revisions_are_split_off_at_the_right_place() {
-        assert_eq!(parse("git:///srv/repo").unwrap(), commits("/srv/repo", "HEAD", false));
-        assert_eq!(parse("git:///srv/a@b/repo@v1").unwrap(), commits("/srv/a@b/repo", "v1", false));
-        assert_eq!(parse("git://.@HEAD@{1}").unwrap(), commits(".", "HEAD@{1}", false));
+        assert_eq!(
+            parse("git:///srv/repo").unwrap(),
+            commits("/srv/repo", "HEAD", false)
+        );
+        assert_eq!(
+            parse("git:///srv/a@b/repo@v1").unwrap(),
+            commits("/srv/a@b/repo", "v1", false)
+        );
+        assert_eq!(
+            parse("git://.@HEAD@{1}").unwrap(),
+            commits(".", "HEAD@{1}", false)
+        );
         assert_eq!(parse("git://.@v1..v2").unwrap(), commits(".", "v1..v2", true));
     }
 
     #[test]
     fn what_cannot_be_meant_is_a_usage_error() {
-        for text in ["hash:12", "hash:", "git://", "git://@HEAD", "git://.@", "git://.@--output=x"] {
+        for text in [
+            "hash:12",
+            "hash:",
+            "git://",
+            "git://@HEAD",
+            "git://.@",
+            "git://.@--output=x",
+        ] {
             assert_eq!(parse(text).unwrap_err().exit().0.code(), 2, "{text}");
         }
         assert!(Source::range(".".into(), "--all").is_err());
@@ -120,7 +153,10 @@ mod tests {
 
     #[test]
     fn attributes_are_split_at_the_first_equals_sign() {
-        assert_eq!(parse_attribute("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
+        assert_eq!(
+            parse_attribute("a=b=c").unwrap(),
+            ("a".to_owned(), "b=c".to_owned())
+        );
         assert_eq!(parse_attribute("a=").unwrap(), ("a".to_owned(), String::new()));
         assert!(parse_attribute("=b").is_err());
         assert!(parse_attribute("ab").is_err());

@@ -19,15 +19,14 @@ use crate::output::{Table, json, text, time};
 use crate::session::Session;
 
 /// Check that artifacts are recorded as trusted
-///
-/// Exit code 0 only if all of them are, 4 otherwise; those that are not are listed with the reason. One flipped bit
-/// makes another artifact, which is unknown.
-///
-///   quorate authenticate release.tar.gz --signer build@example.org
-///   quorate authenticate dist/ --receipt-dir receipts/
-///   quorate authenticate git://.@HEAD && make
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Exit code 0 only if all of them are, 4 otherwise; those that are not are listed with the reason.
+One flipped bit makes another artifact, which is unknown.
+
+  quorate authenticate release.tar.gz --signer build@example.org
+  quorate authenticate dist/ --receipt-dir receipts/
+  quorate authenticate git://.@HEAD && make")]
 pub(crate) struct Args {
     #[command(flatten)]
     what: What,
@@ -60,17 +59,33 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, CliError>
     let newest = reads.iter().filter_map(|read| read.checkpoint.as_deref());
     let checkpoint = newest.max_by_key(|checkpoint| checkpoint.checkpoint().size);
     let judged = hashed.distinct.iter().zip(&reads);
-    let verdicts: BTreeMap<Hash, Verdict> =
-        judged.map(|(artifact, read)| (artifact.sha256, judge(artifact, read, args.signer.as_deref()))).collect();
+    let verdicts: BTreeMap<Hash, Verdict> = judged
+        .map(|(artifact, read)| (artifact.sha256, judge(artifact, read, args.signer.as_deref())))
+        .collect();
     if let Some(directory) = &args.receipt_dir {
         save_receipts(session, directory, &verdicts).await?;
     }
-    tell(session, &args, &hashed.all, &verdicts, checkpoint, watch.elapsed())
+    tell(
+        session,
+        &args,
+        &hashed.all,
+        &verdicts,
+        checkpoint,
+        watch.elapsed(),
+    )
 }
 
 fn judge(artifact: &Artifact, read: &Read<Option<Value>>, demanded: Option<&str>) -> Verdict {
-    let place = read.written.as_ref().map(|written| (written.index, written.revision));
-    let verdict = |status, why: String, signer| Verdict { status, why, signer, place };
+    let place = read
+        .written
+        .as_ref()
+        .map(|written| (written.index, written.revision));
+    let verdict = |status, why: String, signer| Verdict {
+        status,
+        why,
+        signer,
+        place,
+    };
     let Some(value) = &read.value else {
         let why = match read.state {
             KeyState::NeverWritten => "no record of it".to_owned(),
@@ -79,14 +94,20 @@ fn judge(artifact: &Artifact, read: &Read<Option<Value>>, demanded: Option<&str>
         return verdict("unknown", why, None);
     };
     let Some(record) = Record::read(artifact.key().as_bytes(), &value.value) else {
-        return verdict("invalid", format!("index {} holds no record of an artifact", value.index), None);
+        return verdict(
+            "invalid",
+            format!("index {} holds no record of an artifact", value.index),
+            None,
+        );
     };
     let signer = Some(record.signer).filter(|signer| !signer.is_empty());
     let claimed = signer.clone().unwrap_or_else(|| "nobody".to_owned());
     match (record.status, demanded) {
-        (Status::Trusted, Some(demanded)) if signer.as_deref() != Some(demanded) => {
-            verdict("other_signer", format!("its signer (claimed) is {claimed}, not {demanded}"), signer)
-        }
+        (Status::Trusted, Some(demanded)) if signer.as_deref() != Some(demanded) => verdict(
+            "other_signer",
+            format!("its signer (claimed) is {claimed}, not {demanded}"),
+            signer,
+        ),
         (Status::Trusted, _) => verdict(TRUSTED, String::new(), signer),
         (status, _) => {
             let why = format!("recorded so at index {} by {claimed} (claimed)", value.index);
@@ -123,14 +144,23 @@ fn tell(
     checkpoint: Option<&CertifiedCheckpoint>,
     elapsed: Duration,
 ) -> Result<Exit, CliError> {
-    let judged: Vec<(&Artifact, &Verdict)> =
-        all.iter().filter_map(|artifact| Some((artifact, verdicts.get(&artifact.sha256)?))).collect();
-    let refused = judged.iter().filter(|(_, verdict)| verdict.status != TRUSTED).count() + (all.len() - judged.len());
+    let judged: Vec<(&Artifact, &Verdict)> = all
+        .iter()
+        .filter_map(|artifact| Some((artifact, verdicts.get(&artifact.sha256)?)))
+        .collect();
+    let refused = judged
+        .iter()
+        .filter(|(_, verdict)| verdict.status != TRUSTED)
+        .count()
+        + (all.len() - judged.len());
     let document = json::Authentication {
         ledger: session.ledger_name.clone(),
         trusted: refused == 0,
         demanded_signer: args.signer.clone(),
-        artifacts: judged.iter().map(|(artifact, verdict)| document(artifact, verdict, args)).collect(),
+        artifacts: judged
+            .iter()
+            .map(|(artifact, verdict)| document(artifact, verdict, args))
+            .collect(),
         not_trusted: refused.to_string(),
         seconds: time::seconds_exact(elapsed),
         verified: checkpoint.is_some(),
@@ -143,7 +173,11 @@ fn tell(
             0 => format!("authenticated {count}: all trusted"),
             refused => format!("{} of {count} NOT trusted", text::thousands(refused)),
         };
-        format!("{}{summary}, in {}; {proof}\n", table(&judged), time::seconds(elapsed))
+        format!(
+            "{}{summary}, in {}; {proof}\n",
+            table(&judged),
+            time::seconds(elapsed)
+        )
     })?;
     Ok(if refused == 0 { Exit::Done } else { Exit::NotFound })
 }
@@ -166,8 +200,10 @@ fn document(artifact: &Artifact, verdict: &Verdict, args: &Args) -> json::Artifa
 fn table(judged: &[(&Artifact, &Verdict)]) -> String {
     let all = judged.len() <= LISTED;
     let mut table = Table::new(["STATUS", "NAME", "SIGNER (CLAIMED)", "WHY", "SHA-256"]);
-    let mut rows = 0;
-    for (artifact, verdict) in judged.iter().filter(|(_, verdict)| all || verdict.status != TRUSTED) {
+    for (artifact, verdict) in judged
+        .iter()
+        .filter(|(_, verdict)| all || verdict.status != TRUSTED)
+    {
         table.row([
             verdict.status.replace('_', " "),
             artifact.name.clone(),
@@ -175,14 +211,12 @@ fn table(judged: &[(&Artifact, &Verdict)]) -> String {
             verdict.why.clone(),
             artifact.key(),
         ]);
-        rows += 1;
     }
-    if rows == 0 { String::new() } else { table.to_string() }
+    table.to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use quorate_client::TreeSize;
 
     use super::*;
@@ -190,7 +224,13 @@ mod tests {
 
     fn artifact() -> Artifact {
         let sha256 = Hash::new([0xab; 32]);
-        Artifact { name: "a".into(), kind: Kind::File, size: 1, sha256, metadata: BTreeMap::new() }
+        Artifact {
+            name: "a".into(),
+            kind: Kind::File,
+            size: 1,
+            sha256,
+            metadata: BTreeMap::new(),
+        }
     }
 
     fn read(value: Option<Vec<u8>>, state: KeyState) -> Read<Option<Value>> {
@@ -202,7 +242,13 @@ mod tests {
             revision,
             expires_at: None,
         });
-        Read { value, state, written: None, size: TreeSize::new(9), checkpoint: None }
+        Read {
+            value,
+            state,
+            written: None,
+            size: TreeSize::new(9),
+            checkpoint: None,
+        }
     }
 
     fn recorded(status: Status, signer: &str) -> Read<Option<Value>> {
@@ -221,18 +267,36 @@ mod tests {
         assert_eq!(status(&recorded(Status::Unsupported, "me"), None), "unsupported");
         assert_eq!(status(&read(None, KeyState::NeverWritten), None), "unknown");
         assert_eq!(status(&read(None, KeyState::Deleted), None), "unknown");
-        assert_eq!(status(&read(Some(b"{}".to_vec()), KeyState::Present), None), "invalid");
-        let of_other = Record { hash: "cd".repeat(32), ..Record::new(&artifact(), Status::Trusted, "me", &[]) };
-        assert_eq!(status(&read(Some(of_other.to_bytes().unwrap()), KeyState::Present), None), "invalid");
+        assert_eq!(
+            status(&read(Some(b"{}".to_vec()), KeyState::Present), None),
+            "invalid"
+        );
+        let of_other = Record {
+            hash: "cd".repeat(32),
+            ..Record::new(&artifact(), Status::Trusted, "me", &[])
+        };
+        assert_eq!(
+            status(&read(Some(of_other.to_bytes().unwrap()), KeyState::Present), None),
+            "invalid"
+        );
     }
 
     #[test]
     fn a_demanded_signer_must_be_the_claimed_one() {
         assert_eq!(status(&recorded(Status::Trusted, "me"), Some("me")), "trusted");
-        assert_eq!(status(&recorded(Status::Trusted, "you"), Some("me")), "other_signer");
+        assert_eq!(
+            status(&recorded(Status::Trusted, "you"), Some("me")),
+            "other_signer"
+        );
         assert_eq!(status(&recorded(Status::Trusted, ""), Some("me")), "other_signer");
-        assert_eq!(status(&recorded(Status::Trusted, ""), Some("nobody")), "other_signer");
-        assert_eq!(status(&recorded(Status::Untrusted, "me"), Some("me")), "untrusted");
+        assert_eq!(
+            status(&recorded(Status::Trusted, ""), Some("nobody")),
+            "other_signer"
+        );
+        assert_eq!(
+            status(&recorded(Status::Untrusted, "me"), Some("me")),
+            "untrusted"
+        );
     }
 
     #[test]

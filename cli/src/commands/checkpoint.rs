@@ -12,9 +12,9 @@ use crate::output::json;
 use crate::session::Session;
 
 /// Show or save the certified checkpoint of a ledger
-///
-/// The note on stdout is what the log and the replicas signed (c2sp.org/tlog-checkpoint).
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The note on stdout is what the log and the replicas signed (c2sp.org/tlog-checkpoint).")]
 pub(crate) struct Args {
     /// The checkpoint at this size, which must be the end of a block [default: the latest]
     #[arg(long, value_name = "SIZE", value_parser = clap::value_parser!(u64).range(1..))]
@@ -31,8 +31,9 @@ pub(crate) struct Args {
 
 /// Shows or saves.
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError> {
-    let mut options =
-        args.size.map_or_else(CheckpointOptions::latest, |size| CheckpointOptions::at_size(TreeSize::new(size)));
+    let mut options = args.size.map_or_else(CheckpointOptions::latest, |size| {
+        CheckpointOptions::at_size(TreeSize::new(size))
+    });
     if let Some(count) = args.min_cosigners {
         options = options.min_cosigners(count);
     }
@@ -47,7 +48,9 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
         note,
         file: args.out.as_ref().map(|path| path.display().to_string()),
     };
-    session.output.result("checkpoint", &document, |document| document.note.clone())?;
+    session
+        .output
+        .result("checkpoint", &document, |document| document.note.clone())?;
     session.output.hint(&convert::certified_by(&certified));
     Ok(Exit::Done)
 }

@@ -9,10 +9,9 @@ use crate::exit::Exit;
 use crate::global::Global;
 
 /// Print the completions of a shell
-///
-///   quorate completions bash > /etc/bash_completion.d/quorate
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+  quorate completions bash > /etc/bash_completion.d/quorate")]
 pub(crate) struct Args {
     /// The shell
     shell: Shell,

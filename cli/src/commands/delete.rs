@@ -9,9 +9,10 @@ use crate::keys::KeyArgs;
 use crate::session::Session;
 
 /// Delete a key; its history stays
-///
-/// The key reads as absent from then on. What was written before stays in the log and in its history.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The key reads as absent from then on. What was written before stays in the log and in its
+history.")]
 pub(crate) struct Args {
     #[command(flatten)]
     key: KeyArgs,

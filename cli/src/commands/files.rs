@@ -20,7 +20,10 @@ pub(crate) fn read_value(path: &Path) -> Result<Vec<u8>, CliError> {
     };
     bytes.ok_or_else(|| {
         CliError::usage(
-            format!("{} has more than {MAX_VALUE} bytes, more than any value may have", path.display()),
+            format!(
+                "{} has more than {MAX_VALUE} bytes, more than any value may have",
+                path.display()
+            ),
             "`quorate notarize` records a file of any length by its hash",
         )
     })
@@ -38,7 +41,9 @@ pub(crate) fn read_receipt(path: &Path) -> Result<String, CliError> {
 /// `None` if there is more than that.
 fn read_up_to(from: impl io::Read, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, CliError> {
     let mut bytes = Vec::new();
-    from.take(limit + 1).read_to_end(&mut bytes).map_err(CliError::io("read", path))?;
+    from.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(CliError::io("read", path))?;
     Ok(Some(bytes).filter(|bytes| u64::try_from(bytes.len()).is_ok_and(|len| len <= limit)))
 }
 
@@ -62,7 +67,6 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -73,12 +77,20 @@ mod tests {
         write_whole(&path, b"22").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"22");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(write_whole(&dir.path().join("gone/a"), b"1").unwrap_err().to_string().contains("gone"));
+        assert!(
+            write_whole(&dir.path().join("gone/a"), b"1")
+                .unwrap_err()
+                .to_string()
+                .contains("gone")
+        );
     }
 
     #[test]
     fn what_is_too_long_is_refused_before_it_is_read_whole() {
         assert_eq!(read_up_to(io::repeat(0), "x".as_ref(), 10).unwrap(), None);
-        assert_eq!(read_up_to(&[0; 10][..], "x".as_ref(), 10).unwrap().unwrap().len(), 10);
+        assert_eq!(
+            read_up_to(&[0; 10][..], "x".as_ref(), 10).unwrap().unwrap().len(),
+            10
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorate_client::{LogIndex, Read, Value};
+use quorate_client::{LogIndex, Micros, Read, Value};
 
 use super::files::write_whole;
 use crate::error::CliError;
@@ -12,18 +12,17 @@ use crate::exit::Exit;
 use crate::keys::KeyArgs;
 use crate::output::{json, text, time};
 use crate::session::Session;
-use crate::{convert, duration};
+use crate::{clock, convert, duration};
 
 /// Read a value
-///
-/// The value goes to stdout, what proves it to stderr. A key without a value ends with exit code 4, and that there is
-/// none is proven too.
-///
-///   quorate get greeting
-///   quorate get greeting --at 17                  as of log index 17
-///   quorate get greeting --receipt g.tlog-proof   and a file that proves it without any network
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+The value goes to stdout, what proves it to stderr. A key without a value ends with exit code 4,
+and that there is none is proven too.
+
+  quorate get greeting
+  quorate get greeting --at 17                  as of log index 17
+  quorate get greeting --receipt g.tlog-proof   and a file that proves it without any network")]
 pub(crate) struct Args {
     #[command(flatten)]
     key: KeyArgs,
@@ -64,7 +63,11 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
 }
 
 fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) -> Result<Exit, CliError> {
-    let exit = if read.value.is_some() { Exit::Done } else { Exit::NotFound };
+    let exit = if read.value.is_some() {
+        Exit::Done
+    } else {
+        Exit::NotFound
+    };
     if session.output.is_json() {
         let document = json::Value {
             ledger: session.ledger_name.clone(),
@@ -79,11 +82,17 @@ fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) 
         return Ok(exit);
     }
     let proof = convert::proof_line(read.checkpoint.as_deref());
-    let as_of = args.at.map(|index| format!(" as of index {index}")).unwrap_or_default();
+    let as_of = args
+        .at
+        .map(|index| format!("as of index {index}: "))
+        .unwrap_or_default();
     let Some(value) = &read.value else {
         let sentence = convert::state_sentence(read.state);
         let proven = if read.checkpoint.is_some() { "proven: " } else { "" };
-        let message = format!("not found: key {} {sentence}{as_of} ({proven}{proof})", text::key(key));
+        let message = format!(
+            "not found: {as_of}key {} {sentence} ({proven}{proof})",
+            text::key(key)
+        );
         let next = format!("`quorate history {}` shows its writes", args.key.as_given());
         let next = read.written.is_some().then_some(next);
         session.output.error(exit, &message, next.as_deref());
@@ -91,14 +100,26 @@ fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) 
     };
     show(session, args, value)?;
     if !args.raw {
-        let expiry = value.expires_at.map(|time| format!(", expires {}", time::rfc3339(time))).unwrap_or_default();
-        let kind = value.content_type().map(|kind| format!(", {kind}")).unwrap_or_default();
+        let expiry = value.expires_at.map(expiry).unwrap_or_default();
+        let kind = value
+            .content_type()
+            .map(|kind| format!(", {kind}"))
+            .unwrap_or_default();
         session.output.hint(&format!(
-            "revision {}, written at index {}{kind}{expiry}{as_of}; {proof}",
+            "{as_of}revision {}, written at index {}{kind}{expiry}; {proof}",
             value.revision, value.index
         ));
     }
     Ok(exit)
+}
+
+/// When a value expires. It does so by the cosigners' clocks: the newest checkpoint may be older than this moment.
+fn expiry(at: Micros) -> String {
+    let date = time::rfc3339(at);
+    if at > clock::now() {
+        return format!(", expires {date}");
+    }
+    format!(", expired {date} by this machine's clock, which the newest cosignatures do not show yet")
 }
 
 /// The value itself: byte for byte into files and pipes, escaped onto a terminal.
@@ -111,7 +132,9 @@ fn show(session: &Session, args: &Args, value: &Value) -> Result<(), CliError> {
         Ok(text) if !is_terminal => text.to_owned(),
         Ok(text) => text::lines(text),
         Err(_) => {
-            session.output.hint("the value is no text, so it is shown as base64; --raw gives its bytes");
+            session
+                .output
+                .hint("the value is no text, so it is shown as base64; --raw gives its bytes");
             text::base64(&value.value)
         }
     };

@@ -17,17 +17,16 @@ use crate::session::Session;
 pub(super) const LISTED: usize = 20;
 
 /// Record artifacts as trusted: files, directories, commits, hashes
-///
-/// Artifacts are hashed on this machine; only the hash, the name, the size and what you say about them is recorded.
-/// All are hashed before anything is written.
-///
-///   quorate notarize release.tar.gz --attr build=4711 --signer build@example.org
-///   quorate notarize dist/ --receipt-dir receipts/
-///   quorate notarize git://.@v1.0
-///   quorate notarize --git v1.0..v1.1
-///   sha256sum app | cut -c1-64 | xargs -I{} quorate notarize hash:{}
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Artifacts are hashed on this machine; only the hash, the name, the size and what you say about
+them is recorded. All are hashed before anything is written.
+
+  quorate notarize release.tar.gz --attr build=4711 --signer build@example.org
+  quorate notarize dist/ --receipt-dir receipts/
+  quorate notarize git://.@v1.0
+  quorate notarize --git v1.0..v1.1
+  sha256sum app | cut -c1-64 | xargs -I{} quorate notarize hash:{}")]
 pub(crate) struct Args {
     #[command(flatten)]
     what: What,
@@ -44,12 +43,19 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Say {
     /// Who says so; recorded and shown as claimed, since nothing proves it
-    #[arg(long, value_name = "NAME", env = "QUORATE_SIGNER", default_value = "", hide_env_values = true)]
-    pub(crate) signer: String,
+    #[arg(long, value_name = "NAME", env = "QUORATE_SIGNER", hide_env_values = true)]
+    signer: Option<String>,
 
     /// Metadata to record; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_attribute)]
     pub(crate) attr: Vec<(String, String)>,
+}
+
+impl Say {
+    /// The signer; empty if none is claimed.
+    pub(crate) fn signer(&self) -> &str {
+        self.signer.as_deref().unwrap_or_default()
+    }
 }
 
 /// Records.
@@ -57,7 +63,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, CliError>
     let watch = Stopwatch::start();
     let hashed = args.what.hash(session.output).await?;
     let entry = |artifact: &crate::artifact::Artifact| {
-        let record = Record::new(artifact, Status::Trusted, &args.say.signer, &args.say.attr);
+        let record = Record::new(artifact, Status::Trusted, args.say.signer(), &args.say.attr);
         Entry::new(artifact.clone(), &record, None)
     };
     let entries = hashed.distinct.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
@@ -65,9 +71,23 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, CliError>
     let recorded = write_records(session, entries, args.receipt_dir.as_deref(), &bar).await;
     bar.finish_and_clear();
     let recorded = recorded?;
-    let artifacts =
-        documents(&hashed.all, &recorded, Status::Trusted, &args.say.signer, args.receipt_dir.as_deref());
-    tell(session, "notarization", "notarized", Status::Trusted, &hashed, &recorded, artifacts, watch)?;
+    let artifacts = documents(
+        &hashed.all,
+        &recorded,
+        Status::Trusted,
+        args.say.signer(),
+        args.receipt_dir.as_deref(),
+    );
+    tell(
+        session,
+        "notarization",
+        "notarized",
+        Status::Trusted,
+        &hashed,
+        &recorded,
+        artifacts,
+        watch,
+    )?;
     Ok(Exit::Done)
 }
 
@@ -108,9 +128,16 @@ pub(super) fn tell(
         }
         let all = text::count(hashed.all.len(), "artifact");
         let same = hashed.all.len() - hashed.distinct.len();
-        let same = if same == 0 { String::new() } else { format!(" ({} with the same bytes)", text::thousands(same)) };
+        let same = if same == 0 {
+            String::new()
+        } else {
+            format!(" ({} with the same bytes)", text::thousands(same))
+        };
         let transactions = text::count(recorded.transactions, "transaction");
         let proof = checkpoint.map(convert::certified_by).unwrap_or_default();
-        format!("{listed}{done} {all}{same} in {}, {transactions}; {proof}\n", time::seconds(elapsed))
+        format!(
+            "{listed}{done} {all}{same} in {}, {transactions}; {proof}\n",
+            time::seconds(elapsed)
+        )
     })
 }

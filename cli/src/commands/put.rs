@@ -15,20 +15,24 @@ use crate::session::Session;
 use crate::{clock, duration};
 
 /// Write a value
-///
-/// The value is an argument, a file, or with `-` what stdin holds.
-///
-///   quorate put greeting 'hello, world'
-///   quorate put config --file app.toml --content-type application/toml --if-absent
-///   date | quorate put now - --expires-in 1h --receipt now.tlog-proof
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+The value is an argument, a file, or with `-` what stdin holds.
+
+  quorate put greeting 'hello, world'
+  quorate put config --file app.toml --content-type application/toml --if-absent
+  date | quorate put now - --expires-in 1h --receipt now.tlog-proof")]
 pub(crate) struct Args {
     #[command(flatten)]
     key: KeyArgs,
 
     /// The value, or - for stdin
-    #[arg(value_name = "VALUE", required_unless_present = "file", conflicts_with = "file", allow_hyphen_values = true)]
+    #[arg(
+        value_name = "VALUE",
+        required_unless_present = "file",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     value: Option<String>,
 
     /// Read the value from a file
@@ -63,10 +67,17 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, CliError>
     let expires_at = match args.expires_in {
         None => None,
         Some(after) => Some(clock::from_now(after).ok_or_else(|| {
-            CliError::usage("--expires-in: no clock will ever show that time", "leave it out: then it never expires")
+            CliError::usage(
+                "--expires-in: no clock will ever show that time",
+                "leave it out: then it never expires",
+            )
         })?),
     };
-    let options = PutOptions { content_type: args.content_type, attributes: args.attr, expires_at };
+    let options = PutOptions {
+        content_type: args.content_type,
+        attributes: args.attr,
+        expires_at,
+    };
     let transaction = Transaction::new().put_with(key.clone(), value, options);
     args.write.commit(session, &key, transaction, "put").await
 }

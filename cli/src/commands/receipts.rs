@@ -26,9 +26,12 @@ pub(super) fn save(directory: &Path, receipt: &Receipt, keys: &[String]) -> Resu
     let mut saved = Vec::with_capacity(keys.len());
     let path = inclusion_path(receipt);
     for revealed in &receipt.extra().operations {
-        let operation = Operation::decode(&revealed.operation)
-            .map_err(|error| CliError::other(format!("the receipt holds an operation that is none: {error}")))?;
-        let Some(key) = keys.iter().find(|key| key.as_bytes() == operation.key) else { continue };
+        let operation = Operation::decode(&revealed.operation).map_err(|error| {
+            CliError::other(format!("the receipt holds an operation that is none: {error}"))
+        })?;
+        let Some(key) = keys.iter().find(|key| key.as_bytes() == operation.key) else {
+            continue;
+        };
         let file = directory.join(format!("{key}.{EXTENSION}"));
         let single = cut_out(receipt, &path, revealed);
         fs::write(&file, single.to_string()).map_err(CliError::io("write receipt", &file))?;
@@ -51,7 +54,10 @@ fn cut_out(receipt: &Receipt, path: &[Hash], revealed: &quorate_core::receipt::R
         attributes: revealed.attributes.clone(),
         value: revealed.value.clone(),
     });
-    let hashes = revealed.path.iter().filter_map(|hash| Hash::try_from(hash.as_slice()).ok());
+    let hashes = revealed
+        .path
+        .iter()
+        .filter_map(|hash| Hash::try_from(hash.as_slice()).ok());
     let proof = TransactionProof {
         index: receipt.index(),
         leaf: extra.leaf.clone(),
@@ -62,7 +68,10 @@ fn cut_out(receipt: &Receipt, path: &[Hash], revealed: &quorate_core::receipt::R
             path: hashes.collect(),
             contents,
         }],
-        meta: salt(&extra.meta_salt).map(|salt| Meta { salt, bytes: extra.meta.clone() }),
+        meta: salt(&extra.meta_salt).map(|salt| Meta {
+            salt,
+            bytes: extra.meta.clone(),
+        }),
     };
     Receipt::of_transaction(receipt.note().clone(), &proof)
 }

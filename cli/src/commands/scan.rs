@@ -16,14 +16,14 @@ use crate::session::Session;
 const MAX_PAGE: u32 = 1_000;
 
 /// List the keys of a prefix or a range
-///
-/// All keys if neither is given. That none was left out is proven. Deleted and expired keys are not shown.
-///
-///   quorate scan --prefix builds/
-///   quorate scan --first a --end b --reverse --limit 10
-///   quorate scan --at 17                          as of log index 17
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+All keys if neither is given. That none was left out is proven. Deleted and expired keys are not
+shown.
+
+  quorate scan --prefix builds/
+  quorate scan --first a --end b --reverse --limit 10
+  quorate scan --at 17                          as of log index 17")]
 pub(crate) struct Args {
     /// Keys that begin with this
     #[arg(long, value_name = "PREFIX", conflicts_with_all = ["first", "end"])]
@@ -87,8 +87,14 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
         verified: found.checkpoint.is_some(),
         checkpoint: found.checkpoint.as_deref().map(convert::checkpoint),
     };
-    session.output.result("scan", &document, |_| table(&found.entries, args.keys_only))?;
-    let more = if found.complete { "" } else { "; there are more: --limit" };
+    session
+        .output
+        .result("scan", &document, |_| table(&found.entries, args.keys_only))?;
+    let more = if found.complete {
+        ""
+    } else {
+        "; there are more: --limit"
+    };
     session.output.hint(&format!(
         "{}{more}; {}",
         text::count(found.entries.len(), "key"),
@@ -99,8 +105,16 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
 
 impl Question {
     fn of(args: &Args) -> Result<Self, CliError> {
-        let decode = |key: &Option<String>| key.as_deref().map(|key| args.key_as.encoding.decode(key)).transpose();
-        let question = Self { prefix: decode(&args.prefix)?, first: decode(&args.first)?, end: decode(&args.end)? };
+        let decode = |key: &Option<String>| {
+            key.as_deref()
+                .map(|key| args.key_as.encoding.decode(key))
+                .transpose()
+        };
+        let question = Self {
+            prefix: decode(&args.prefix)?,
+            first: decode(&args.first)?,
+            end: decode(&args.end)?,
+        };
         match &question.end {
             Some(end) if *end <= question.first.clone().unwrap_or_default() => Err(CliError::usage(
                 "--end is not greater than --first, so there is nothing between them",
@@ -114,7 +128,10 @@ impl Question {
         if self.first.is_none() && self.end.is_none() {
             return Query::Prefix(self.prefix.clone().unwrap_or_default());
         }
-        Query::Range { first: self.first.clone().unwrap_or_default(), end: self.end.clone() }
+        Query::Range {
+            first: self.first.clone().unwrap_or_default(),
+            end: self.end.clone(),
+        }
     }
 }
 
@@ -125,14 +142,21 @@ async fn collect(session: &Session, args: &Args, query: Query) -> Result<Found, 
     }
     // One more than wanted tells whether there are more.
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let mut scan = session.ledger.scan(query, options).page_size(args.limit.saturating_add(1).min(MAX_PAGE));
+    let mut scan = session
+        .ledger
+        .scan(query, options)
+        .page_size(args.limit.saturating_add(1).min(MAX_PAGE));
     if args.reverse {
         scan = scan.reverse();
     }
     if args.keys_only {
         scan = scan.keys_only();
     }
-    let mut found = Found { entries: Vec::new(), complete: true, checkpoint: None };
+    let mut found = Found {
+        entries: Vec::new(),
+        complete: true,
+        checkpoint: None,
+    };
     while let Some(page) = scan.next_page().await? {
         found.entries.extend(page.entries);
         found.checkpoint = page.checkpoint;
@@ -147,7 +171,10 @@ async fn collect(session: &Session, args: &Args, query: Query) -> Result<Found, 
 
 fn table(entries: &[Entry], keys_only: bool) -> String {
     if keys_only {
-        return entries.iter().map(|entry| format!("{}\n", text::key(&entry.key))).collect();
+        return entries
+            .iter()
+            .map(|entry| format!("{}\n", text::key(&entry.key)))
+            .collect();
     }
     let mut table = Table::new(["KEY", "REVISION", "INDEX", "VALUE"]);
     for entry in entries {
@@ -155,8 +182,12 @@ fn table(entries: &[Entry], keys_only: bool) -> String {
         let written = entry.written.as_ref();
         table.row([
             text::key(&entry.key),
-            written.map(|written| written.revision.to_string()).unwrap_or_default(),
-            written.map(|written| written.index.to_string()).unwrap_or_default(),
+            written
+                .map(|written| written.revision.to_string())
+                .unwrap_or_default(),
+            written
+                .map(|written| written.index.to_string())
+                .unwrap_or_default(),
             value.unwrap_or_else(|| format!("({})", convert::state_word(entry.state))),
         ]);
     }

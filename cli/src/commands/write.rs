@@ -15,10 +15,10 @@ use crate::session::Session;
 /// When a write is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum WaitFor {
-    /// When the cosignatures that the policy asks for cover it.
+    // When the cosignatures that the policy asks for cover it.
     #[default]
     Certified,
-    /// When it is on the disks of a majority: the leader's word.
+    // When it is on the disks of a majority: the leader's word.
     Committed,
 }
 
@@ -65,8 +65,14 @@ impl Condition {
         let revision = |number| Some(Revision::new(number)).filter(|_| number != 0);
         None.or_else(|| self.if_absent.then(|| Precondition::Absent(key())))
             .or_else(|| self.if_exists.then(|| Precondition::Exists(key())))
-            .or_else(|| self.if_revision.map(|number| Precondition::RevisionEquals(key(), revision(number))))
-            .or_else(|| self.if_unmodified_after.map(|at| Precondition::NotModifiedAfter(key(), LogIndex::new(at))))
+            .or_else(|| {
+                self.if_revision
+                    .map(|number| Precondition::RevisionEquals(key(), revision(number)))
+            })
+            .or_else(|| {
+                self.if_unmodified_after
+                    .map(|at| Precondition::NotModifiedAfter(key(), LogIndex::new(at)))
+            })
     }
 }
 
@@ -133,13 +139,21 @@ impl WriteArgs {
             checkpoint: checkpoint.map(convert::checkpoint),
         };
         session.output.result("commit", &document, |document| {
-            let again = if document.known { " (known: it was written by an earlier request of this name)" } else { "" };
+            let again = if document.known {
+                " (known: it was written by an earlier request of this name)"
+            } else {
+                ""
+            };
             let proof = checkpoint.map_or_else(
                 || "committed by a majority, not certified yet".to_owned(),
                 convert::certified_by,
             );
             let revision = document.revision.as_deref().unwrap_or("?");
-            format!("{done} {}: index {}, revision {revision}{again}; {proof}\n", text::key(key), document.index)
+            format!(
+                "{done} {}: index {}, revision {revision}{again}; {proof}\n",
+                text::key(key),
+                document.index
+            )
         })
     }
 }
@@ -156,7 +170,10 @@ pub(crate) fn random_name() -> Result<String, CliError> {
 fn with_name(error: quorate_client::Error, name: &str) -> CliError {
     use quorate_client::{Error, Outcome};
     match &error {
-        Error::Unavailable { outcome: Outcome::Unknown, .. } => CliError::Partly {
+        Error::Unavailable {
+            outcome: Outcome::Unknown,
+            ..
+        } => CliError::Partly {
             done: "whether it was written is unknown".to_owned(),
             next: format!("repeat the command with --idempotency-key {name}: it is executed once at most"),
             source: Box::new(error.into()),

@@ -57,7 +57,11 @@ impl Contexts {
         };
         toml::from_str(&text).map_err(|error| {
             CliError::usage(
-                format!("contexts file {}: {}", path.display(), error.to_string().trim_end()),
+                format!(
+                    "contexts file {}: {}",
+                    path.display(),
+                    error.to_string().trim_end()
+                ),
                 "correct the file, or move it away and start with `quorate dev` or explicit flags",
             )
         })
@@ -67,7 +71,10 @@ impl Contexts {
     pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
         let text = toml::to_string(self)
             .map_err(|error| CliError::other(format!("the contexts cannot be written as TOML: {error}")))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(CliError::io("create directory", folder))?;
         let new = path.with_extension(format!("toml.{}.new", std::process::id()));
         let write = || -> io::Result<()> {
@@ -81,7 +88,9 @@ impl Contexts {
 
     /// The context with this name, or the default one; `None` if no name is given and there is no default.
     pub(crate) fn select(&self, name: Option<&str>) -> Result<Option<(&str, &Context)>, CliError> {
-        let Some(name) = name.or(self.default.as_deref()) else { return Ok(None) };
+        let Some(name) = name.or(self.default.as_deref()) else {
+            return Ok(None);
+        };
         let found = self.contexts.get_key_value(name);
         let (name, context) = found.ok_or_else(|| self.unknown(name))?;
         Ok(Some((name, context)))
@@ -98,14 +107,20 @@ impl Contexts {
 
     fn unknown(&self, name: &str) -> CliError {
         let known: Vec<&str> = self.contexts.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "there are none".to_owned() } else { format!("known: {}", known.join(", ")) };
-        CliError::usage(format!("there is no context {name:?}; {known}"), "`quorate context list` shows them")
+        let known = if known.is_empty() {
+            "there are none".to_owned()
+        } else {
+            format!("known: {}", known.join(", "))
+        };
+        CliError::usage(
+            format!("there is no context {name:?}; {known}"),
+            "`quorate context list` shows them",
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn dev() -> Context {
@@ -127,7 +142,11 @@ mod tests {
         contexts.use_by_default("dev").unwrap();
         contexts.save(&path).unwrap();
         assert_eq!(Contexts::load(&path).unwrap(), contexts);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 
     #[test]
@@ -136,7 +155,10 @@ mod tests {
         contexts.contexts.insert("dev".into(), dev());
         assert!(contexts.select(None).unwrap().is_none());
         let error = contexts.select(Some("prod")).unwrap_err().to_string();
-        assert!(error.contains("\"prod\"") && error.contains("known: dev"), "{error}");
+        assert!(
+            error.contains("\"prod\"") && error.contains("known: dev"),
+            "{error}"
+        );
         assert!(contexts.use_by_default("prod").is_err());
     }
 
@@ -146,6 +168,9 @@ mod tests {
         let path = dir.path().join("contexts.toml");
         fs::write(&path, "[contexts.dev]\nendpoints = []\npolcy = []\n").unwrap();
         let error = Contexts::load(&path).unwrap_err().to_string();
-        assert!(error.contains("polcy") && error.contains("contexts.toml"), "{error}");
+        assert!(
+            error.contains("polcy") && error.contains("contexts.toml"),
+            "{error}"
+        );
     }
 }

@@ -11,10 +11,10 @@ use crate::exit::Exit;
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // For people.
     #[default]
     Table,
-    /// For programs: one document, its fields stable under their `schema`.
+    // For programs: one document, its fields stable under their `schema`.
     Json,
 }
 
@@ -70,7 +70,11 @@ impl Output {
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => CliError::ReaderGone,
-            _ => CliError::Io { action: "write to", path: "stdout".into(), source: error },
+            _ => CliError::Io {
+                action: "write to",
+                path: "stdout".into(),
+                source: error,
+            },
         })
     }
 

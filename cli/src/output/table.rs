@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::text;
 
-/// Rows of equally many cells under a head. Cells are escaped when they are printed.
+/// Rows of equally many cells under a head. Cells are escaped when they are printed; without rows, nothing is.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     head: Vec<&'static str>,
@@ -14,7 +14,10 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these columns.
     pub(crate) fn new<const N: usize>(head: [&'static str; N]) -> Self {
-        Self { head: head.to_vec(), rows: Vec::new() }
+        Self {
+            head: head.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; cells beyond the columns are dropped, missing ones are empty.
@@ -27,8 +30,15 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         let mut lines: Vec<Vec<String>> = vec![self.head.iter().map(|name| (*name).to_owned()).collect()];
-        lines.extend(self.rows.iter().map(|row| row.iter().map(|cell| text::line(cell)).collect()));
+        lines.extend(
+            self.rows
+                .iter()
+                .map(|row| row.iter().map(|cell| text::line(cell)).collect()),
+        );
         let width = |column: usize| {
             let cells = lines.iter().filter_map(|line| line.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -20,7 +20,8 @@ pub(crate) fn rfc3339(time: Micros) -> String {
 /// The same for whole seconds, as cosignatures are dated: `2026-11-23T00:35:45Z`.
 pub(crate) fn rfc3339_secs(secs: u64) -> String {
     let text = rfc3339(Micros::new(secs.saturating_mul(1_000_000)));
-    text.split_once('.').map_or(text.clone(), |(whole, _)| format!("{whole}Z"))
+    text.split_once('.')
+        .map_or(text.clone(), |(whole, _)| format!("{whole}Z"))
 }
 
 /// Year, month and day of a day since the epoch. Counts from March, so that a leap day is the last of its year.
@@ -31,15 +32,19 @@ fn civil(day: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// `4.2 s`, or `0.03 s` below a tenth of a second.
+/// `4.2 s`, or `34 ms` below a second.
 pub(crate) fn seconds(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis < 100 {
-        return format!("0.{:02} s", millis / 10);
+    if millis < 1_000 {
+        return format!("{millis} ms");
     }
     format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
 }
@@ -69,14 +74,17 @@ mod tests {
 
     #[test]
     fn microseconds_are_kept_and_no_time_is_too_late() {
-        assert_eq!(rfc3339(Micros::new(1_700_000_000_000_001)), "2023-11-14T22:13:20.000001Z");
+        assert_eq!(
+            rfc3339(Micros::new(1_700_000_000_000_001)),
+            "2023-11-14T22:13:20.000001Z"
+        );
         assert!(rfc3339(Micros::new(u64::MAX)).ends_with('Z'));
         assert!(rfc3339_secs(u64::MAX).ends_with('Z'));
     }
 
     #[test]
     fn seconds_are_for_people() {
-        assert_eq!(seconds(Duration::from_millis(34)), "0.03 s");
+        assert_eq!(seconds(Duration::from_millis(34)), "34 ms");
         assert_eq!(seconds(Duration::from_millis(4_249)), "4.2 s");
         assert_eq!(seconds_exact(Duration::from_millis(4_049)), "4.049");
     }

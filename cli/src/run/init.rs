@@ -58,25 +58,48 @@ struct NodeSpec {
 
 impl NodeSpec {
     fn parse(text: &str) -> Result<Self, String> {
-        let (id, rest) = text.split_once('=').ok_or("expected ID=HOST, such as 1=ledger-1.example")?;
-        let id = id.parse().ok().filter(|id| *id > 0).ok_or_else(|| format!("{id:?} is no node id: ids start at 1"))?;
+        let (id, rest) = text
+            .split_once('=')
+            .ok_or("expected ID=HOST, such as 1=ledger-1.example")?;
+        let id = id
+            .parse()
+            .ok()
+            .filter(|id| *id > 0)
+            .ok_or_else(|| format!("{id:?} is no node id: ids start at 1"))?;
         let (host, ports) = match rest.strip_prefix('[') {
             Some(rest) => {
                 let (host, ports) = rest.split_once(']').ok_or("the ] after the address is missing")?;
-                (host, ports.strip_prefix(':').or(ports.is_empty().then_some("")).ok_or("expected : after ]")?)
+                (
+                    host,
+                    ports
+                        .strip_prefix(':')
+                        .or(ports.is_empty().then_some(""))
+                        .ok_or("expected : after ]")?,
+                )
             }
             None => rest.split_once(':').unwrap_or((rest, "")),
         };
         if host.is_empty() || host.contains(['/', ' ', '@']) {
             return Err(format!("{host:?} is no host name or address"));
         }
-        let mut node = Self { id, host: host.to_owned(), ports: PORTS };
+        let mut node = Self {
+            id,
+            host: host.to_owned(),
+            ports: PORTS,
+        };
         let given: Vec<&str> = ports.split(':').filter(|port| !port.is_empty()).collect();
         if given.len() > PORTS.len() || ports.split(':').count() > given.len().max(1) {
-            return Err("expected up to three ports, CLIENT:PEER:HTTP; IPv6 addresses are written as [::1]".to_owned());
+            return Err(
+                "expected up to three ports, CLIENT:PEER:HTTP; IPv6 addresses are written as [::1]"
+                    .to_owned(),
+            );
         }
         for (slot, port) in node.ports.iter_mut().zip(given) {
-            *slot = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("{port:?} is no port"))?;
+            *slot = port
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| format!("{port:?} is no port"))?;
         }
         Ok(node)
     }
@@ -86,7 +109,14 @@ impl NodeSpec {
         let own = self.host.parse::<IpAddr>().ok().filter(IpAddr::is_loopback);
         let listen = listen.or(own).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let [client_port, peer_port, http_port] = self.ports;
-        NodePlan { id: self.id, host: self.host.clone(), listen, client_port, peer_port, http_port }
+        NodePlan {
+            id: self.id,
+            host: self.host.clone(),
+            listen,
+            client_port,
+            peer_port,
+            http_port,
+        }
     }
 }
 
@@ -121,12 +151,21 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     };
     let cluster = provision(&plan, &args.out, clock::now())
         .map_err(|error| CliError::usage(error.to_string(), "`quorate init --help` shows an example"))?;
-    global.output().result("init", &made(&args.out, &plan, &cluster), |made| text(made, &program()))?;
+    global
+        .output()
+        .result("init", &made(&args.out, &plan, &cluster), |made| {
+            text(made, &program())
+        })?;
     Ok(Exit::Done)
 }
 
 fn made(out: &Path, plan: &Plan, cluster: &Cluster) -> Made {
-    let show = |path: &[&str]| path.iter().fold(out.to_owned(), |folder, name| folder.join(name)).display().to_string();
+    let show = |path: &[&str]| {
+        path.iter()
+            .fold(out.to_owned(), |folder, name| folder.join(name))
+            .display()
+            .to_string()
+    };
     let node = |node: &NodePlan| {
         let folder = format!("node-{}", node.id);
         MadeNode {
@@ -140,8 +179,14 @@ fn made(out: &Path, plan: &Plan, cluster: &Cluster) -> Made {
         cluster: cluster.id.to_string(),
         name: plan.name.clone(),
         out: out.display().to_string(),
-        endpoints: cluster.members.values().map(|member| format!("https://{}", member.client)).collect(),
-        policies: ["default", "_system"].map(|ledger| show(&["client", &format!("{ledger}.policy")])).to_vec(),
+        endpoints: cluster
+            .members
+            .values()
+            .map(|member| format!("https://{}", member.client))
+            .collect(),
+        policies: ["default", "_system"]
+            .map(|ledger| show(&["client", &format!("{ledger}.policy")]))
+            .to_vec(),
         cacert: show(&["client", "authority.crt"]),
         nodes: plan.nodes.iter().map(node).collect(),
     }
@@ -158,14 +203,20 @@ fn text(made: &Made, program: &str) -> String {
     line("Each node's folder holds its secret keys. Copy it to its machine, and start it there:".to_owned());
     for node in &made.nodes {
         line(format!("  scp -rp {} {}:", node.folder, node.host));
-        line(format!("  {program} server --config node-{}/{CONFIG_FILE}        # on {}", node.id, node.host));
+        line(format!(
+            "  {program} server --config node-{}/{CONFIG_FILE}        # on {}",
+            node.id, node.host
+        ));
     }
     line("\nClients need the folder client, which holds nothing secret, and then:".to_owned());
     line(format!("  export QUORATE_ENDPOINTS={}", made.endpoints.join(",")));
     line(format!("  export QUORATE_POLICY={}", made.policies.join(",")));
     line(format!("  export QUORATE_CACERT={}", made.cacert));
     line(format!("  {program} put greeting hello"));
-    line(format!("\nKeep {}/authority off the nodes: its key makes certificates for new ones.", made.out));
+    line(format!(
+        "\nKeep {}/authority off the nodes: its key makes certificates for new ones.",
+        made.out
+    ));
     text
 }
 
@@ -181,11 +232,20 @@ mod tests {
 
     #[test]
     fn ports_that_are_not_given_are_the_usual_ones() {
-        assert_eq!(spec("1=ledger-1.example"), (1, "ledger-1.example".to_owned(), PORTS));
-        assert_eq!(spec("2=10.0.0.2:8000"), (2, "10.0.0.2".to_owned(), [8000, 7401, 7402]));
+        assert_eq!(
+            spec("1=ledger-1.example"),
+            (1, "ledger-1.example".to_owned(), PORTS)
+        );
+        assert_eq!(
+            spec("2=10.0.0.2:8000"),
+            (2, "10.0.0.2".to_owned(), [8000, 7401, 7402])
+        );
         assert_eq!(spec("3=host:1:2:3"), (3, "host".to_owned(), [1, 2, 3]));
         assert_eq!(spec("4=[::1]"), (4, "::1".to_owned(), PORTS));
-        assert_eq!(spec("5=[2001:db8::5]:8000:8001"), (5, "2001:db8::5".to_owned(), [8000, 8001, 7402]));
+        assert_eq!(
+            spec("5=[2001:db8::5]:8000:8001"),
+            (5, "2001:db8::5".to_owned(), [8000, 8001, 7402])
+        );
     }
 
     #[test]
@@ -219,7 +279,8 @@ mod tests {
     #[test]
     fn what_is_printed_names_every_next_step() {
         let dir = tempfile::tempdir().unwrap();
-        let nodes = ["1=a.example", "2=b.example", "3=c.example"].map(|text| NodeSpec::parse(text).unwrap().plan(None));
+        let nodes = ["1=a.example", "2=b.example", "3=c.example"]
+            .map(|text| NodeSpec::parse(text).unwrap().plan(None));
         let plan = Plan {
             name: "ledger.example/prod".to_owned(),
             nodes: nodes.to_vec(),
@@ -238,7 +299,12 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words} is not in:\n{text}");
         }
-        for file in made.policies.iter().chain([&made.cacert]).chain(made.nodes.iter().map(|node| &node.config)) {
+        for file in made
+            .policies
+            .iter()
+            .chain([&made.cacert])
+            .chain(made.nodes.iter().map(|node| &node.config))
+        {
             assert!(dir.path().join(file).is_file(), "{file} was not made");
         }
     }

@@ -15,7 +15,9 @@ pub(super) fn start(log: &Log) -> Result<(), CliError> {
             "write it as LEVEL or MODULE=LEVEL, separated by commas: info,openraft=warn",
         )
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let started = match log.format {
         LogFormat::Text => builder.with_ansi(wants_colours()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -34,7 +36,10 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_none_is_named() {
-        let log = Log { filter: "quorate_node=loud".to_owned(), ..Log::default() };
+        let log = Log {
+            filter: "quorate_node=loud".to_owned(),
+            ..Log::default()
+        };
         let error = start(&log).unwrap_err().to_string();
         assert!(error.contains("log.filter") && error.contains("loud"), "{error}");
     }

@@ -15,7 +15,9 @@ pub(super) const STOPPING: &str = "STOPPING=1";
 
 /// Sends `state` to the supervisor, if there is one that wants to know.
 pub(super) fn notify(state: &str) {
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else { return };
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else {
+        return;
+    };
     if let Err(error) = send(&socket, state) {
         tracing::warn!(%error, state, "the supervisor could not be told");
     }
@@ -27,7 +29,9 @@ fn send(socket: &OsStr, state: &str) -> io::Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
     };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+    UnixDatagram::unbound()?
+        .send_to_addr(state.as_bytes(), &address)
+        .map(drop)
 }
 
 #[cfg(test)]

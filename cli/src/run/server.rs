@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use quorate_node::{abort, config::NodeConfig, node};
+use quorate_node::{abort, api, config::NodeConfig, node};
 
 use super::notify::{self, notify};
 use super::stop::Stop;
@@ -31,12 +31,18 @@ pub(crate) struct Args {
 /// Runs the node until it is asked to stop.
 pub(crate) fn run(args: &Args) -> Result<Exit, CliError> {
     let config = NodeConfig::load(&args.config).map_err(|error| {
-        let next = format!("correct {} (deploy/quorate.toml explains every key)", args.config.display());
+        let next = format!(
+            "correct {} (deploy/quorate.toml explains every key)",
+            args.config.display()
+        );
         CliError::usage(error.to_string(), next)
     })?;
     logging::start(&config.log)?;
     abort::install_panic_hook();
     open_files::raise();
+    if api::recorder().is_none() {
+        tracing::warn!("nothing is measured: /metrics stays empty");
+    }
     runtime::block_on(serve(config, args.until_stdin_closes))
 }
 
@@ -65,3 +71,6 @@ async fn end_at_once(mut stop: Stop) {
     tracing::warn!(reason, "asked again: ending at once");
     std::process::exit(1);
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,20 +12,26 @@ use crate::error::CliError;
 pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
     stdin: Option<oneshot::Receiver<()>>,
 }
 
 impl Stop {
-    /// Listens for SIGINT, SIGTERM and SIGHUP.
+    /// Listens for SIGINT and SIGTERM.
     pub(super) fn listen() -> Result<Self, CliError> {
-        let on = |kind| signal(kind).map_err(|error| CliError::other(format!("cannot listen for signals: {error}")));
+        let (interrupt, terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
         Ok(Self {
-            interrupt: on(SignalKind::interrupt())?,
-            terminate: on(SignalKind::terminate())?,
-            hangup: on(SignalKind::hangup())?,
+            interrupt,
+            terminate,
+            hangup: None,
             stdin: None,
         })
+    }
+
+    /// Takes the end of the terminal as a request too. A server does not: `nohup` is to work.
+    pub(super) fn or_terminal_closes(mut self) -> Result<Self, CliError> {
+        self.hangup = Some(on(SignalKind::hangup())?);
+        Ok(self)
     }
 
     /// Takes the end of standard input as a request too: whoever started this process holds the other end, so that it
@@ -52,14 +58,24 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
+        let hangup = async {
+            match self.hangup.as_mut() {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         let named = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+            () = hangup => "the terminal has closed",
             () = stdin => "standard input has ended",
         };
         // It ends once; what comes after the first request is an impatient person's signal.
         self.stdin = None;
         named
     }
+}
+
+fn on(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(|error| CliError::other(format!("cannot listen for signals: {error}")))
 }

@@ -1,7 +1,7 @@
 //! Pages of the writes of a key, none left out.
 
-use quorate_core::answer::{Direction, HistoryCursor, HistoryPage, Proven, TransactionProof};
-use quorate_core::position::LogIndex;
+use quorate_core::answer::{Direction, HistoryCursor, HistoryPage, IncludedOperation, Proven, TransactionProof};
+use quorate_core::position::{LogIndex, Revision};
 use quorate_proto::v1;
 
 use super::{Ground, Parts, Point};
@@ -43,20 +43,28 @@ pub(crate) fn history(
     let has_token = !response.next_page_token.is_empty();
     let mut parts = Parts::default();
     parts.add_state_proof(response.state_proof.into());
-    let last_shown = response.writes.last().map(|write| LogIndex::new(write.index));
+    let is_empty = response.writes.is_empty();
     parts.add_wire_transactions("writes", response.writes)?;
     parts.add_wire_transactions("erasures", response.erasures)?;
-    if let Some(next) = response.superseded_by {
-        let next = TransactionProof::try_from(next).map_err(|error| error.within("superseded_by"))?;
-        if place.direction == Direction::Descending || follows(&next, place, last_shown, &cursor) {
-            parts.add_transaction(next);
-        }
-    }
-    let proven = ground.open(parts, point)?;
+    let after = response.superseded_by.map(TransactionProof::try_from).transpose();
+    let after = after.map_err(|error| error.within("superseded_by"))?;
     let (entries, next) = match (point, place.direction) {
-        (Some(point), Direction::Descending) if !place.begun => begin_down(&proven, point, &place.key)?,
-        (Some(point), Direction::Ascending) => up_to(&proven, point, &cursor)?,
-        _ => shown(&proven, &proven.history(&cursor)?),
+        (Some(point), Direction::Descending) if !place.begun => {
+            after.into_iter().for_each(|next| parts.add_transaction(next));
+            begin_down(&ground.open(parts, Some(point))?, point, &place.key)?
+        }
+        (Some(point), Direction::Ascending) => {
+            let after = after.map(|next| write_after(ground, point, &place.key, next)).transpose()?;
+            let page = up_to(&ground.open(parts, None)?, &cursor, after, is_empty)?;
+            if page.0.iter().any(|entry| entry.index > point.index) {
+                return Err(Distrust::NotAsked { what: "writes after the log index asked about" });
+            }
+            page
+        }
+        _ => {
+            let proven = ground.open(parts, None)?;
+            shown(&proven, &proven.history(&cursor)?)
+        }
     };
     if next.is_some() && !has_token {
         return Err(Distrust::Missing { part: "the token of the next page, though writes are left" });
@@ -77,13 +85,42 @@ fn begin_down(proven: &Proven, point: &Point, key: &[u8]) -> Result<Page, Distru
     }
 }
 
-/// A page upwards as of a point: complete when the next write is shown to come after the point, or there is none.
-fn up_to(proven: &Proven, point: &Point, cursor: &HistoryCursor) -> Result<Page, Distrust> {
-    let page = proven.history(cursor)?;
-    let (mut entries, next) = shown(proven, &page);
-    let count = entries.len();
-    entries.retain(|entry| entry.index <= point.index);
-    let is_complete = entries.len() < count;
+/// The key's write after the point, proven: which one it names as the one before, and its own revision.
+fn write_after(
+    ground: &Ground,
+    point: &Point,
+    key: &[u8],
+    next: TransactionProof,
+) -> Result<(Option<LogIndex>, Revision), Distrust> {
+    let index = next.index;
+    if index <= point.index {
+        return Err(Distrust::NotAsked { what: "a next write that is not after the log index asked about" });
+    }
+    // Apart from the page: what it wrote is not asked for, and need not be shown.
+    let mut parts = Parts::default();
+    parts.add_transaction(next);
+    let proven = ground.open(parts, None)?;
+    let shown = proven.transaction(index)?.operation_on(key).map(IncludedOperation::operation);
+    let write = shown.filter(|operation| operation.kind.is_write());
+    let write = write.ok_or(Distrust::Missing { part: "the key's next write" })?;
+    Ok((write.prev_index, write.revision))
+}
+
+/// A page upwards as of a point. Complete when it ends with the write that the next one names as the one before, or
+/// with the newest.
+fn up_to(
+    proven: &Proven,
+    cursor: &HistoryCursor,
+    after: Option<(Option<LogIndex>, Revision)>,
+    is_empty: bool,
+) -> Result<Page, Distrust> {
+    // Nothing had been written by then: the next write is the first.
+    if is_empty && cursor.index().is_none() && after == Some((None, Revision::FIRST)) {
+        return Ok((Vec::new(), None));
+    }
+    let (entries, next) = shown(proven, &proven.history(cursor)?);
+    let last = entries.last().and_then(|last| Some((Some(last.index), last.revision.next()?)));
+    let is_complete = after.is_some() && last == after;
     Ok((entries, next.filter(|_| !is_complete)))
 }
 
@@ -91,19 +128,4 @@ fn shown(proven: &Proven, page: &HistoryPage<'_>) -> Page {
     let time_of = |index| proven.transaction(index).ok().map(|transaction| transaction.leaf().time);
     let entries = page.entries().iter().map(|entry| HistoryEntry::of(entry, time_of));
     (entries.collect(), page.next().cloned())
-}
-
-/// Whether the write after the point follows right upon the last one of an ascending page. Only then is it part of the
-/// chain that the page shows.
-fn follows(
-    next: &TransactionProof,
-    place: &HistoryPlace,
-    last_shown: Option<LogIndex>,
-    cursor: &HistoryCursor,
-) -> bool {
-    let before = last_shown.or_else(|| cursor.index());
-    next.operations
-        .iter()
-        .filter_map(|revealed| quorate_core::entry::Operation::decode(&revealed.operation).ok())
-        .any(|operation| operation.key == place.key && operation.prev_index == before)
 }

@@ -14,6 +14,10 @@ mod notes;
 mod read;
 mod scan;
 #[cfg(test)]
+#[path = "../../../core/tests/support/mod.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "a model of a ledger; these tests use a part of it")]
+mod model;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use bundle::Parts;

@@ -34,7 +34,7 @@ pub(crate) struct Wanted {
 
 impl Api {
     /// The checkpoint of a size of a ledger, which is a checkpoint within the view, once it is certified.
-    pub(super) async fn checkpoint(
+    pub(super) async fn checkpoint_proof(
         &self,
         ledger: &LedgerView,
         size: TreeSize,

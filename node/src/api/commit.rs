@@ -43,7 +43,7 @@ struct Sent {
 
 impl Api {
     /// Appends one transaction.
-    pub(super) async fn commit(
+    pub(super) async fn answer_commit(
         &self,
         request: v1::CommitRequest,
         deadline: Deadline,
@@ -119,7 +119,7 @@ impl Api {
             covering
         };
         transaction.path = proofs::path(ledger, index, size)?;
-        let checkpoint = self.checkpoint(ledger, size, wanted, deadline).await;
+        let checkpoint = self.checkpoint_proof(ledger, size, wanted, deadline).await;
         let checkpoint = checkpoint.map_err(|problem| match problem {
             Problem::Refused(status) => {
                 let text = status.message();

@@ -47,7 +47,7 @@ struct Page {
 
 impl Api {
     /// One page of the writes of a key.
-    pub(super) async fn history(
+    pub(super) async fn answer_history(
         &self,
         request: v1::HistoryRequest,
         deadline: Deadline,

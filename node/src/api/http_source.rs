@@ -79,17 +79,19 @@ impl Api {
         index: TileIndex,
         width: TileWidth,
     ) -> Result<Bytes, SourceError> {
+        let path = TilePath::new(kind, index.get(), width.get());
+        let path = path.map_err(|error| SourceError::NotFound(error.to_string()))?;
+        self.tile_of(ledger, &path).await
+    }
+
+    /// A tile of a ledger, if it has grown that far.
+    pub(super) async fn tile_of(&self, ledger: &LedgerName, path: &TilePath) -> Result<Bytes, SourceError> {
         let view = self.served(ledger)?;
-        let absent = || {
-            SourceError::NotFound(format!(
-                "ledger {ledger} has no such tile at size {}",
-                view.size()
-            ))
-        };
-        let path = TilePath::new(kind, index.get(), width.get()).map_err(|_| absent())?;
-        let reading = Arc::clone(&view);
+        let (reading, path) = (Arc::clone(&view), *path);
         let tile = blocking(move || Ok(reading.tile(&path)?)).await;
         let tile = tile.map_err(|problem| self.withheld(problem))?;
+        let size = view.size();
+        let absent = || SourceError::NotFound(format!("ledger {ledger} has no such tile at size {size}"));
         tile.map(Bytes::from).ok_or_else(absent)
     }
 

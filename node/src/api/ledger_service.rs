@@ -101,35 +101,35 @@ impl Ledger for Api {
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         self.call("Commit", request, |api, asked, until| async move {
-            api.commit(asked, until).await
+            api.answer_commit(asked, until).await
         })
         .await
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {
         self.call("Get", request, |api, asked, until| async move {
-            api.get(asked, until).await
+            api.answer_get(asked, until).await
         })
         .await
     }
 
     async fn get_many(&self, request: Request<v1::GetManyRequest>) -> Answer<v1::GetManyResponse> {
         self.call("GetMany", request, |api, asked, until| async move {
-            api.get_many(asked, until).await
+            api.answer_get_many(asked, until).await
         })
         .await
     }
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Answer<v1::ScanResponse> {
         self.call("Scan", request, |api, asked, until| async move {
-            api.scan(asked, until).await
+            api.answer_scan(asked, until).await
         })
         .await
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer<v1::HistoryResponse> {
         self.call("History", request, |api, asked, until| async move {
-            api.history(asked, until).await
+            api.answer_history(asked, until).await
         })
         .await
     }
@@ -138,12 +138,12 @@ impl Ledger for Api {
         &self,
         request: Request<v1::GetTransactionRequest>,
     ) -> Answer<v1::GetTransactionResponse> {
-        let work = |api: Api, asked, until| async move { api.get_transaction(asked, until).await };
+        let work = |api: Api, asked, until| async move { api.answer_get_transaction(asked, until).await };
         self.call("GetTransaction", request, work).await
     }
 
     async fn list_transactions(&self, request: Request<v1::ListTransactionsRequest>) -> Answer<Entries> {
-        let work = |api: Api, asked, _| async move { api.list_transactions(asked).await };
+        let work = |api: Api, asked, _| async move { api.answer_list_transactions(asked).await };
         self.call("ListTransactions", request, work).await
     }
 
@@ -151,7 +151,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::InclusionProofRequest>,
     ) -> Answer<v1::InclusionProofResponse> {
-        let work = |api: Api, asked, _| async move { api.inclusion_proof(asked).await };
+        let work = |api: Api, asked, _| async move { api.answer_inclusion_proof(asked).await };
         self.call("InclusionProof", request, work).await
     }
 
@@ -159,7 +159,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::ConsistencyProofRequest>,
     ) -> Answer<v1::ConsistencyProofResponse> {
-        let work = |api: Api, asked, _| async move { api.consistency_proof(asked).await };
+        let work = |api: Api, asked, _| async move { api.answer_consistency_proof(asked).await };
         self.call("ConsistencyProof", request, work).await
     }
 
@@ -167,7 +167,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::GetCheckpointRequest>,
     ) -> Answer<v1::GetCheckpointResponse> {
-        let work = |api: Api, asked, until| async move { api.get_checkpoint(asked, until).await };
+        let work = |api: Api, asked, until| async move { api.answer_get_checkpoint(asked, until).await };
         self.call("GetCheckpoint", request, work).await
     }
 
@@ -175,7 +175,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::CreateLedgerRequest>,
     ) -> Answer<v1::CreateLedgerResponse> {
-        let work = |api: Api, asked, _| async move { api.create_ledger(asked).await };
+        let work = |api: Api, asked, _| async move { api.answer_create_ledger(asked).await };
         self.call("CreateLedger", request, work).await
     }
 
@@ -183,7 +183,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::ListLedgersRequest>,
     ) -> Answer<v1::ListLedgersResponse> {
-        let work = |api: Api, v1::ListLedgersRequest {}, _| async move { api.list_ledgers().await };
+        let work = |api: Api, v1::ListLedgersRequest {}, _| async move { api.answer_list_ledgers().await };
         self.call("ListLedgers", request, work).await
     }
 

@@ -28,7 +28,7 @@ use crate::store::state::StoredContent;
 
 impl Api {
     /// Creates a ledger.
-    pub(super) async fn create_ledger(
+    pub(super) async fn answer_create_ledger(
         &self,
         request: v1::CreateLedgerRequest,
     ) -> Result<v1::CreateLedgerResponse, Problem> {
@@ -89,7 +89,7 @@ impl Api {
     }
 
     /// The ledgers of the cluster.
-    pub(super) async fn list_ledgers(&self) -> Result<v1::ListLedgersResponse, Problem> {
+    pub(super) async fn answer_list_ledgers(&self) -> Result<v1::ListLedgersResponse, Problem> {
         self.backend().read_barrier().await?;
         let view = self.view();
         let mut names: Vec<LedgerName> = view

@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Api {
     /// That a leaf is in the log.
-    pub(super) async fn inclusion_proof(
+    pub(super) async fn answer_inclusion_proof(
         &self,
         request: v1::InclusionProofRequest,
     ) -> Result<v1::InclusionProofResponse, Problem> {
@@ -42,7 +42,7 @@ impl Api {
     }
 
     /// That one size of the log is a prefix of another.
-    pub(super) async fn consistency_proof(
+    pub(super) async fn answer_consistency_proof(
         &self,
         request: v1::ConsistencyProofRequest,
     ) -> Result<v1::ConsistencyProofResponse, Problem> {
@@ -89,7 +89,7 @@ impl Api {
     }
 
     /// The cosigned checkpoint of a ledger.
-    pub(super) async fn get_checkpoint(
+    pub(super) async fn answer_get_checkpoint(
         &self,
         request: v1::GetCheckpointRequest,
         deadline: Deadline,
@@ -116,7 +116,7 @@ impl Api {
         };
         check_checkpoint(&ledger, size)?;
         let checkpoint = self
-            .checkpoint(&ledger, size, Wanted { trusted, cosigners }, &until)
+            .checkpoint_proof(&ledger, size, Wanted { trusted, cosigners }, &until)
             .await?;
         Ok(v1::GetCheckpointResponse {
             checkpoint: Some(checkpoint.into()),

@@ -18,7 +18,7 @@ use crate::store::state::LedgerView;
 
 impl Api {
     /// The value of one key.
-    pub(super) async fn get(
+    pub(super) async fn answer_get(
         &self,
         request: v1::GetRequest,
         deadline: Deadline,
@@ -42,7 +42,7 @@ impl Api {
 
     /// The values of several keys, all under one checkpoint. Every answer has its state proof, as of a log index too:
     /// a client that verifies them together needs one for each.
-    pub(super) async fn get_many(
+    pub(super) async fn answer_get_many(
         &self,
         request: v1::GetManyRequest,
         deadline: Deadline,
@@ -92,7 +92,7 @@ impl Api {
             trusted: options.trusted,
             cosigners: options.cosigners,
         };
-        let checkpoint = self.checkpoint(ledger, ledger.size(), wanted, deadline).await?;
+        let checkpoint = self.checkpoint_proof(ledger, ledger.size(), wanted, deadline).await?;
         Ok(Some(checkpoint.into()))
     }
 }

@@ -38,7 +38,7 @@ struct Page {
 
 impl Api {
     /// One page of a scan.
-    pub(super) async fn scan(
+    pub(super) async fn answer_scan(
         &self,
         request: v1::ScanRequest,
         deadline: Deadline,

@@ -31,7 +31,7 @@ pub(crate) type Entries = BoxStream<'static, Result<v1::ListTransactionsResponse
 
 impl Api {
     /// One transaction.
-    pub(super) async fn get_transaction(
+    pub(super) async fn answer_get_transaction(
         &self,
         request: v1::GetTransactionRequest,
         deadline: Deadline,
@@ -67,7 +67,7 @@ impl Api {
     }
 
     /// The log itself, from an index on. Nothing is read that the caller has not room for.
-    pub(super) async fn list_transactions(
+    pub(super) async fn answer_list_transactions(
         &self,
         request: v1::ListTransactionsRequest,
     ) -> Result<Entries, Problem> {

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// Requests on their way in one session. Enough to keep a connection and the follower's disk busy.
-const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 16;
 
 /// An open append call.
 pub(crate) struct Link {

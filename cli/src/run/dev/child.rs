@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::folder::DevNode;
 use crate::error::CliError;
@@ -25,6 +25,8 @@ pub(super) struct NodeProcess {
     pub(super) node: DevNode,
     pub(super) pid: u32,
     process: Child,
+    /// The node ends when this does. Kept apart from `process`, which drops its own in `wait`.
+    lifeline: Option<ChildStdin>,
 }
 
 impl NodeProcess {
@@ -33,7 +35,7 @@ impl NodeProcess {
     pub(super) fn start(program: &Path, node: DevNode) -> Result<Self, CliError> {
         let log = File::options().create(true).append(true).open(&node.log);
         let log = log.map_err(CliError::io("open", &node.log))?;
-        let process = Command::new(program)
+        let mut process = Command::new(program)
             .args(["server", "--until-stdin-closes", "--config"])
             .arg(&node.config)
             .stdin(Stdio::piped())
@@ -44,7 +46,13 @@ impl NodeProcess {
             .spawn()
             .map_err(CliError::io("start", program))?;
         let pid = process.id().unwrap_or_default();
-        Ok(Self { node, pid, process })
+        let lifeline = process.stdin.take();
+        Ok(Self {
+            node,
+            pid,
+            process,
+            lifeline,
+        })
     }
 
     /// Waits until it has ended. Nothing is lost if this is given up half-way.
@@ -62,16 +70,25 @@ impl NodeProcess {
 
     /// Lets it stop in good order; one that does not is killed. Tells what was wrong.
     pub(super) async fn stop(mut self) -> Option<String> {
-        drop(self.process.stdin.take());
+        drop(self.lifeline.take());
         match tokio::time::timeout(STOP, self.process.wait()).await {
             Ok(Ok(status)) if status.success() => None,
-            Ok(Ok(status)) => Some(format!("node {} ended {}; its log is {}", self.node.id, how(status), self.log())),
+            Ok(Ok(status)) => Some(format!(
+                "node {} ended {}; its log is {}",
+                self.node.id,
+                how(status),
+                self.log()
+            )),
             Ok(Err(error)) => Some(format!("node {} cannot be waited for: {error}", self.node.id)),
             Err(_) => {
                 self.process.start_kill().ok();
                 self.process.wait().await.ok();
                 let secs = STOP.as_secs();
-                Some(format!("node {} did not stop in {secs} s and was killed; its log is {}", self.node.id, self.log()))
+                Some(format!(
+                    "node {} did not stop in {secs} s and was killed; its log is {}",
+                    self.node.id,
+                    self.log()
+                ))
             }
         }
     }
@@ -88,7 +105,10 @@ impl NodeProcess {
         };
         let end = read().unwrap_or_default();
         let lines: Vec<&str> = end.lines().collect();
-        lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n")
+        lines
+            .get(lines.len().saturating_sub(LOG_LINES)..)
+            .unwrap_or_default()
+            .join("\n")
     }
 
     fn log(&self) -> std::path::Display<'_> {

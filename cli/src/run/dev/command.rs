@@ -54,10 +54,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     if args.fresh {
         folder.clear()?;
     }
-    let nodes = folder.nodes(Wish { nodes: args.nodes, base_port: args.base_port })?;
-    let executable = std::env::current_exe().map_err(|error| CliError::other(format!("this program: {error}")))?;
+    let nodes = folder.nodes(Wish {
+        nodes: args.nodes,
+        base_port: args.base_port,
+    })?;
+    let executable =
+        std::env::current_exe().map_err(|error| CliError::other(format!("this program: {error}")))?;
     runtime::block_on(async {
-        let mut stop = Stop::listen()?;
+        let mut stop = Stop::listen()?.or_terminal_closes()?;
         let mut crew = Crew::start(&executable, nodes)?;
         let worked = accompany(&mut crew, &folder, &mut stop, global.output()).await;
         global.output().hint("stopping");
@@ -69,7 +73,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// From the start of the nodes to the moment when they are to be stopped.
-async fn accompany(crew: &mut Crew, folder: &Folder, stop: &mut Stop, output: Output) -> Result<Exit, CliError> {
+async fn accompany(
+    crew: &mut Crew,
+    folder: &Folder,
+    stop: &mut Stop,
+    output: Output,
+) -> Result<Exit, CliError> {
     let program = program();
     tokio::select! {
         ready = crew.ready() => ready?,
@@ -84,7 +93,10 @@ async fn accompany(crew: &mut Crew, folder: &Folder, stop: &mut Stop, output: Ou
             _ = stop.requested() => return Ok(Exit::Done),
         }
     }
-    Err(CliError::other(format!("no node is left; their logs are in {}", folder.path().display())))
+    Err(CliError::other(format!(
+        "no node is left; their logs are in {}",
+        folder.path().display()
+    )))
 }
 
 /// Writes the context, so that commands need no flags.
@@ -119,10 +131,20 @@ mod tests {
         contexts.contexts.insert("prod".to_owned(), Context::default());
         contexts.use_by_default("prod").unwrap();
         contexts.save(&path).unwrap();
-        write_context(&path, &Report::new(Path::new("/d"), CONTEXT, "quorate", std::iter::empty())).unwrap();
+        write_context(
+            &path,
+            &Report::new(Path::new("/d"), CONTEXT, "quorate", std::iter::empty()),
+        )
+        .unwrap();
         let contexts = Contexts::load(&path).unwrap();
         assert_eq!(contexts.default.as_deref(), Some("dev"));
         assert_eq!(contexts.contexts.len(), 2);
-        assert_eq!(contexts.contexts["dev"].policy, [PathBuf::from("/d/client/default.policy"), "/d/client/_system.policy".into()]);
+        assert_eq!(
+            contexts.contexts["dev"].policy,
+            [
+                PathBuf::from("/d/client/default.policy"),
+                "/d/client/_system.policy".into()
+            ]
+        );
     }
 }

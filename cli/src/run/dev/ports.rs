@@ -21,16 +21,23 @@ pub(super) type NodePorts = [u16; 3];
 pub(super) fn choose(base: u16, nodes: u16) -> Result<Vec<NodePorts>, CliError> {
     if base != 0 {
         return block(base, nodes).ok_or_else(|| {
-            CliError::usage(format!("--base-port {base}: there are not enough ports above it"), "choose a lower one")
+            CliError::usage(
+                format!("--base-port {base}: there are not enough ports above it"),
+                "choose a lower one",
+            )
         });
     }
     for _ in 0..ATTEMPTS {
-        if let Some(ports) = block(somewhere()?, nodes).filter(|ports| ports.iter().flatten().all(|port| is_free(*port)))
+        if let Some(ports) =
+            block(somewhere()?, nodes).filter(|ports| ports.iter().flatten().all(|port| is_free(*port)))
         {
             return Ok(ports);
         }
     }
-    Err(CliError::usage("no free ports were found on 127.0.0.1", "choose them with --base-port"))
+    Err(CliError::usage(
+        "no free ports were found on 127.0.0.1",
+        "choose them with --base-port",
+    ))
 }
 
 fn block(base: u16, nodes: u16) -> Option<Vec<NodePorts>> {

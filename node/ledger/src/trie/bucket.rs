@@ -6,51 +6,53 @@ use quorate_core::{
     entry::Operation,
     hash::Hash,
     position::LogIndex,
-    state_tree::{StateLeaf, StateLeafError},
+    state_tree::{StateLeaf, StateLeafError, first_difference, leaf_hash},
 };
 
 /// The most keys in a bucket.
-pub const MAX_BUCKET_KEYS: usize = 64;
+pub const MAX_BUCKET_KEYS: usize = 32;
 
-/// The leaves of a bucket. Never changed: a write makes a new one.
+/// The leaves of a bucket, in key order.
 ///
-/// Subtrees inside are ranges of leaves, and the branch over a range is where its two neighbours part that have
-/// the most bits *not* in common.
-#[derive(Debug)]
+/// Subtrees inside are ranges of leaves. The branch over a range is the one of its *joints*, the places between two
+/// neighbours, at which these part first. Everything lies in three runs of memory, and what a write looks at lies
+/// close together: writes to cold buckets are what a large tree spends its time on.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Bucket {
-    leaves: Box<[BucketLeaf]>,
+    leaves: Vec<BucketLeaf>,
+    hashes: Vec<Hashes>,
     /// The encoded operations, one after the other.
-    ops: Box<[u8]>,
+    ops: Vec<u8>,
 }
 
-/// A leaf, and the branch between it and the next one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BucketLeaf {
+/// A leaf, without its hash and operation.
+#[derive(Debug, Clone, Copy, Default)]
+struct BucketLeaf {
     /// Log index of the key's newest write.
-    pub(super) index: LogIndex,
-    /// The leaf's hash.
-    pub(super) hash: Hash,
+    index: LogIndex,
     /// Where its operation ends in the bucket's operations; it begins where the one before ends.
-    pub(super) op_end: u32,
-    /// The branch to the next leaf; without meaning in the last.
-    pub(super) joint: Joint,
+    op_end: u32,
+    /// The joint to the next leaf: the first bit at which the two differ. Without meaning in the last.
+    d: u16,
 }
 
-/// The branch that parts a leaf from the next one.
+/// The hashes that belong to a leaf.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Joint {
-    /// The first bit at which the two differ.
-    pub(super) d: u16,
-    /// The branch's hash.
-    pub(super) hash: Hash,
+struct Hashes {
+    leaf: Hash,
+    /// The branch at the joint to the next leaf. Without meaning in the last.
+    joint: Hash,
 }
 
-impl Joint {
-    /// No branch: behind the last leaf.
-    pub(super) const NONE: Self = Self {
-        d: u16::MAX,
-        hash: Hash::ZERO,
-    };
+/// What a write did to a leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Nothing.
+    Kept,
+    /// The key has a new leaf.
+    Rewritten,
+    /// The key was not there before.
+    New,
 }
 
 /// The key of an encoded operation.
@@ -58,53 +60,46 @@ pub(super) fn key_of(op: &[u8]) -> &[u8] {
     op.get(Operation::FIXED_LEN..).unwrap_or_default()
 }
 
-impl Bucket {
-    /// Puts leaves and operations together. There is at least one.
-    pub(super) fn new(leaves: Vec<BucketLeaf>, ops: Vec<u8>) -> Self {
-        Self {
-            leaves: leaves.into_boxed_slice(),
-            ops: ops.into_boxed_slice(),
-        }
-    }
+/// An offset into a bucket's operations.
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("the operations of a slot have less than 4 GiB")
+}
 
+impl Bucket {
     /// Number of leaves.
     pub(super) fn len(&self) -> usize {
         self.leaves.len()
     }
 
-    /// The leaf at this position.
-    pub(super) fn leaf(&self, at: usize) -> &BucketLeaf {
-        &self.leaves[at]
+    /// Log index of the leaf at this position.
+    pub(super) fn index(&self, at: usize) -> LogIndex {
+        self.leaves[at].index
     }
 
-    /// All leaves.
-    pub(super) fn leaves(&self) -> &[BucketLeaf] {
-        &self.leaves
+    /// The depth of the joint behind the leaf at this position.
+    pub(super) fn joint(&self, at: usize) -> u16 {
+        self.leaves[at].d
     }
 
-    /// The encoded operations of all leaves, one after the other.
-    pub(super) fn ops(&self) -> &[u8] {
-        &self.ops
+    /// Where the operation at this position begins; at the number of leaves: where the last one ends.
+    fn op_start(&self, at: usize) -> usize {
+        at.checked_sub(1)
+            .map_or(0, |before| self.leaves[before].op_end as usize)
     }
 
-    /// Where the operation of the leaf at this position begins; at the number of leaves: where the last one ends.
-    pub(super) fn op_start(&self, at: usize) -> u32 {
-        at.checked_sub(1).map_or(0, |before| self.leaves[before].op_end)
-    }
-
-    /// The encoded operation of the leaf at this position.
+    /// The encoded operation at this position.
     pub(super) fn op(&self, at: usize) -> &[u8] {
-        &self.ops[self.op_start(at) as usize..self.leaves[at].op_end as usize]
+        &self.ops[self.op_start(at)..self.leaves[at].op_end as usize]
     }
 
-    /// Its key.
+    /// The key at this position.
     pub(super) fn key(&self, at: usize) -> &[u8] {
         key_of(self.op(at))
     }
 
     /// The leaf at this position, taken out.
     pub(super) fn state_leaf(&self, at: usize) -> Result<StateLeaf, StateLeafError> {
-        StateLeaf::new(self.leaves[at].index, self.op(at).to_vec())
+        StateLeaf::new(self.index(at), self.op(at).to_vec())
     }
 
     /// The position of a key from position `from` on; `Err`: that of the first key above it.
@@ -121,21 +116,135 @@ impl Bucket {
         Err(range.start)
     }
 
-    /// The topmost branch of a subtree: behind which leaf it parts the range; `None` for a single leaf.
+    /// Behind which leaf a range is parted by its topmost branch; `None` for a single leaf.
     pub(super) fn split(&self, range: &Range<usize>) -> Option<usize> {
-        (range.start..range.end.checked_sub(1)?).min_by_key(|at| self.leaves[*at].joint.d)
+        (range.start..range.end.checked_sub(1)?).min_by_key(|at| self.leaves[*at].d)
     }
 
-    /// The root of a subtree.
-    pub(super) fn hash(&self, range: &Range<usize>) -> Hash {
+    /// The root of a range.
+    pub(super) fn hash(&self, range: &Range<usize>) -> &Hash {
         match self.split(range) {
-            Some(at) => self.leaves[at].joint.hash,
-            None => self.leaves[range.start].hash,
+            Some(at) => self.joint_hash(at),
+            None => self.leaf_hash(range.start),
+        }
+    }
+
+    /// The hash of the leaf at this position.
+    pub(super) fn leaf_hash(&self, at: usize) -> &Hash {
+        &self.hashes[at].leaf
+    }
+
+    /// The hash of the branch at the joint behind this position.
+    pub(super) fn joint_hash(&self, at: usize) -> &Hash {
+        &self.hashes[at].joint
+    }
+
+    /// Sets the hash of the branch at the joint behind this position.
+    pub(super) fn set_joint_hash(&mut self, at: usize, hash: Hash) {
+        self.hashes[at].joint = hash;
+    }
+
+    /// A run of the leaves, as a bucket of its own.
+    pub(super) fn part(&self, range: Range<usize>) -> Self {
+        let ops = self.op_start(range.start)..self.op_start(range.end);
+        let shift = offset(ops.start);
+        let leaf = |leaf: &BucketLeaf| BucketLeaf {
+            op_end: leaf.op_end - shift,
+            ..*leaf
+        };
+        Self {
+            leaves: self.leaves[range.clone()].iter().map(leaf).collect(),
+            hashes: self.hashes[range].to_vec(),
+            ops: self.ops[ops].to_vec(),
         }
     }
 
     /// What it takes in memory, bytes.
     pub(super) fn memory(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.leaves) + self.ops.len()
+        size_of::<Self>()
+            + self.leaves.capacity() * size_of::<BucketLeaf>()
+            + self.hashes.capacity() * size_of::<Hashes>()
+            + self.ops.capacity()
     }
+
+    /// Takes in new leaves, in key order, and says what happened to each leaf. The depths of all joints are then
+    /// right, their hashes are not.
+    pub(super) fn write(&mut self, changes: &[(LogIndex, Vec<u8>)]) -> Vec<Origin> {
+        let mut from = 0;
+        let search = |(_, op): &(LogIndex, Vec<u8>)| {
+            let place = self.search(from, key_of(op));
+            from = place.unwrap_or_else(|next| next);
+            place
+        };
+        let places: Vec<_> = changes.iter().map(search).collect();
+        let added = changes.iter().zip(&places).filter(|(_, place)| place.is_err());
+        let (added, added_bytes) = added.fold((0, 0), |(n, bytes), ((_, op), _)| (n + 1, bytes + op.len()));
+        let mut origins = vec![Origin::Kept; self.len() + added];
+        self.make_room(added, added_bytes, changes, &places);
+        let mut added_before = 0;
+        for ((index, op), place) in changes.iter().zip(places) {
+            let at = place.unwrap_or_else(|next| next) + added_before;
+            added_before += usize::from(place.is_err());
+            origins[at] = if place.is_ok() {
+                Origin::Rewritten
+            } else {
+                Origin::New
+            };
+            let start = self.op_start(at);
+            self.ops[start..start + op.len()].copy_from_slice(op);
+            self.leaves[at].index = *index;
+            self.hashes[at].leaf = leaf_hash(*index, op);
+        }
+        for at in 1..origins.len() {
+            if origins[at - 1] == Origin::New || origins[at] == Origin::New {
+                let d = first_difference(self.key(at - 1), self.key(at));
+                self.leaves[at - 1].d = d.expect("a bucket has distinct keys");
+            }
+        }
+        origins
+    }
+
+    /// Moves the leaves apart where new ones belong, from the last to the first.
+    fn make_room(
+        &mut self,
+        mut added: usize,
+        mut added_bytes: usize,
+        changes: &[(LogIndex, Vec<u8>)],
+        places: &[Result<usize, usize>],
+    ) {
+        let (mut end, mut end_bytes) = (self.len(), self.ops.len());
+        grow(&mut self.leaves, added, BucketLeaf::default());
+        grow(
+            &mut self.hashes,
+            added,
+            Hashes {
+                leaf: Hash::ZERO,
+                joint: Hash::ZERO,
+            },
+        );
+        grow(&mut self.ops, added_bytes, 0);
+        for ((_, op), place) in changes.iter().zip(places).rev() {
+            let Err(at) = *place else { continue };
+            let start_bytes = self.op_start(at);
+            self.leaves.copy_within(at..end, at + added);
+            self.hashes.copy_within(at..end, at + added);
+            self.ops
+                .copy_within(start_bytes..end_bytes, start_bytes + added_bytes);
+            let shift = offset(added_bytes);
+            self.leaves[at + added..end + added]
+                .iter_mut()
+                .for_each(|leaf| leaf.op_end += shift);
+            self.leaves[at + added - 1].op_end = offset(start_bytes + added_bytes);
+            (end, end_bytes) = (at, start_bytes);
+            (added, added_bytes) = (added - 1, added_bytes - op.len());
+        }
+    }
+}
+
+/// Makes a run of memory longer, with a little to spare for the next time.
+fn grow<T: Clone>(run: &mut Vec<T>, added: usize, filler: T) {
+    if run.capacity() - run.len() < added {
+        run.reserve_exact(added.max(run.len() / 8));
+    }
+    run.resize(run.len() + added, filler);
 }

@@ -63,8 +63,7 @@ impl BucketCache {
     /// The bucket with this hash, if it is here.
     pub(super) fn get(&self, hash: &Hash) -> Option<Arc<Bucket>> {
         let found = self.shard(hash).get(hash);
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.count(found.is_some());
         found
     }
 
@@ -75,9 +74,11 @@ impl BucketCache {
         }
     }
 
-    /// Forgets a bucket that a newer version replaced. A reader of an older version can still load it.
-    pub(super) fn remove(&self, hash: &Hash) {
-        self.shard(hash).remove(hash);
+    /// Takes out a bucket that a newer version is about to replace. A reader of an older version can still load it.
+    pub(super) fn take(&self, hash: &Hash) -> Option<Arc<Bucket>> {
+        let found = self.shard(hash).remove(hash);
+        self.count(found.is_some());
+        found
     }
 
     /// What the cached buckets take, bytes.
@@ -97,6 +98,11 @@ impl BucketCache {
             self.hits.load(Ordering::Relaxed),
             self.misses.load(Ordering::Relaxed),
         )
+    }
+
+    fn count(&self, is_hit: bool) {
+        let counter = if is_hit { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The part that this hash belongs to.
@@ -137,10 +143,10 @@ impl Shard {
         }
     }
 
-    fn remove(&mut self, hash: &Hash) {
-        if let Some(entry) = self.entries.remove(hash) {
-            self.bytes -= cost(&entry.bucket);
-        }
+    fn remove(&mut self, hash: &Hash) -> Option<Arc<Bucket>> {
+        let bucket = self.entries.remove(hash)?.bucket;
+        self.bytes -= cost(&bucket);
+        Some(bucket)
     }
 
     /// Records a use. Outdated records are dropped before they outnumber the entries by much.
@@ -167,17 +173,12 @@ impl Shard {
 mod tests {
     use quorate_core::position::LogIndex;
 
-    use super::super::bucket::{BucketLeaf, Joint};
     use super::*;
 
     fn bucket(op_len: u32) -> Arc<Bucket> {
-        let leaf = BucketLeaf {
-            index: LogIndex::new(0),
-            hash: Hash::ZERO,
-            op_end: op_len,
-            joint: Joint::NONE,
-        };
-        Arc::new(Bucket::new(vec![leaf], vec![0; op_len as usize]))
+        let mut bucket = Bucket::default();
+        bucket.write(&[(LogIndex::new(0), vec![0; op_len as usize])]);
+        Arc::new(bucket)
     }
 
     /// A hash in the first shard.
@@ -215,10 +216,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_or_too_large_is_not_here() {
+    fn what_is_taken_or_too_large_is_not_here() {
         let cache = BucketCache::new(SHARDS * 1_000);
         cache.insert(hash(1), bucket(10));
-        cache.remove(&hash(1));
+        assert!(cache.take(&hash(1)).is_some());
         cache.insert(hash(2), bucket(1_000));
         assert!(cache.get(&hash(1)).is_none() && cache.get(&hash(2)).is_none());
         assert_eq!(cache.bytes(), 0);

@@ -8,7 +8,7 @@
 //!
 //! | part | where | how much |
 //! |---|---|---|
-//! | the branches above the buckets, and each bucket's first key, hash and count | memory | about 200 bytes per bucket |
+//! | the branches above the buckets, and each bucket's first key, hash and count | memory | about 250 bytes per bucket, 12 per key |
 //! | the buckets' leaves, with all hashes inside | a cache with a fixed bound | at most the bound |
 //! | the leaves; each bucket's first key, hash and count | the store ([`LeafSource`](crate::view::LeafSource), [`BucketChange`](crate::effects::BucketChange)) | everything |
 //!

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quorate_core::{entry::Operation, hash::Hash, position::LogIndex, state_tree::StateLeaf};
 
 use super::{
-    assemble::Draft,
+    assemble::assemble,
     bucket::Bucket,
     cache::BucketCache,
     error::TrieError,
@@ -61,7 +61,7 @@ impl TrieSnapshot {
         };
         let operation = Operation::decode(bucket.op(at))
             .map_err(|error| self.damaged(&stub.first_key, format!("leaf {at}: {error}")))?;
-        Ok(Some((bucket.leaf(at).index, operation)))
+        Ok(Some((bucket.index(at), operation)))
     }
 
     /// The tree, to make proofs from.
@@ -69,7 +69,7 @@ impl TrieSnapshot {
         TrieWalk::new(self, source)
     }
 
-    /// The leaves of a bucket, from the cache or the store.
+    /// A bucket, from the cache or the store.
     pub(super) fn load<S: LeafSource>(
         &self,
         source: &S,
@@ -78,13 +78,25 @@ impl TrieSnapshot {
         if let Some(bucket) = self.cache.get(&stub.hash) {
             return Ok(bucket);
         }
+        let bucket = self.read(source, stub)?;
+        self.cache.insert(stub.hash, Arc::clone(&bucket));
+        Ok(bucket)
+    }
+
+    /// A bucket that is about to be replaced, to change it in place if nobody else holds it.
+    pub(super) fn take<S: LeafSource>(&self, source: &S, stub: &Stub) -> Result<Bucket, TrieError<S::Error>> {
+        let cached = self.cache.take(&stub.hash);
+        let bucket = cached.map_or_else(|| self.read(source, stub), Ok)?;
+        Ok(Arc::unwrap_or_clone(bucket))
+    }
+
+    /// A bucket from the store, checked.
+    fn read<S: LeafSource>(&self, source: &S, stub: &Stub) -> Result<Arc<Bucket>, TrieError<S::Error>> {
         let mut leaves = Vec::with_capacity(stub.count);
         source
             .leaves_from(self.ledger, &stub.first_key, stub.count, &mut leaves)
             .map_err(TrieError::Source)?;
-        let bucket = check(stub, &leaves).map_err(|problem| self.damaged(&stub.first_key, problem))?;
-        self.cache.insert(stub.hash, Arc::clone(&bucket));
-        Ok(bucket)
+        check(stub, leaves).map_err(|problem| self.damaged(&stub.first_key, problem))
     }
 
     /// The error for a bucket that is not what it should be.
@@ -98,16 +110,20 @@ impl TrieSnapshot {
 }
 
 /// Builds a bucket from the store's leaves, if they are the bucket's.
-fn check(stub: &Stub, leaves: &[StateLeaf]) -> Result<Arc<Bucket>, String> {
+fn check(stub: &Stub, leaves: Vec<StateLeaf>) -> Result<Arc<Bucket>, String> {
     if leaves.len() != stub.count {
         return Err(format!("there are {} leaves, not {}", leaves.len(), stub.count));
     }
-    let draft = Draft::of_leaves(leaves);
-    if !draft.is_sorted() {
+    if !leaves.is_sorted_by(|a, b| a.key() < b.key()) {
         return Err("they are not in the order of their keys".to_owned());
     }
-    let assembled = draft.assemble();
-    match assembled.buckets.into_iter().next() {
+    let leaves: Vec<_> = leaves
+        .into_iter()
+        .map(|leaf| (leaf.index(), leaf.into_op()))
+        .collect();
+    let mut bucket = Bucket::default();
+    let origins = bucket.write(&leaves);
+    match assemble(bucket, &origins).buckets.into_iter().next() {
         Some((found, bucket)) if found.hash == stub.hash && found.first_key == stub.first_key => Ok(bucket),
         Some((found, _)) => Err(format!("their root is {}, not {}", found.hash, stub.hash)),
         None => Err("there are none".to_owned()),

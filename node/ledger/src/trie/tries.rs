@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a bucket takes in memory besides its leaves, about, bytes: its node, its first key, and the branch above it.
-const BYTES_PER_BUCKET: u64 = 240;
+const BYTES_PER_BUCKET: u64 = 250;
 
 /// The state trees of all ledgers, which share one cache.
 #[derive(Debug)]

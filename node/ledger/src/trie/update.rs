@@ -10,8 +10,8 @@ use std::sync::Arc;
 use quorate_core::{position::LogIndex, state_tree::first_difference};
 
 use super::{
-    assemble::Draft,
-    bucket::key_of,
+    assemble::assemble,
+    bucket::{Bucket, key_of},
     error::TrieError,
     node::{Node, Stub, bit, join},
     snapshot::TrieSnapshot,
@@ -121,7 +121,11 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
             (Some(parting), Some(above)) if parting < above.d => {
                 self.path.truncate(entered);
                 let sibling = self.walk(&top, key, parting);
-                self.path.push(Step { d: parting, right: bit(key, parting), sibling });
+                self.path.push(Step {
+                    d: parting,
+                    right: bit(key, parting),
+                    sibling,
+                });
                 None
             }
             _ => Some(slot),
@@ -136,7 +140,11 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
         {
             let right = bit(key, branch.d);
             let sibling = Arc::clone(branch.child(!right));
-            self.path.push(Step { d: branch.d, right, sibling });
+            self.path.push(Step {
+                d: branch.d,
+                right,
+                sibling,
+            });
             node = branch.child(right);
         }
         Arc::clone(node)
@@ -168,14 +176,14 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
         leaves: &[(LogIndex, Vec<u8>)],
     ) -> Result<Arc<Node>, TrieError<S::Error>> {
         let stub = slot.as_ref().map(stub_of);
-        let old = stub.map(|stub| self.old.load(self.source, stub)).transpose()?;
-        let draft = Draft::merge(old.as_deref(), leaves);
-        self.new_keys += as_u64(draft.len() - stub.map_or(0, |stub| stub.count));
-        let built = draft.assemble();
+        let mut bucket = match stub {
+            Some(stub) => self.old.take(self.source, stub)?,
+            None => Bucket::default(),
+        };
+        let origins = bucket.write(leaves);
+        let built = assemble(bucket, &origins);
+        self.new_keys += as_u64(origins.len() - stub.map_or(0, |stub| stub.count));
         self.new_buckets += as_u64(built.buckets.len() - usize::from(stub.is_some()));
-        if let Some(stub) = stub {
-            self.old.cache.remove(&stub.hash);
-        }
         self.record(stub, built.buckets.iter().map(|(stub, _)| stub));
         for (stub, bucket) in built.buckets {
             self.old.cache.insert(stub.hash, bucket);
@@ -216,7 +224,9 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
 fn stub_of(slot: &Arc<Node>) -> &Stub {
     match &**slot {
         Node::Bucket(stub) => stub,
-        Node::Branch(branch) => unreachable!("the cursor stops at buckets, not at a branch at bit {}", branch.d),
+        Node::Branch(branch) => {
+            unreachable!("the cursor stops at buckets, not at a branch at bit {}", branch.d)
+        }
     }
 }
 

@@ -49,7 +49,10 @@ struct Upper {
 
 impl Upper {
     fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), first_key: OnceCell::new() }
+        Self {
+            node: Arc::clone(node),
+            first_key: OnceCell::new(),
+        }
     }
 
     fn first_key(&self) -> &Arc<[u8]> {
@@ -72,7 +75,7 @@ impl<S: LeafSource> TrieWalk<'_, S> {
         };
         match bucket.split(range) {
             Some(at) => Ok(Opened::Branch {
-                d: bucket.leaf(at).joint.d,
+                d: bucket.joint(at),
                 left: node(range.start..at + 1),
                 right: node(at + 1..range.end),
             }),
@@ -89,13 +92,17 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
     type Error = TrieError<S::Error>;
 
     fn root(&self) -> Result<Option<WalkNode>, Self::Error> {
-        Ok(self.trie.root.as_ref().map(|node| WalkNode(Place::Upper(Upper::new(node)))))
+        Ok(self
+            .trie
+            .root
+            .as_ref()
+            .map(|node| WalkNode(Place::Upper(Upper::new(node)))))
     }
 
     fn hash(&self, node: &WalkNode) -> Hash {
         match &node.0 {
             Place::Upper(upper) => *upper.node.hash(),
-            Place::Inside { bucket, range } => bucket.hash(range),
+            Place::Inside { bucket, range } => *bucket.hash(range),
         }
     }
 
@@ -107,9 +114,16 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
         match &*upper.node {
             Node::Branch(branch) => {
                 let [left, right] = branch.children().each_ref().map(Upper::new);
-                let left = Upper { first_key: OnceCell::from(Arc::clone(upper.first_key())), ..left };
+                let left = Upper {
+                    first_key: OnceCell::from(Arc::clone(upper.first_key())),
+                    ..left
+                };
                 let [left, right] = [left, right].map(|child| WalkNode(Place::Upper(child)));
-                Ok(Opened::Branch { d: branch.d, left, right })
+                Ok(Opened::Branch {
+                    d: branch.d,
+                    left,
+                    right,
+                })
             }
             Node::Bucket(stub) => {
                 let bucket = self.trie.load(self.source, stub)?;

@@ -349,86 +349,80 @@ fn an_erase_destroys_what_was_written_and_changes_no_state() {
     assert_eq!(values(&replica), [b"2".to_vec(), b"4".to_vec(), b"".to_vec()]);
 }
 
+/// A well-formed request of two puts, changed.
+fn flawed(change: impl FnOnce(&mut Request)) -> Request {
+    let mut request = ask("1", [put(b"k", b"v"), put(b"l", b"v")]);
+    change(&mut request);
+    request
+}
+
+/// As many puts as this.
+fn many(count: u32) -> Request {
+    ask("1", (0..count).map(|number| put(&number.to_be_bytes(), b"")))
+}
+
 #[test]
 fn a_malformed_request_names_its_field() {
     let replica = &mut replica();
-    let good = || ask("1", [put(b"k", b"v"), put(b"l", b"v")]);
-    assert_malformed(replica, ask("", [put(b"k", b"v")]), "idempotency_key");
-    assert_malformed(
-        replica,
-        ask(&"x".repeat(65), [put(b"k", b"v")]),
-        "idempotency_key",
-    );
-    assert_malformed(
-        replica,
-        Request {
-            author: "x".repeat(256),
-            ..good()
-        },
-        "author",
-    );
-    assert_malformed(replica, ask("1", []), "writes");
-    let many = |count: u32| ask("1", (0..count).map(|number| put(&number.to_be_bytes(), b"")));
-    assert_malformed(replica, many(4_097), "writes");
-    assert_malformed(
-        replica,
-        Request {
-            meta_salt: Bytes::from_static(b"short"),
-            ..good()
-        },
-        "meta_salt",
-    );
-    assert_malformed(
-        replica,
-        ask("1", [put(b"k", b"v"), put(b"", b"v")]),
-        "writes[1].key",
-    );
-    assert_malformed(replica, ask("1", [put(&[b'k'; 1_025], b"v")]), "writes[0].key");
-    assert_malformed(
-        replica,
-        ask("1", [put(b"k", b"v"), put(b"l", b""), delete(b"k")]),
-        "writes[2].key",
-    );
-    assert_malformed(
-        replica,
-        ask("1", [put(b"k", &vec![0; (4 << 20) + 1])]),
-        "writes[0].put.value",
-    );
-    let changed = |change: fn(&mut Write)| {
-        let mut request = good();
-        change(&mut request.writes[1]);
-        request
+    let mut check = |request, field| assert_malformed(replica, request, field);
+    check(ask("", [put(b"k", b"v")]), "idempotency_key");
+    check(ask(&"x".repeat(65), [put(b"k", b"v")]), "idempotency_key");
+    check(flawed(|request| request.author = "x".repeat(256)), "author");
+    check(flawed(|request| request.meta_salt.truncate(15)), "meta_salt");
+    check(flawed(|request| request.writes.clear()), "writes");
+    check(many(4_097), "writes");
+}
+
+#[test]
+fn a_malformed_write_names_its_field() {
+    let replica = &mut replica();
+    let mut check = |change: fn(&mut Write), field: &str| {
+        let request = flawed(|request| change(&mut request.writes[1]));
+        assert_malformed(replica, request, &format!("writes[1].{field}"));
     };
-    let salt = changed(|write| write.put.as_mut().unwrap().salt.truncate(15));
-    assert_malformed(replica, salt, "writes[1].put.salt");
-    let attributes = changed(|write| write.put.as_mut().unwrap().attributes = vec![0; 65_537].into());
-    assert_malformed(replica, attributes, "writes[1].put.attributes");
-    assert_malformed(replica, changed(|write| write.erase = Some(1)), "writes[1].erase");
+    check(|write| write.key.clear(), "key");
+    check(|write| write.key = vec![b'k'; 1_025].into(), "key");
+    check(|write| *write = delete(b"k"), "key");
+    check(|write| write.put.as_mut().unwrap().salt.truncate(15), "put.salt");
+    check(
+        |write| write.put.as_mut().unwrap().attributes = vec![0; 65_537].into(),
+        "put.attributes",
+    );
+    check(
+        |write| write.put.as_mut().unwrap().value = vec![0; (4 << 20) + 1].into(),
+        "put.value",
+    );
+    check(|write| write.erase = Some(1), "erase");
+}
 
-    let with = |key: &[u8], condition| provided(good(), key, condition);
-    assert_malformed(
-        replica,
-        with(b"", Condition::MustExist(true)),
-        "preconditions[0].key",
-    );
-    assert_malformed(
-        replica,
-        with(b"k", Condition::MustExist(false)),
-        "preconditions[0].must_exist",
-    );
-    assert_malformed(
-        replica,
-        with(b"k", Condition::MustNotExist(false)),
-        "preconditions[0].must_not_exist",
-    );
-    let mut without = with(b"k", Condition::MustExist(true));
-    without.preconditions[0].condition = None;
-    assert_malformed(replica, without.clone(), "preconditions[0].condition");
-    without.preconditions = vec![without.preconditions[0].clone(); 4_097];
-    assert_malformed(replica, without, "preconditions");
+#[test]
+fn a_malformed_precondition_names_its_field() {
+    let replica = &mut replica();
+    let mut check = |key: &[u8], condition, field: &str| {
+        let mut request = provided(flawed(|_| ()), b"k", Condition::MustNotExist(true));
+        request = provided(request, key, Condition::RevisionEquals(0));
+        request.preconditions[1].condition = condition;
+        assert_malformed(replica, request, &format!("preconditions[1].{field}"));
+    };
+    check(b"", Some(Condition::MustExist(true)), "key");
+    check(&[b'k'; 1_025], Some(Condition::MustExist(true)), "key");
+    check(b"k", Some(Condition::MustExist(false)), "must_exist");
+    check(b"k", Some(Condition::MustNotExist(false)), "must_not_exist");
+    check(b"k", None, "condition");
+    let mut too_many = provided(flawed(|_| ()), b"k", Condition::MustNotExist(true));
+    too_many.preconditions = vec![too_many.preconditions[0].clone(); 4_097];
+    assert_malformed(replica, too_many, "preconditions");
+}
 
+#[test]
+fn requests_may_go_to_the_limits() {
+    let replica = &mut replica();
     committed_at(replica.ask(START, many(4_096)));
-    committed_at(replica.ask(START, ask("2", [put(&[b'k'; 1_024], &vec![0; 4 << 20])])));
+    let mut largest = put(&[b'k'; 1_024], &vec![0; 4 << 20]);
+    largest.put.as_mut().unwrap().attributes = vec![0; 65_536].into();
+    let mut request = ask(&"x".repeat(64), [largest]);
+    request.author = "x".repeat(255);
+    committed_at(replica.ask(START, request));
 }
 
 #[test]

@@ -272,8 +272,8 @@ fn memory_stays_bounded_while_keys_grow() {
     }
     let stats = subject.tries.stats();
     assert_eq!(stats.keys, 50_000);
-    // 50,000 keys in buckets of up to 64: the upper tree stays below 10 bytes per key.
-    assert!(stats.buckets < 2_500 && stats.upper_bytes < 500_000, "{stats:?}");
+    // The upper tree stays below 12 bytes per key.
+    assert!(stats.buckets < 2_500 && stats.upper_bytes < 600_000, "{stats:?}");
     assert!(stats.cache_bytes > 700_000, "the cache is used: {stats:?}");
 }
 

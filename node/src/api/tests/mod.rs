@@ -1,1 +1,15 @@
-//! Tests of the interface.
+//! The interface over a real state store, in one process; every answer is verified as a client verifies it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod commit;
+mod history;
+mod keys;
+mod log;
+mod model;
+mod refusals;
+mod scan;
+mod served;
+mod tables;
+mod tokens;
+mod verify;
+mod world;

@@ -192,6 +192,39 @@ async fn a_block_enters_the_log_only_in_the_term_it_was_made_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_majority_takes_no_block_until_it_knows_whether_it_still_leads() {
+    let mut cluster = Cluster::start(3, quick).await;
+    cluster.write("before", 5).await;
+    cluster.settled(5).await;
+    let (leader, term) = cluster.leader().await;
+    let others: Vec<_> = (1..=3).filter(|node| *node != leader).collect();
+    for other in &others {
+        cluster.kill(*other).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let consensus = cluster.node(leader).consensus.clone();
+    let last = consensus.log().bounds().last;
+    let waiting = tokio::spawn(async move { consensus.propose(term, Bytes::from_static(b"waits")).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    assert_eq!(
+        cluster.node(leader).consensus.log().bounds().last,
+        last,
+        "it is not in the log"
+    );
+    for other in others {
+        cluster.restart(other).await;
+    }
+    let kept = match waiting.await.unwrap() {
+        Ok(_) => 1,
+        Err(ProposeError::NotLeader { .. }) => 0,
+        Err(error) => panic!("{error}"),
+    };
+    cluster.write("after", 1).await;
+    cluster.settled(6 + kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_is_handed_over_on_request() {
     let cluster = Cluster::start(3, quick).await;
     cluster.write("before", 5).await;

@@ -32,7 +32,10 @@ pub(crate) fn put_ledger(
     let commit = check_shape(effects)?;
     let size_before = before.map_or(TreeSize::ZERO, LedgerView::size);
     if size_before.next_index() != effects.first_index {
-        return Err(unfit(effects, format!("a first leaf {} behind size {size_before}", effects.first_index)));
+        return Err(unfit(
+            effects,
+            format!("a first leaf {} behind size {size_before}", effects.first_index),
+        ));
     }
     let erasures = Erasures::of(effects)?;
     put_log(batch, effects, commit, &erasures)?;
@@ -42,13 +45,20 @@ pub(crate) fn put_ledger(
     for (position, hash) in (effects.first_index.get()..).zip(&effects.leaf_hashes) {
         edge.push(effects.id(), TreeSize::new(position), *hash, batch)?;
     }
-    batch.put(Table::Meta, &rows::head(effects.id()), &meta::encode_head(&effects.head))
+    batch.put(
+        Table::Meta,
+        &rows::head(effects.id()),
+        &meta::encode_head(&effects.head),
+    )
 }
 
 /// The log index of the commit leaf, if leaves, hashes and head fit each other.
 fn check_shape(effects: &LedgerEffects) -> Result<LogIndex, StoreFault> {
     let transactions = u64::try_from(effects.transactions.len()).map_err(|error| unfit(effects, error))?;
-    let commit = effects.first_index.checked_add(transactions).ok_or_else(|| unfit(effects, "log index overflow"))?;
+    let commit = effects
+        .first_index
+        .checked_add(transactions)
+        .ok_or_else(|| unfit(effects, "log index overflow"))?;
     let size = effects.head.frontier.size();
     if commit.size_through() != Some(size) || effects.leaf_hashes.len() != effects.transactions.len() + 1 {
         let found = format!(
@@ -61,7 +71,11 @@ fn check_shape(effects: &LedgerEffects) -> Result<LogIndex, StoreFault> {
 }
 
 fn unfit(effects: &LedgerEffects, problem: impl std::fmt::Display) -> StoreFault {
-    StoreFault::diverged(format!("effects on ledger {}", effects.head.name), "leaves that reach its head", problem)
+    StoreFault::diverged(
+        format!("effects on ledger {}", effects.head.name),
+        "leaves that reach its head",
+        problem,
+    )
 }
 
 /// Leaves, operations, contents and revisions.
@@ -76,13 +90,19 @@ fn put_log(
     let mut runs = RunWriter::new(effects.first_index, commit);
     for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
         let index = LogIndex::new(index);
-        runs.push(&transaction.leaf, &transaction.operations).map_err(too_long)?;
+        runs.push(&transaction.leaf, &transaction.operations)
+            .map_err(too_long)?;
         let contents = contents_of(effects, index, transaction, erasures)?;
         for (position, row) in contents::encode(contents).map_err(|error| unfit(effects, error))? {
-            batch.put(Table::Contents, &rows::contents_part(ledger, index, position), &row)?;
+            batch.put(
+                Table::Contents,
+                &rows::contents_part(ledger, index, position),
+                &row,
+            )?;
         }
         for operation in &transaction.operations {
-            let write = parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
+            let write =
+                parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
             if write.kind.is_write() {
                 let row = rows::revision(ledger, write.key, write.revision);
                 batch.put(Table::Revisions, &row, &index.to_be_bytes())?;
@@ -105,19 +125,32 @@ fn contents_of(
 ) -> Result<TransactionContents, StoreFault> {
     if transaction.contents.len() != transaction.operations.len() {
         let lengths = (transaction.contents.len(), transaction.operations.len());
-        return Err(unfit(effects, format!("{} contents for {} operations at {index}", lengths.0, lengths.1)));
+        return Err(unfit(
+            effects,
+            format!("{} contents for {} operations at {index}", lengths.0, lengths.1),
+        ));
     }
-    let slots = transaction.operations.iter().zip(&transaction.contents).map(|(operation, content)| {
-        let write = parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
-        Ok(match (write.kind, content) {
-            (OpKind::Put, Some(content)) => StoredContent::Present(content.clone()),
-            (OpKind::Put, None) => StoredContent::Erased { by: erasures.by(effects, index, write.key)? },
-            (OpKind::Delete | OpKind::Erase, None) => StoredContent::Nothing,
-            (kind, Some(_)) => return Err(unfit(effects, format!("contents of a {kind} at {index}"))),
-        })
-    });
+    let slots = transaction
+        .operations
+        .iter()
+        .zip(&transaction.contents)
+        .map(|(operation, content)| {
+            let write =
+                parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
+            Ok(match (write.kind, content) {
+                (OpKind::Put, Some(content)) => StoredContent::Present(content.clone()),
+                (OpKind::Put, None) => StoredContent::Erased {
+                    by: erasures.by(effects, index, write.key)?,
+                },
+                (OpKind::Delete | OpKind::Erase, None) => StoredContent::Nothing,
+                (kind, Some(_)) => return Err(unfit(effects, format!("contents of a {kind} at {index}"))),
+            })
+        });
     let operations = slots.collect::<Result<_, _>>()?;
-    let meta = StoredMeta::Present { meta: transaction.meta.clone(), salt: transaction.meta_salt.clone() };
+    let meta = StoredMeta::Present {
+        meta: transaction.meta.clone(),
+        salt: transaction.meta_salt.clone(),
+    };
     Ok(TransactionContents { meta, operations })
 }
 
@@ -154,9 +187,12 @@ impl<'e> Erasures<'e> {
         let mut erasures = BTreeMap::new();
         for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
             for operation in &transaction.operations {
-                let erase = parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
+                let erase =
+                    parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
                 if erase.kind == OpKind::Erase {
-                    erasures.entry((erase.prev_index, erase.key)).or_insert(LogIndex::new(index));
+                    erasures
+                        .entry((erase.prev_index, erase.key))
+                        .or_insert(LogIndex::new(index));
                 }
             }
         }
@@ -165,7 +201,12 @@ impl<'e> Erasures<'e> {
 
     fn by(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<LogIndex, StoreFault> {
         let by = self.0.get(&(index, key)).copied();
-        by.ok_or_else(|| unfit(effects, format!("contents at {index} destroyed without an erase operation")))
+        by.ok_or_else(|| {
+            unfit(
+                effects,
+                format!("contents at {index} destroyed without an erase operation"),
+            )
+        })
     }
 }
 
@@ -213,16 +254,27 @@ impl<'e> Places<'e> {
     fn position(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<u16, StoreFault> {
         let place = self.0.get(key).filter(|(last, _)| *last == index);
         let position = place.and_then(|(_, position)| u16::try_from(*position).ok());
-        position.ok_or_else(|| unfit(effects, format!("a newest write at {index} that no transaction makes")))
+        position.ok_or_else(|| {
+            unfit(
+                effects,
+                format!("a newest write at {index} that no transaction makes"),
+            )
+        })
     }
 }
 
 /// The known requests. A request id used again after its time gets one more entry behind the older ones, so that
 /// every view finds what was newest for it.
-fn put_requests(batch: &mut Batch<'_>, database: &Database, effects: &LedgerEffects) -> Result<(), StoreFault> {
+fn put_requests(
+    batch: &mut Batch<'_>,
+    database: &Database,
+    effects: &LedgerEffects,
+) -> Result<(), StoreFault> {
     for (request_id, index, not_after) in &effects.requests {
         let key = rows::request(effects.id(), request_id);
-        let mut row = database.get(Table::Requests, &key)?.map_or_else(Vec::new, |row| row.to_vec());
+        let mut row = database
+            .get(Table::Requests, &key)?
+            .map_or_else(Vec::new, |row| row.to_vec());
         row.extend_from_slice(&index.to_be_bytes());
         row.extend_from_slice(&not_after.to_be_bytes());
         batch.put(Table::Requests, &key, &row)?;
@@ -245,5 +297,10 @@ pub(crate) fn parts(operation: &[u8]) -> Option<Parts<'_>> {
     let kind = OpKind::from_byte(*fixed.first()?).ok()?;
     let revision = Revision::from_be_bytes(*fixed.get(1..9)?.first_chunk::<8>()?);
     let prev_index = LogIndex::from_be_bytes(*fixed.get(9..17)?.first_chunk::<8>()?);
-    Some(Parts { kind, revision, prev_index, key })
+    Some(Parts {
+        kind,
+        revision,
+        prev_index,
+        key,
+    })
 }

@@ -69,7 +69,9 @@ pub(crate) enum ContentsError {
     #[error("the row is not contents of format 1")]
     Malformed,
     /// Writing.
-    #[error("a salt has exactly 16 bytes, a value less than 4 GiB, and a transaction at most 4,096 operations")]
+    #[error(
+        "a salt has exactly 16 bytes, a value less than 4 GiB, and a transaction at most 4,096 operations"
+    )]
     Unstorable,
 }
 
@@ -183,7 +185,10 @@ impl Reader {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ContentsError> {
-        self.take(N)?.as_ref().try_into().map_err(|_| ContentsError::Malformed)
+        self.take(N)?
+            .as_ref()
+            .try_into()
+            .map_err(|_| ContentsError::Malformed)
     }
 
     fn bytes(&mut self) -> Result<Bytes, ContentsError> {
@@ -199,7 +204,10 @@ impl Reader {
         match self.byte()? {
             PRESENT => {
                 let salt = self.take(SALT)?;
-                Ok(StoredMeta::Present { meta: self.bytes()?, salt })
+                Ok(StoredMeta::Present {
+                    meta: self.bytes()?,
+                    salt,
+                })
             }
             ERASED => Ok(StoredMeta::Erased { by: self.index()? }),
             _ => Err(ContentsError::Malformed),

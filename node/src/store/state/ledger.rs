@@ -21,7 +21,6 @@ use quorate_ledger::{
 
 use super::{
     batch::parts,
-    contents::{self, Part, StoredContent, StoredMeta, TransactionContents},
     database::{Database, Direction, Scan},
     options::Table,
     rows,
@@ -61,7 +60,8 @@ impl LedgerView {
         if !self.size().contains(index) {
             return Ok(None);
         }
-        self.with_run(index, |run| run.entry(index)?.ok_or(NotARun)?.to_record()).map(Some)
+        self.with_run(index, |run| run.entry(index)?.ok_or(NotARun)?.to_record())
+            .map(Some)
     }
 
     /// The leaf at `index` without its operations.
@@ -69,12 +69,15 @@ impl LedgerView {
         if !self.size().contains(index) {
             return Ok(None);
         }
-        self.with_run(index, |run| Ok(run.entry(index)?.ok_or(NotARun)?.leaf().to_vec())).map(Some)
+        self.with_run(index, |run| Ok(run.entry(index)?.ok_or(NotARun)?.leaf().to_vec()))
+            .map(Some)
     }
 
     /// The transaction leaf at `index`; `None` too where there is a leaf of another kind.
     pub fn transaction_leaf(&self, index: LogIndex) -> Result<Option<TransactionLeaf>, StoreFault> {
-        let Some(bytes) = self.leaf(index)? else { return Ok(None) };
+        let Some(bytes) = self.leaf(index)? else {
+            return Ok(None);
+        };
         match Leaf::decode(&bytes).map_err(|error| self.damaged_run(index, error))? {
             Leaf::Transaction(leaf) => Ok(Some(leaf)),
             Leaf::Commit(_) | Leaf::Opaque(_) => Ok(None),
@@ -95,14 +98,24 @@ impl LedgerView {
             Some(&end),
             Direction::Ascending,
         )?;
-        Ok(Records { view: self, runs, next: first, read: Vec::new().into_iter() })
+        let block = BlockBounds::default();
+        Ok(Records {
+            view: self,
+            runs,
+            next: first,
+            block,
+            read: Vec::new().into_iter(),
+        })
     }
 
     /// The commit leaf that is the last leaf at `size`; `None` if `size` is not that of a checkpoint.
     pub fn commit_leaf(&self, size: TreeSize) -> Result<Option<CommitLeaf>, StoreFault> {
-        let Some(index) = size.last_index().filter(|_| size <= self.size()) else { return Ok(None) };
-        let (commit, leaf) =
-            self.with_run(index, |run| Ok((run.commit(), run.entry(index)?.ok_or(NotARun)?.leaf().to_vec())))?;
+        let Some(index) = size.last_index().filter(|_| size <= self.size()) else {
+            return Ok(None);
+        };
+        let (commit, leaf) = self.with_run(index, |run| {
+            Ok((run.commit(), run.entry(index)?.ok_or(NotARun)?.leaf().to_vec()))
+        })?;
         if commit != index {
             return Ok(None);
         }
@@ -124,96 +137,27 @@ impl LedgerView {
         if !self.size().contains(index) {
             return Ok(None);
         }
-        self.with_run(index, |run| run.commit().size_through().ok_or(NotARun)).map(Some)
+        self.with_run(index, |run| run.commit().size_through().ok_or(NotARun))
+            .map(Some)
     }
 
     /// The greatest size of a checkpoint that is at most `size`; `None` before the first.
     pub fn checkpoint_up_to(&self, size: TreeSize) -> Result<Option<TreeSize>, StoreFault> {
-        let Some(last) = size.min(self.size()).last_index() else { return Ok(None) };
-        let (first, commit) = self.with_run(last, |run| Ok((run.block_first(), run.commit())))?;
-        let found = if commit == last { size.min(self.size()) } else { TreeSize::new(first.get()) };
-        Ok(Some(found).filter(|size| *size > TreeSize::ZERO))
-    }
-
-    /// All stored contents of the transaction at `index`; `None` if there is no transaction.
-    pub fn contents(&self, index: LogIndex) -> Result<Option<TransactionContents>, StoreFault> {
-        let Some(record) = self.record(index)? else { return Ok(None) };
-        if record.operations.is_empty() {
+        let Some(last) = size.min(self.size()).last_index() else {
             return Ok(None);
-        }
-        self.contents_of(index, record.operations.len()).map(|(contents, _)| Some(contents))
-    }
-
-    /// The contents of a transaction with so many operations, and the number of rows they are in.
-    pub(super) fn contents_of(
-        &self,
-        index: LogIndex,
-        operations: usize,
-    ) -> Result<(TransactionContents, usize), StoreFault> {
-        let prefix = rows::contents(self.id(), index);
-        let damaged = |problem: &str| self.database.damaged(Table::Contents, &prefix, problem);
-        let (mut meta, mut slots, mut rows) = (None, Vec::with_capacity(operations), 0);
-        let mut scan = self.database.scan_prefix(Table::Contents, &prefix)?;
-        while let Some((first, part)) = scan.next(|key, row| self.part(key, row.to_vec()))? {
-            if usize::from(first) != slots.len() {
-                return Err(damaged("its rows do not follow each other"));
-            }
-            meta = meta.or(part.meta);
-            slots.extend(part.slots);
-            rows += 1;
-        }
-        if slots.len() != operations {
-            let place = self.database.place(Table::Contents, &prefix);
-            let found = format!("contents of {}", slots.len());
-            return Err(StoreFault::mismatch(place, format!("contents of {operations} operations"), found));
-        }
-        let meta = meta.ok_or_else(|| damaged("the meta is missing"))?;
-        Ok((TransactionContents { meta, operations: slots }, rows))
-    }
-
-    /// What the operation at `position` of the transaction at `index` wrote, without reading the others. The
-    /// operation has to exist.
-    pub fn content(&self, index: LogIndex, position: u16) -> Result<StoredContent, StoreFault> {
-        let (_, at, mut part) = self.part_at(index, position)?;
-        Ok(part.slots.swap_remove(at))
-    }
-
-    /// The meta of the transaction at `index`, which has to exist.
-    pub fn meta(&self, index: LogIndex) -> Result<StoredMeta, StoreFault> {
-        let (key, _, part) = self.part_at(index, 0)?;
-        part.meta.ok_or_else(|| self.database.damaged(Table::Contents, &key, "the meta is missing"))
-    }
-
-    /// What the write of `key` at `index` wrote. The write has to exist.
-    pub fn written(&self, index: LogIndex, key: &[u8]) -> Result<StoredContent, StoreFault> {
-        // For the newest write of a key its place is known.
-        if let Some((leaf, position)) = self.stored(key)?
-            && leaf.index() == index
-        {
-            return self.content(index, position);
-        }
-        let (_, at, mut part) = self.part_of_write(index, key)?;
-        Ok(part.slots.swap_remove(at))
+        };
+        let (first, commit) = self.with_run(last, |run| Ok((run.block_first(), run.commit())))?;
+        let found = if commit == last {
+            size.min(self.size())
+        } else {
+            TreeSize::new(first.get())
+        };
+        Ok(Some(found).filter(|size| *size > TreeSize::ZERO))
     }
 
     /// The newest transaction of this view with this request id, known by now or not.
     pub fn request(&self, request_id: &Hash) -> Result<Option<KnownRequest>, StoreFault> {
         known_request(&self.database, self.id(), request_id, self.size())
-    }
-
-    /// The part with what the write of `key` at `index` wrote: its row's key, the write's place in it, and the part.
-    pub(super) fn part_of_write(
-        &self,
-        index: LogIndex,
-        key: &[u8],
-    ) -> Result<(Vec<u8>, usize, Part), StoreFault> {
-        let unwritten = || self.damaged_run(index, format!("key {} has to be written here", hex::encode(key)));
-        if !self.size().contains(index) {
-            return Err(unwritten());
-        }
-        let (position, _) = self.find_write(index, key)?.ok_or_else(unwritten)?;
-        let position = u16::try_from(position).map_err(|error| self.damaged_run(index, error))?;
-        self.part_at(index, position)
     }
 
     /// Position and bytes of the write of `key` in the transaction at `index`, which is within the view's size.
@@ -223,7 +167,9 @@ impl LedgerView {
         key: &[u8],
     ) -> Result<Option<(usize, Vec<u8>)>, StoreFault> {
         self.with_run(index, |run| {
-            let Some(entry) = run.entry(index)? else { return Ok(None) };
+            let Some(entry) = run.entry(index)? else {
+                return Ok(None);
+            };
             for (position, operation) in entry.operations().enumerate() {
                 let operation = operation?;
                 if parts(operation).is_some_and(|parts| parts.kind.is_write() && parts.key == key) {
@@ -234,31 +180,6 @@ impl LedgerView {
         })
     }
 
-    /// The part that has the slot of an operation: its row's key, the operation's place in it, and the part.
-    fn part_at(&self, index: LogIndex, position: u16) -> Result<(Vec<u8>, usize, Part), StoreFault> {
-        let wanted = rows::contents_part(self.id(), index, position);
-        let missing = || self.database.damaged(Table::Contents, &wanted, "these contents are missing");
-        let found = if position == 0 {
-            self.database.get(Table::Contents, &wanted)?.map(|row| (wanted.to_vec(), row.to_vec()))
-        } else {
-            self.database.last_up_to(Table::Contents, &rows::contents(self.id(), index), &wanted)?
-        };
-        let (key, row) = found.ok_or_else(missing)?;
-        let (first, part) = self.part(&key, row)?;
-        let at = usize::from(position.checked_sub(first).ok_or_else(missing)?);
-        if at >= part.slots.len() {
-            return Err(missing());
-        }
-        Ok((key, at, part))
-    }
-
-    fn part(&self, key: &[u8], row: Vec<u8>) -> Result<(u16, Part), StoreFault> {
-        let position = key.last_chunk::<2>().copied().unwrap_or_default();
-        let first = u16::from_be_bytes(position);
-        let part = contents::decode(first, row);
-        Ok((first, part.map_err(|error| self.database.damaged(Table::Contents, key, error))?))
-    }
-
     /// Hands the run that has `index` to `read`. The index is within the view's size.
     pub(super) fn with_run<T>(
         &self,
@@ -266,17 +187,24 @@ impl LedgerView {
         read: impl FnOnce(&Run<'_>) -> Result<T, NotARun>,
     ) -> Result<T, StoreFault> {
         let wanted = rows::run(self.id(), index);
-        let found = self.database.last_up_to(Table::Blocks, &rows::ledger(self.id()), &wanted)?;
+        let found = self
+            .database
+            .last_up_to(Table::Blocks, &rows::ledger(self.id()), &wanted)?;
         let (key, row) = found.ok_or_else(|| self.damaged_run(index, "the leaf is missing"))?;
         let run = parse_run(&key, &row).map_err(|error| self.database.damaged(Table::Blocks, &key, error))?;
-        if run.entry(index).map_err(|error| self.damaged_run(index, error))?.is_none() {
+        if run
+            .entry(index)
+            .map_err(|error| self.damaged_run(index, error))?
+            .is_none()
+        {
             return Err(self.damaged_run(index, "the leaf is missing"));
         }
         read(&run).map_err(|error| self.database.damaged(Table::Blocks, &key, error))
     }
 
     pub(super) fn damaged_run(&self, index: LogIndex, problem: impl std::fmt::Display) -> StoreFault {
-        self.database.damaged(Table::Blocks, &rows::run(self.id(), index), problem)
+        self.database
+            .damaged(Table::Blocks, &rows::run(self.id(), index), problem)
     }
 }
 
@@ -293,8 +221,11 @@ pub(super) fn known_request(
     size: TreeSize,
 ) -> Result<Option<KnownRequest>, StoreFault> {
     let key = rows::request(ledger, request_id);
-    let Some(row) = database.get(Table::Requests, &key)? else { return Ok(None) };
-    let entries = read_requests(&row).ok_or_else(|| database.damaged(Table::Requests, &key, "the row is cut short"))?;
+    let Some(row) = database.get(Table::Requests, &key)? else {
+        return Ok(None);
+    };
+    let entries =
+        read_requests(&row).ok_or_else(|| database.damaged(Table::Requests, &key, "the row is cut short"))?;
     Ok(entries.into_iter().rfind(|known| size.contains(known.index)))
 }
 
@@ -316,7 +247,15 @@ pub struct Records<'v> {
     view: &'v LedgerView,
     runs: Scan<'v>,
     next: LogIndex,
+    block: BlockBounds,
     read: std::vec::IntoIter<LogRecord>,
+}
+
+/// Log indexes of the first leaf and the commit leaf of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct BlockBounds {
+    pub(super) first: LogIndex,
+    pub(super) commit: LogIndex,
 }
 
 impl Iterator for Records<'_> {
@@ -330,31 +269,42 @@ impl Iterator for Records<'_> {
             if !self.view.size().contains(self.next) {
                 return None;
             }
-            match self.read_run() {
-                Ok(records) => self.read = records.into_iter(),
-                Err(fault) => {
-                    // A scan that failed has ended.
-                    self.next = self.view.size().next_index();
-                    return Some(Err(fault));
-                }
+            if let Err(fault) = self.read_run() {
+                // A scan that failed has ended.
+                self.next = self.view.size().next_index();
+                return Some(Err(fault));
             }
         }
     }
 }
 
 impl Records<'_> {
-    /// The records of the next run from `next` on; there has to be one.
-    fn read_run(&mut self) -> Result<Vec<LogRecord>, StoreFault> {
+    /// The block of the leaf that was given last.
+    pub(super) fn block(&self) -> BlockBounds {
+        self.block
+    }
+
+    /// Reads the next run from `next` on; there has to be one.
+    fn read_run(&mut self) -> Result<(), StoreFault> {
         let (view, wanted) = (self.view, self.next);
         let read = self.runs.next(|key, row| {
-            let run = parse_run(key, row).map_err(|error| view.database.damaged(Table::Blocks, key, error))?;
+            let run =
+                parse_run(key, row).map_err(|error| view.database.damaged(Table::Blocks, key, error))?;
             let records = run_records(&run, wanted);
-            records.map_err(|error| view.database.damaged(Table::Blocks, key, error))
+            let records = records.map_err(|error| view.database.damaged(Table::Blocks, key, error))?;
+            Ok((
+                BlockBounds {
+                    first: run.block_first(),
+                    commit: run.commit(),
+                },
+                records,
+            ))
         })?;
-        let records = read.ok_or_else(|| view.damaged_run(wanted, "the leaf is missing"))?;
+        let (block, records) = read.ok_or_else(|| view.damaged_run(wanted, "the leaf is missing"))?;
         let after = records.last().and_then(|record| record.index.next());
         self.next = after.ok_or_else(|| view.damaged_run(wanted, "the leaf is missing"))?;
-        Ok(records)
+        (self.block, self.read) = (block, records.into_iter());
+        Ok(())
     }
 }
 

@@ -45,6 +45,7 @@ mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tiles;
+mod values;
 mod view;
 
 pub use contents::{StoredContent, StoredMeta, TransactionContents};

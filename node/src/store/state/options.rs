@@ -14,7 +14,7 @@ use rocksdb::{
 pub struct StateOptions {
     /// RocksDB's cache of blocks, indexes and filters, bytes.
     pub block_cache_bytes: usize,
-    /// All memtables together, bytes: when they are full they are flushed.
+    /// All memtables together, bytes: when they are full they are flushed. As much again while they are.
     pub write_buffer_bytes: usize,
     /// Cache of state-tree buckets, bytes.
     pub trie_cache_bytes: usize,
@@ -91,7 +91,10 @@ impl Table {
 
     /// Whether rows are looked up that are often absent.
     fn asks_for_absent(self) -> bool {
-        matches!(self, Self::Leaves | Self::Revisions | Self::Requests | Self::Cosignatures)
+        matches!(
+            self,
+            Self::Leaves | Self::Revisions | Self::Requests | Self::Cosignatures
+        )
     }
 
     /// Whether its rows are long and compress.
@@ -150,7 +153,8 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options
     }
     own.set_block_based_table_factory(&blocks);
     own.set_write_buffer_size(options.write_buffer_bytes);
-    own.set_max_write_buffer_number(4);
+    // One that is filled and one that is flushed: writers wait rather than fill more memory.
+    own.set_max_write_buffer_number(2);
     own
 }
 

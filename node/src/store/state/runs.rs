@@ -52,7 +52,14 @@ impl RunWriter {
     /// For the block with the leaves from `block_first` to `commit`.
     pub(crate) fn new(block_first: LogIndex, commit: LogIndex) -> Self {
         let first = block_first.get();
-        Self { block_first, commit, first, ends: Vec::new(), entries: Vec::new(), done: Vec::new() }
+        Self {
+            block_first,
+            commit,
+            first,
+            ends: Vec::new(),
+            entries: Vec::new(),
+            done: Vec::new(),
+        }
     }
 
     /// Adds the next leaf.
@@ -60,7 +67,8 @@ impl RunWriter {
         let leaf_len = u16::try_from(leaf.len()).map_err(|_| TooLong)?;
         self.entries.extend_from_slice(&leaf_len.to_be_bytes());
         self.entries.extend_from_slice(leaf);
-        self.entries.extend_from_slice(&length(operations.len())?.to_be_bytes());
+        self.entries
+            .extend_from_slice(&length(operations.len())?.to_be_bytes());
         let mut end = 0_usize;
         for operation in operations {
             end += operation.len();
@@ -160,7 +168,9 @@ impl<'r> Run<'r> {
 
     /// The entry at `index`, `None` outside the run.
     pub(crate) fn entry(&self, index: LogIndex) -> Result<Option<Entry<'r>>, NotARun> {
-        let Some(number) = index.get().checked_sub(self.first.get()) else { return Ok(None) };
+        let Some(number) = index.get().checked_sub(self.first.get()) else {
+            return Ok(None);
+        };
         let number = usize::try_from(number).map_err(|_| NotARun)?;
         if number >= self.ends.len() {
             return Ok(None);
@@ -170,7 +180,12 @@ impl<'r> Run<'r> {
         let leaf_len = usize::from(u16::from_be_bytes(*leaf_len));
         let (leaf, rest) = rest.split_at_checked(leaf_len).ok_or(NotARun)?;
         let (ends, operations) = table(rest)?;
-        Ok(Some(Entry { index, leaf, ends, operations }))
+        Ok(Some(Entry {
+            index,
+            leaf,
+            ends,
+            operations,
+        }))
     }
 }
 

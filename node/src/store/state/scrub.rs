@@ -13,18 +13,19 @@ use quorate_core::{
     entry::{Leaf, OpKind, Operation, TransactionLeaf, meta_digest, ops_root},
     hash::{Hash, leaf_hash},
     position::{LogIndex, Revision},
-    state_tree::{KeyRange, StateLeaf},
+    state_tree::KeyRange,
     tree::tile::Tile,
 };
 
 use super::{
     contents::{StoredContent, StoredMeta},
-    database::Direction,
+    database::{Direction, after_prefix},
     ledger::{LedgerView, read_requests},
     options::Table,
     proofs::trie_fault,
     rows,
     runs::LogRecord,
+    values::ContentsScan,
     view::ReadView,
 };
 use crate::store::faults::StoreFault;
@@ -35,7 +36,7 @@ use crate::store::faults::StoreFault;
 /// The first thing that is wrong, or a fault of the store.
 pub(crate) fn scrub(view: &ReadView) -> Result<(), StoreFault> {
     for ledger in view.ledgers() {
-        Scrub::new(ledger).run()?;
+        Scrub::new(ledger)?.run()?;
     }
     let beyond = rows::ledger(view.cluster().next_ledger);
     for table in Table::ALL.into_iter().filter(|table| *table != Table::Meta) {
@@ -49,49 +50,61 @@ pub(crate) fn scrub(view: &ReadView) -> Result<(), StoreFault> {
 
 struct Scrub<'v> {
     view: &'v LedgerView,
+    contents: ContentsScan<'v>,
     /// The tiles being filled, by level.
     tiles: Vec<(Tile, u64)>,
     transactions: usize,
-    /// Operations that are writes, and those that are a key's first.
+    /// Operations that are writes; those that are a key's first; those that are its newest.
     writes: usize,
     keys: usize,
-    parts: usize,
+    newest: usize,
     full_tiles: usize,
 }
 
 impl<'v> Scrub<'v> {
-    fn new(view: &'v LedgerView) -> Self {
-        Self { view, tiles: Vec::new(), transactions: 0, writes: 0, keys: 0, parts: 0, full_tiles: 0 }
+    fn new(view: &'v LedgerView) -> Result<Self, StoreFault> {
+        let contents = view.all_contents()?;
+        let (tiles, transactions, writes, keys, newest, full_tiles) = (Vec::new(), 0, 0, 0, 0, 0);
+        Ok(Self {
+            view,
+            contents,
+            tiles,
+            transactions,
+            writes,
+            keys,
+            newest,
+            full_tiles,
+        })
     }
 
     fn run(mut self) -> Result<(), StoreFault> {
         self.log()?;
+        if let Some(index) = self.contents.peek()? {
+            return Err(self.wrong(index, "there are contents of what is no transaction"));
+        }
         self.state()?;
-        self.expect_rows(Table::Revisions, self.writes, |_, _| Some(1))?;
-        self.expect_rows(Table::Contents, self.parts, |_, _| Some(1))?;
-        self.expect_rows(Table::Tiles, self.full_tiles, |_, _| Some(1))?;
-        self.expect_rows(Table::Requests, self.transactions, |_, row| read_requests(row).map(|known| known.len()))
+        self.expect_rows(Table::Revisions, self.writes, |_| Some(1))?;
+        self.expect_rows(Table::Tiles, self.full_tiles, |_| Some(1))?;
+        self.expect_rows(Table::Requests, self.transactions, |row| {
+            read_requests(row).map(|known| known.len())
+        })
     }
 
     /// All leaves in order, as blocks.
     fn log(&mut self) -> Result<(), StoreFault> {
         let mut block_first = LogIndex::new(0);
-        let mut next = LogIndex::new(0);
-        for record in self.view.records(next)? {
+        let mut records = self.view.records(block_first)?;
+        while let Some(record) = records.next() {
             let record = record?;
-            let index = record.index;
-            if index != next {
-                return Err(self.wrong(index, format!("expected the leaf {next} here")));
-            }
-            let (first, commit) = self.view.with_run(index, |run| Ok((run.block_first(), run.commit())))?;
+            let (index, block) = (record.index, records.block());
             match Leaf::decode(&record.leaf).map_err(|error| self.wrong(index, error))? {
-                Leaf::Transaction(leaf) if first == block_first && index < commit => {
+                Leaf::Transaction(leaf) if block.first == block_first && index < block.commit => {
                     self.transaction(&record, &leaf)?;
                 }
                 Leaf::Commit(leaf)
-                    if first == block_first
-                        && index == commit
-                        && leaf.first_index == first
+                    if block.first == block_first
+                        && index == block.commit
+                        && leaf.first_index == block_first
                         && leaf.index() == Some(index)
                         && record.operations.is_empty() =>
                 {
@@ -100,16 +113,15 @@ impl<'v> Scrub<'v> {
                 _ => return Err(self.wrong(index, "the leaf does not fit its block")),
             }
             self.tile(leaf_hash(&record.leaf))?;
-            next = index.next().ok_or_else(|| self.wrong(index, "the log ends"))?;
         }
-        let end = rows::run(self.view.id(), next);
-        let mut behind = self.view.database.scan_prefix(Table::Blocks, &rows::ledger(self.view.id()))?;
-        while let Some(key) = behind.next(|key, _| Ok(key.to_vec()))? {
-            if key.as_slice() >= end.as_slice() {
-                return Err(self.view.database.damaged(Table::Blocks, &key, "the row lies behind the last leaf"));
-            }
+        let behind = rows::run(self.view.id(), self.view.size().next_index());
+        let end = after_prefix(&rows::ledger(self.view.id()));
+        let database = &self.view.database;
+        let mut rest = database.scan(Table::Blocks, &behind, end.as_deref(), Direction::Ascending)?;
+        match rest.next(|key, _| Ok(key.to_vec()))? {
+            Some(key) => Err(database.damaged(Table::Blocks, &key, "the row lies behind the last leaf")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn transaction(&mut self, record: &LogRecord, leaf: &TransactionLeaf) -> Result<(), StoreFault> {
@@ -118,32 +130,46 @@ impl<'v> Scrub<'v> {
         if count != leaf.op_count || ops_root(&record.operations) != leaf.ops_root {
             return Err(self.wrong(index, "the operations do not have the leaf's ops_root"));
         }
-        let known = self.view.database.get(Table::Requests, &rows::request(self.view.id(), &leaf.request_id))?;
+        let known = self
+            .view
+            .database
+            .get(Table::Requests, &rows::request(self.view.id(), &leaf.request_id))?;
         let known = known.and_then(|row| read_requests(&row)).unwrap_or_default();
-        if !known.iter().any(|known| known.index == index && known.not_after == leaf.not_after) {
+        if !known
+            .iter()
+            .any(|known| known.index == index && known.not_after == leaf.not_after)
+        {
             return Err(self.wrong(index, "its request is not among the known requests"));
         }
-        let (contents, parts) = self.view.contents_of(index, record.operations.len())?;
+        let contents = self.contents.take(index, record.operations.len())?;
         match &contents.meta {
             StoredMeta::Present { meta, salt } => {
-                let salt = salt.as_ref().try_into().map_err(|error| self.wrong(index, error))?;
+                let salt = salt
+                    .as_ref()
+                    .try_into()
+                    .map_err(|error| self.wrong(index, error))?;
                 if meta_digest(&salt, meta) != leaf.meta_digest {
                     return Err(self.wrong(index, "the meta does not have the leaf's meta_digest"));
                 }
             }
-            StoredMeta::Erased { .. } => return Err(self.wrong(index, "the meta is gone and nothing erased it")),
+            StoredMeta::Erased { .. } => {
+                return Err(self.wrong(index, "the meta is gone and nothing erased it"));
+            }
         }
-        for (operation, content) in record.operations.iter().zip(&contents.operations) {
-            let operation = Operation::decode(operation).map_err(|error| self.wrong(index, error))?;
-            self.operation(index, &operation, content)?;
+        for (position, (bytes, content)) in record.operations.iter().zip(&contents.operations).enumerate() {
+            let operation = Operation::decode(bytes).map_err(|error| self.wrong(index, error))?;
+            self.content(index, &operation, content)?;
+            if operation.kind.is_write() {
+                self.write(index, position, &operation, bytes)?;
+            }
         }
         self.transactions += 1;
-        self.parts += parts;
         Ok(())
     }
 
-    fn operation(
-        &mut self,
+    /// What an operation wrote is what it says.
+    fn content(
+        &self,
         index: LogIndex,
         operation: &Operation,
         content: &StoredContent,
@@ -151,7 +177,11 @@ impl<'v> Scrub<'v> {
         let key = &operation.key;
         let fits = match (operation.kind, content) {
             (OpKind::Put, StoredContent::Present(content)) => {
-                let salt = content.salt.as_ref().try_into().map_err(|error| self.wrong(index, error))?;
+                let salt = content
+                    .salt
+                    .as_ref()
+                    .try_into()
+                    .map_err(|error| self.wrong(index, error))?;
                 operation.wrote(&salt, &content.attributes, &content.value)
             }
             (OpKind::Put, StoredContent::Erased { by }) => self.erases(*by, index, key)?,
@@ -159,37 +189,84 @@ impl<'v> Scrub<'v> {
             (OpKind::Erase, StoredContent::Nothing) => self.is_erased(operation)?,
             _ => false,
         };
-        if !fits {
-            let problem = format!("the contents of the {} of key {} do not fit it", operation.kind, hex::encode(key));
+        if fits {
+            return Ok(());
+        }
+        let problem = format!(
+            "the contents of the {} of key {} do not fit it",
+            operation.kind,
+            hex::encode(key)
+        );
+        Err(self.wrong(index, problem))
+    }
+
+    /// A write is in the chain of its key's revisions, and is its newest write or has a younger one.
+    fn write(
+        &mut self,
+        index: LogIndex,
+        position: usize,
+        operation: &Operation,
+        bytes: &[u8],
+    ) -> Result<(), StoreFault> {
+        let key = &operation.key;
+        let before = match operation
+            .revision
+            .previous()
+            .filter(|revision| *revision >= Revision::FIRST)
+        {
+            Some(revision) => self.view.revision_index(key, revision)?,
+            None => None,
+        };
+        let own = self.view.revision_index(key, operation.revision)?;
+        if own != Some(index) || before != operation.prev_index {
+            let problem = format!(
+                "revision {} of key {} is not in its chain",
+                operation.revision,
+                hex::encode(key)
+            );
             return Err(self.wrong(index, problem));
         }
-        if operation.kind.is_write() {
-            let before = match operation.revision.previous().filter(|revision| *revision >= Revision::FIRST) {
-                Some(revision) => self.view.revision_index(key, revision)?,
-                None => None,
-            };
-            let own = self.view.revision_index(key, operation.revision)?;
-            if own != Some(index) || before != operation.prev_index {
-                let problem = format!("revision {} of key {} is not in its chain", operation.revision, hex::encode(key));
-                return Err(self.wrong(index, problem));
+        let newest = self.view.stored(key)?.filter(|(leaf, _)| leaf.index() >= index);
+        let (newest, place) = newest.ok_or_else(|| {
+            let row = rows::keyed(self.view.id(), key);
+            self.view.database.damaged(
+                Table::Leaves,
+                &row,
+                format!("a newest write at {index} or later has to be here"),
+            )
+        })?;
+        if newest.index() == index {
+            if newest.op() != bytes || usize::from(place) != position {
+                return Err(self.wrong(
+                    index,
+                    format!("the newest write of key {} is another", hex::encode(key)),
+                ));
             }
-            self.writes += 1;
-            self.keys += usize::from(operation.revision == Revision::FIRST);
+            self.newest += 1;
         }
+        self.writes += 1;
+        self.keys += usize::from(operation.revision == Revision::FIRST);
         Ok(())
     }
 
     /// Whether the transaction at `by` erases what the one at `index` wrote to `key`.
     fn erases(&self, by: LogIndex, index: LogIndex, key: &[u8]) -> Result<bool, StoreFault> {
-        let Some(record) = self.view.record(by)? else { return Ok(false) };
-        let operations = record.operations.iter().filter_map(|operation| Operation::decode(operation).ok());
+        let Some(record) = self.view.record(by)? else {
+            return Ok(false);
+        };
+        let operations = record
+            .operations
+            .iter()
+            .filter_map(|operation| Operation::decode(operation).ok());
         let mut erases = operations.filter(|op| op.kind == OpKind::Erase && op.key == key);
         Ok(erases.any(|op| op.prev_index == Some(index)))
     }
 
     /// Whether what an erase operation names is gone.
     fn is_erased(&self, erase: &Operation) -> Result<bool, StoreFault> {
-        let Some(index) = erase.prev_index else { return Ok(false) };
+        let Some(index) = erase.prev_index else {
+            return Ok(false);
+        };
         let written = self.view.revision_index(&erase.key, erase.revision)?;
         let (_, at, part) = self.view.part_of_write(index, &erase.key)?;
         let gone = !matches!(part.slots.get(at), Some(StoredContent::Present(_)));
@@ -206,10 +283,17 @@ impl<'v> Scrub<'v> {
             }
             let (tile, number) = &mut self.tiles[at];
             let key = rows::tile(self.view.id(), level, *number);
-            let damaged = |problem: &dyn std::fmt::Display| self.view.database.damaged(Table::Tiles, &key, problem);
-            let Some(root) = tile.push(hash).map_err(|error| damaged(&error))? else { break };
+            let damaged =
+                |problem: &dyn std::fmt::Display| self.view.database.damaged(Table::Tiles, &key, problem);
+            let Some(root) = tile.push(hash).map_err(|error| damaged(&error))? else {
+                break;
+            };
             let stored = self.view.database.get(Table::Tiles, &key)?;
-            let computed = tile.hashes().iter().flat_map(|hash| *hash.as_bytes()).collect::<Vec<u8>>();
+            let computed = tile
+                .hashes()
+                .iter()
+                .flat_map(|hash| *hash.as_bytes())
+                .collect::<Vec<u8>>();
             if stored.as_deref() != Some(&computed) {
                 return Err(damaged(&"the tile is not that of the leaves"));
             }
@@ -220,41 +304,41 @@ impl<'v> Scrub<'v> {
         Ok(())
     }
 
-    /// The newest writes, each in the state tree; the tree has the head's state root.
+    /// Each newest write is in the state tree, which has the head's state root; and there are no others.
     fn state(&self) -> Result<(), StoreFault> {
-        let all = KeyRange { first: Vec::new(), end: None };
+        let all = KeyRange {
+            first: Vec::new(),
+            end: None,
+        };
         let mut found = 0;
-        for leaf in self.view.state_leaves(&all, Direction::Ascending, self.view.size())? {
-            self.state_leaf(&leaf?)?;
+        for leaf in self
+            .view
+            .state_leaves(&all, Direction::Ascending, self.view.size())?
+        {
+            let leaf = leaf?;
+            let in_tree = self.view.trie.lookup(self.view, leaf.key());
+            let in_tree = in_tree.map_err(|error| trie_fault(self.view.database.path(), error))?;
+            let same = in_tree.is_some_and(|(index, op)| index == leaf.index() && op.encode() == leaf.op());
+            if !same {
+                let row = rows::keyed(self.view.id(), leaf.key());
+                return Err(self
+                    .view
+                    .database
+                    .damaged(Table::Leaves, &row, "it is not in the state tree"));
+            }
             found += 1;
         }
         let in_tree = usize::try_from(self.view.trie.keys()).unwrap_or(usize::MAX);
-        if found != self.keys || in_tree != self.keys {
-            let place = self.view.database.place(Table::Leaves, &rows::ledger(self.view.id()));
-            let found = format!("{found} of them and {in_tree} in the state tree");
+        if [found, in_tree, self.newest] != [self.keys; 3] {
+            let place = self
+                .view
+                .database
+                .place(Table::Leaves, &rows::ledger(self.view.id()));
+            let found = format!(
+                "{found} of them, {in_tree} in the state tree, {} newest writes",
+                self.newest
+            );
             return Err(StoreFault::mismatch(place, format!("{} keys", self.keys), found));
-        }
-        Ok(())
-    }
-
-    fn state_leaf(&self, leaf: &StateLeaf) -> Result<(), StoreFault> {
-        let row = rows::keyed(self.view.id(), leaf.key());
-        let damaged = |problem: &dyn std::fmt::Display| self.view.database.damaged(Table::Leaves, &row, problem);
-        let operation = Operation::decode(leaf.op()).map_err(|error| damaged(&error))?;
-        let after = match operation.revision.next() {
-            Some(revision) => self.view.revision_index(leaf.key(), revision)?,
-            None => None,
-        };
-        let written = self.view.write(leaf.key(), operation.revision)?;
-        let place = self.view.find_write(leaf.index(), leaf.key())?.map(|(position, _)| position);
-        let stored = self.view.stored(leaf.key())?.map(|(_, position)| usize::from(position));
-        if after.is_some() || written.as_ref() != Some(leaf) || place != stored {
-            return Err(damaged(&"it is not the key's newest write"));
-        }
-        let in_tree = self.view.trie.lookup(self.view, leaf.key());
-        let in_tree = in_tree.map_err(|error| trie_fault(self.view.database.path(), error))?;
-        if in_tree != Some((leaf.index(), operation)) {
-            return Err(damaged(&"it is not in the state tree"));
         }
         Ok(())
     }
@@ -264,20 +348,24 @@ impl<'v> Scrub<'v> {
         &self,
         table: Table,
         expected: usize,
-        count: impl Fn(&[u8], &[u8]) -> Option<usize>,
+        count: impl Fn(&[u8]) -> Option<usize>,
     ) -> Result<(), StoreFault> {
         let database = &self.view.database;
         let prefix = rows::ledger(self.view.id());
         let mut scan = database.scan_prefix(table, &prefix)?;
         let mut found = 0;
         let counted = |key: &[u8], row: &[u8]| {
-            count(key, row).ok_or_else(|| database.damaged(table, key, "the row does not decode"))
+            count(row).ok_or_else(|| database.damaged(table, key, "the row does not decode"))
         };
         while let Some(number) = scan.next(counted)? {
             found += number;
         }
         if found != expected {
-            return Err(StoreFault::mismatch(database.place(table, &prefix), format!("{expected} entries"), found));
+            return Err(StoreFault::mismatch(
+                database.place(table, &prefix),
+                format!("{expected} entries"),
+                found,
+            ));
         }
         Ok(())
     }

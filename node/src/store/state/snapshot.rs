@@ -107,7 +107,8 @@ impl StateStore {
     ) -> Result<(), SnapshotError> {
         let refused = |fault: StoreFault| SnapshotError::Refused(fault.to_string());
         let database = Database::open(path, &self.checking(), Access::Read).map_err(refused)?;
-        let (view, _) = load(Arc::new(database), self.identity.cluster_id, &self.checking()).map_err(refused)?;
+        let (view, _) =
+            load(Arc::new(database), self.identity.cluster_id, &self.checking()).map_err(refused)?;
         check_position(position, &view)?;
         scrub(&view).map_err(refused)?;
         self.check_continues(&view)?;
@@ -120,9 +121,9 @@ impl StateStore {
             let name = &ledger.head().name;
             let (size, root) = (ledger.size(), ledger.head().frontier.root());
             let theirs = match snapshot.ledger(name) {
-                Some(theirs) => {
-                    theirs.root_at(size).map_err(|fault| SnapshotError::Refused(fault.to_string()))?
-                }
+                Some(theirs) => theirs
+                    .root_at(size)
+                    .map_err(|fault| SnapshotError::Refused(fault.to_string()))?,
                 None => None,
             };
             if theirs != Some(root) {
@@ -157,7 +158,10 @@ impl StateStore {
         };
         let database = Arc::new(Database::open(&current, &self.options, Access::Write)?);
         let (view, tries) = load(database, self.identity.cluster_id, &self.options)?;
-        check_position(position, &view).map_err(|error| StoreFault::damaged(current.display().to_string(), error))?;
+        // Checked before, but the present state may have grown, and files may change.
+        check_position(position, &view)
+            .and_then(|()| self.check_continues(&view))
+            .map_err(|error| StoreFault::damaged(current.display().to_string(), error))?;
         self.directory.make_current(&current)?;
         *writer = Writer::new(tries, &view.applied);
         let view = Arc::new(view);
@@ -168,7 +172,6 @@ impl StateStore {
     /// Bounds for a database that is only looked at.
     fn checking(&self) -> StateOptions {
         StateOptions {
-            block_cache_bytes: CHECK_CACHE,
             trie_cache_bytes: CHECK_CACHE,
             tile_cache_bytes: CHECK_CACHE,
             ..self.options.clone()
@@ -180,15 +183,26 @@ fn check_position(expected: &Applied, view: &ReadView) -> Result<(), SnapshotErr
     if view.applied() == expected {
         return Ok(());
     }
-    let show = |applied: &Applied| applied.last.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let show = |applied: &Applied| {
+        applied
+            .last
+            .map_or_else(|| "none".to_owned(), |id| id.to_string())
+    };
     let (expected, found) = (show(expected), show(view.applied()));
-    Err(SnapshotError::Refused(format!("it was announced for entry {expected} and holds the state of {found}")))
+    Err(SnapshotError::Refused(format!(
+        "it was announced for entry {expected} and holds the state of {found}"
+    )))
 }
 
 /// RocksDB's diary and lock in a database that was opened: no part of the state.
 fn diary_files(path: &Path) -> Result<Vec<String>, StoreFault> {
     let entries = fs::read_dir(path).map_err(|error| StoreFault::file(path, "listing", &error))?;
     let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    let names = names.collect::<Result<Vec<_>, _>>().map_err(|error| StoreFault::file(path, "listing", &error))?;
-    Ok(names.into_iter().filter(|name| name == "LOCK" || name == "LOG" || name.starts_with("LOG.old.")).collect())
+    let names = names
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| StoreFault::file(path, "listing", &error))?;
+    Ok(names
+        .into_iter()
+        .filter(|name| name == "LOCK" || name == "LOG" || name.starts_with("LOG.old."))
+        .collect())
 }

@@ -1,9 +1,5 @@
 //! What an honest cluster answers is believed, and is what was asked.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +10,9 @@ use quorate_client::{
 };
 use quorate_core::answer::{Contents, Reading};
 use quorate_core::entry::OpKind;
-use support::model::{Ask, cluster, policy};
-use support::{Cluster, client, client_with};
+
+use crate::support::model::{Ask, cluster, policy};
+use crate::support::{Cluster, client, client_with};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

@@ -8,9 +8,8 @@ use futures::stream::BoxStream;
 use quorate_core::answer::{Contents, KeyRange};
 use quorate_proto::convert;
 use quorate_proto::v1::{self, ledger_server};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
 use super::answers::read_token;
@@ -119,7 +118,7 @@ pub(crate) fn rand_name() -> Vec<u8> {
 
 impl Node {
     pub(crate) async fn start(id: u64, model: Arc<Mutex<Model>>, mode: Mode) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap().with_nodelay(Some(true));
         let state = State {
             model,
             mode,
@@ -129,15 +128,13 @@ impl Node {
         };
         let node = Self {
             id,
-            address: listener.local_addr().unwrap(),
+            address: incoming.local_addr().unwrap(),
             state: Arc::new(Mutex::new(state)),
             calls: Arc::default(),
             peers: Arc::default(),
         };
         let service = ledger_server::LedgerServer::new(node.clone());
-        let serving =
-            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(serving);
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         node
     }
 

@@ -3,8 +3,6 @@
 //! [`Model`](model::Model) is the truth; `answers` shows it as an honest replica does; [`Node`](server::Node) serves it
 //! over gRPC, as leader or follower, reachable or not, and lets a test alter what is answered.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 mod answers;
 pub(crate) mod model;
 pub(crate) mod server;

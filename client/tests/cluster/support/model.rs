@@ -101,7 +101,7 @@ impl Model {
         let contents = Contents { salt: [1; 16], attributes: Vec::new(), value: document };
         let key = format!("ledgers/{name}").into_bytes();
         let system = self.ledgers.get_mut("_system").unwrap();
-        system.commit(&[7], u64::MAX, &[Ask::Put { key, contents, expires_at: None }]);
+        system.commit(name.as_bytes(), u64::MAX, &[Ask::Put { key, contents, expires_at: None }]);
         self.ledgers.insert(name.to_owned(), LedgerModel::new(name));
     }
 }

@@ -1,0 +1,131 @@
+//! What the command line accepts and refuses.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+
+use super::Cli;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("quorate").chain(line.split_whitespace()))
+}
+
+fn refused(line: &str) -> ErrorKind {
+    parse(line)
+        .map(|cli| panic!("accepted: {cli:?}"))
+        .unwrap_err()
+        .kind()
+}
+
+#[test]
+fn clap_finds_no_contradiction_in_it() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_of_the_documents_is_accepted() {
+    for line in [
+        "put k v",
+        "put k - --expires-in 1h --if-absent",
+        "put k --file f --content-type text/plain --attr a=b --attr c=d --receipt r",
+        "put k -5 --if-revision 0 --wait committed --idempotency-key build-4711",
+        "get k --at 17",
+        "get k --raw --max-staleness 5s",
+        "get 00ff --key-as hex --receipt r",
+        "delete k --if-exists",
+        "history k --oldest-first --limit 5",
+        "scan",
+        "scan --prefix p --reverse --limit 10 --keys-only",
+        "scan --first a --end b --at 3",
+        "tx 17",
+        "tx --request build-4711 --author me --receipt r",
+        "ledger create builds",
+        "ledger list",
+        "status",
+        "checkpoint --size 8 --out f",
+        "verify --receipt r --policy p",
+        "verify f --receipt r --policy p",
+        "verify --receipt r --key k",
+        "policy show",
+        "policy export --out f -l builds",
+        "notarize f d git://.@HEAD hash:00 --attr a=b --signer me --receipt-dir r --exclude .git",
+        "notarize --git v1..v2 --repo /srv/r",
+        "authenticate f --signer me",
+        "untrust f --attr why=broken",
+        "unsupport hash:00",
+        "inspect k",
+        "context list",
+        "context use dev",
+        "context show",
+        "completions bash",
+        "--endpoints https://a:1,https://b:1 --cacert c --trust-dir t -l x -o json --timeout 1m -q --no-verify get k",
+        "get k -o json --plaintext",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for line in [
+        "put k v --file f",
+        "put k v --if-absent --if-exists",
+        "get k --at 1 --receipt r",
+        "get k --receipt r --no-verify",
+        "scan --prefix p --first f",
+        "tx 1 --request k",
+    ] {
+        assert_eq!(refused(line), ErrorKind::ArgumentConflict, "{line}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_refused() {
+    for line in [
+        "put",
+        "put k",
+        "get",
+        "tx",
+        "verify f",
+        "notarize",
+        "authenticate",
+        "inspect",
+    ] {
+        assert_eq!(refused(line), ErrorKind::MissingRequiredArgument, "{line}");
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_the_reason() {
+    for (line, reason) in [
+        ("get k --timeout 10", "500ms"),
+        ("get k -l Upper", "ledger"),
+        ("get k -l node", "ledger"),
+        ("put k v --attr x", "NAME=VALUE"),
+        ("history k --limit 0", "0 is not in"),
+        ("checkpoint --size 0", "0 is not in"),
+        ("get k -o xml", "json"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(reason), "{line}: {error}");
+    }
+}
+
+#[test]
+fn every_command_and_option_says_what_it_does() {
+    fn check(command: &clap::Command) {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name} says nothing");
+        for argument in command.get_arguments() {
+            let id = argument.get_id();
+            assert!(
+                argument.get_help().is_some() || id == "help" || id == "version",
+                "{name} {id} says nothing"
+            );
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+}

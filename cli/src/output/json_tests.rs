@@ -1,0 +1,380 @@
+//! Golden tests: the documents, to the byte. A change here is a change of what programs rely on (see `json`).
+
+use super::json::*;
+use crate::exit::Exit;
+
+fn text(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        origin: "acme/0a1b2c3d/default".into(),
+        size: "26".into(),
+        log_root: "ab".repeat(32),
+        cosigners: vec![
+            Cosignature {
+                name: "acme/0a1b2c3d/node/1".into(),
+                time: "2026-11-23T00:35:45Z".into(),
+            },
+            Cosignature {
+                name: "acme/0a1b2c3d/node/3".into(),
+                time: "2026-11-23T00:35:46Z".into(),
+            },
+        ],
+    }
+}
+
+fn item(state: &'static str) -> Item {
+    Item {
+        key: Bytes::of(b"greeting"),
+        state,
+        value: Some(Bytes::of("grüße".as_bytes())),
+        content_type: text("text/plain"),
+        attributes: vec![Attribute {
+            name: "from".into(),
+            value: "me".into(),
+        }],
+        index: text("17"),
+        revision: text("2"),
+        time: None,
+        expires_at: text("2026-11-24T00:00:00.000001Z"),
+    }
+}
+
+/// What one document looks like without its line feeds and indentation, so that goldens stay readable.
+fn compact<T: serde::Serialize>(kind: &'static str, body: &T) -> String {
+    let pretty = document(kind, body).unwrap_or_default();
+    assert!(pretty.ends_with("}\n"), "a document ends with a newline");
+    pretty.lines().map(str::trim_start).collect()
+}
+
+const CHECKPOINT: &str = concat!(
+    r#""checkpoint": {"origin": "acme/0a1b2c3d/default","size": "26","#,
+    r#""log_root": "abababababababababababababababababababababababababababababababab","#,
+    r#""cosigners": [{"name": "acme/0a1b2c3d/node/1","time": "2026-11-23T00:35:45Z"},"#,
+    r#"{"name": "acme/0a1b2c3d/node/3","time": "2026-11-23T00:35:46Z"}]}"#
+);
+
+const ITEM: &str = concat!(
+    r#""key": {"utf8": "greeting"},"state": "present","value": {"utf8": "grüße"},"content_type": "text/plain","#,
+    r#""attributes": [{"name": "from","value": "me"}],"index": "17","revision": "2","time": null,"#,
+    r#""expires_at": "2026-11-24T00:00:00.000001Z""#
+);
+
+#[test]
+fn a_document_is_indented_json_with_schema_and_kind_first() {
+    let body = Ledgers {
+        ledgers: Vec::new(),
+        verified: true,
+    };
+    let expected =
+        "{\n  \"schema\": 1,\n  \"kind\": \"ledgers\",\n  \"ledgers\": [],\n  \"verified\": true\n}\n";
+    assert_eq!(document("ledgers", &body).unwrap_or_default(), expected);
+}
+
+#[test]
+fn bytes_are_text_where_they_can_be() {
+    assert_eq!(Bytes::of(b""), Bytes::Utf8(String::new()));
+    assert_eq!(Bytes::of(&[0xff, 0]), Bytes::Base64("/wA=".into()));
+}
+
+#[test]
+fn an_error_is_one_line() {
+    let line = error_line(Exit::Unverified, "a \"bad\"\nanswer", Some("stop"));
+    assert_eq!(
+        line,
+        r#"{"schema":1,"kind":"error","exit":10,"error":"a \"bad\"\nanswer","next":"stop"}"#
+    );
+    let line = error_line(Exit::Error, "x", None);
+    assert_eq!(
+        line,
+        r#"{"schema":1,"kind":"error","exit":1,"error":"x","next":null}"#
+    );
+}
+
+#[test]
+fn value() {
+    let body = Value {
+        ledger: "default".into(),
+        item: item("present"),
+        at: None,
+        size: "26".into(),
+        receipt: text("g.tlog-proof"),
+        verified: true,
+        checkpoint: Some(checkpoint()),
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "value","ledger": "default",{ITEM},"at": null,"size": "26","receipt": "g.tlog-proof","verified": true,{CHECKPOINT}}}"#
+    );
+    assert_eq!(compact("value", &body), expected);
+}
+
+#[test]
+fn commit() {
+    let body = Commit {
+        ledger: "default".into(),
+        key: Bytes::of(&[0xff]),
+        index: "17".into(),
+        revision: text("2"),
+        size: "26".into(),
+        known: false,
+        certified: true,
+        idempotency_key: Bytes::of(b"build-4711"),
+        receipt: None,
+        checkpoint: Some(checkpoint()),
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "commit","ledger": "default","key": {{"base64": "/w=="}},"index": "17","revision": "2","size": "26","known": false,"certified": true,"idempotency_key": {{"utf8": "build-4711"}},"receipt": null,{CHECKPOINT}}}"#
+    );
+    assert_eq!(compact("commit", &body), expected);
+}
+
+#[test]
+fn history_and_scan() {
+    let body = History {
+        ledger: "default".into(),
+        key: Bytes::of(b"greeting"),
+        order: "newest_first",
+        writes: vec![item("present")],
+        complete: true,
+        verified: true,
+        checkpoint: Some(checkpoint()),
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "history","ledger": "default","key": {{"utf8": "greeting"}},"order": "newest_first","writes": [{{{ITEM}}}],"complete": true,"verified": true,{CHECKPOINT}}}"#
+    );
+    assert_eq!(compact("history", &body), expected);
+    let body = Scan {
+        ledger: "default".into(),
+        prefix: None,
+        first: Some(Bytes::of(b"a")),
+        end: None,
+        reverse: false,
+        items: vec![item("present")],
+        complete: false,
+        verified: false,
+        checkpoint: None,
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "scan","ledger": "default","prefix": null,"first": {{"utf8": "a"}},"end": null,"reverse": false,"items": [{{{ITEM}}}],"complete": false,"verified": false,"checkpoint": null}}"#
+    );
+    assert_eq!(compact("scan", &body), expected);
+}
+
+#[test]
+fn transaction() {
+    let body = Transaction {
+        ledger: "default".into(),
+        index: "17".into(),
+        time: "2026-11-23T00:35:45.000001Z".into(),
+        not_after: "2026-11-23T00:36:45.000001Z".into(),
+        author: text("anonymous"),
+        request_id: "cd".repeat(32),
+        operations: vec![Operation {
+            operation: "put",
+            key: Bytes::of(b"k"),
+            revision: "1".into(),
+            previous_index: None,
+            expires_at: None,
+            value_length: text("1"),
+            value_digest: text("00"),
+            value: Some(Bytes::of(b"v")),
+        }],
+        receipt: None,
+        verified: true,
+        checkpoint: Some(checkpoint()),
+    };
+    let request = "cd".repeat(32);
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "transaction","ledger": "default","index": "17","time": "2026-11-23T00:35:45.000001Z","not_after": "2026-11-23T00:36:45.000001Z","author": "anonymous","request_id": "{request}","operations": [{{"operation": "put","key": {{"utf8": "k"}},"revision": "1","previous_index": null,"expires_at": null,"value_length": "1","value_digest": "00","value": {{"utf8": "v"}}}}],"receipt": null,"verified": true,{CHECKPOINT}}}"#
+    );
+    assert_eq!(compact("transaction", &body), expected);
+}
+
+#[test]
+fn ledgers_and_checkpoint() {
+    let ledger = Ledger {
+        name: "default".into(),
+        origin: "o".into(),
+        log_vkey: "o+1+2".into(),
+        size: text("26"),
+    };
+    let body = Ledgers {
+        ledgers: vec![ledger],
+        verified: true,
+    };
+    let expected = r#"{"schema": 1,"kind": "ledgers","ledgers": [{"name": "default","origin": "o","log_vkey": "o+1+2","size": "26"}],"verified": true}"#;
+    assert_eq!(compact("ledgers", &body), expected);
+    let body = CheckpointNote {
+        ledger: "default".into(),
+        checkpoint: Checkpoint {
+            cosigners: Vec::new(),
+            ..checkpoint()
+        },
+        note: "a\nb\n".into(),
+        file: None,
+    };
+    let root = "ab".repeat(32);
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "checkpoint","ledger": "default","origin": "acme/0a1b2c3d/default","size": "26","log_root": "{root}","cosigners": [],"note": "a\nb\n","file": null}}"#
+    );
+    assert_eq!(compact("checkpoint", &body), expected);
+}
+
+#[test]
+fn status() {
+    let silent = Replica {
+        endpoint: "https://b:1".into(),
+        error: text("refused"),
+        ..Replica::default()
+    };
+    let body = Status {
+        ledger: "default".into(),
+        cluster: text("acme/0a1b2c3d"),
+        leader: text("1"),
+        roots: "unknown",
+        replicas: vec![silent],
+    };
+    let expected = concat!(
+        r#"{"schema": 1,"kind": "status","ledger": "default","cluster": "acme/0a1b2c3d","leader": "1","#,
+        r#""roots": "unknown","replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
+        r#""version": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
+        r#""certified_size": null,"log_root": null,"state_root": null,"memory_bytes": null,"written_bytes": null,"#,
+        r#""fault": null}]}"#
+    );
+    assert_eq!(compact("status", &body), expected);
+}
+
+fn artifact(status: &'static str) -> Artifact {
+    Artifact {
+        name: "a.rpm".into(),
+        artifact: "file",
+        sha256: "00".into(),
+        status,
+        claimed_signer: text("me"),
+        index: text("17"),
+        revision: text("1"),
+        receipt: None,
+    }
+}
+
+const ARTIFACT: &str = concat!(
+    r#"{"name": "a.rpm","artifact": "file","sha256": "00","status": "trusted","claimed_signer": "me","#,
+    r#""index": "17","revision": "1","receipt": null}"#
+);
+
+#[test]
+fn notarization_and_authentication() {
+    let body = Notarization {
+        ledger: "default".into(),
+        status: "trusted",
+        artifacts: vec![artifact("trusted")],
+        distinct: "1".into(),
+        transactions: "1".into(),
+        size: "26".into(),
+        seconds: "0.213".into(),
+        checkpoint: Some(checkpoint()),
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "notarization","ledger": "default","status": "trusted","artifacts": [{ARTIFACT}],"distinct": "1","transactions": "1","size": "26","seconds": "0.213",{CHECKPOINT}}}"#
+    );
+    assert_eq!(compact("notarization", &body), expected);
+    let body = Authentication {
+        ledger: "default".into(),
+        trusted: true,
+        demanded_signer: None,
+        artifacts: vec![artifact("trusted")],
+        not_trusted: "0".into(),
+        seconds: "0.213".into(),
+        verified: true,
+        checkpoint: Some(checkpoint()),
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "authentication","ledger": "default","trusted": true,"demanded_signer": null,"artifacts": [{ARTIFACT}],"not_trusted": "0","seconds": "0.213","verified": true,{CHECKPOINT}}}"#
+    );
+    assert_eq!(compact("authentication", &body), expected);
+}
+
+#[test]
+fn receipt_and_inspection() {
+    let body = Receipt {
+        receipt: "r".into(),
+        proves: "transaction",
+        index: "17".into(),
+        time: "t".into(),
+        author: text("anonymous"),
+        items: vec![item("present")],
+        artifact: Some(artifact("trusted")),
+        verified: true,
+        checkpoint: checkpoint(),
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "receipt","receipt": "r","proves": "transaction","index": "17","time": "t","author": "anonymous","items": [{{{ITEM}}}],"artifact": {ARTIFACT},"verified": true,{CHECKPOINT}}}"#
+    );
+    assert_eq!(compact("receipt", &body), expected);
+    let body = Inspection {
+        ledger: "default".into(),
+        key: Bytes::of(b"greeting"),
+        now: item("present"),
+        writes: Vec::new(),
+        notarizations: vec![artifact("trusted")],
+        verified: true,
+        checkpoint: None,
+    };
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "inspection","ledger": "default","key": {{"utf8": "greeting"}},"now": {{{ITEM}}},"writes": [],"notarizations": [{ARTIFACT}],"verified": true,"checkpoint": null}}"#
+    );
+    assert_eq!(compact("inspection", &body), expected);
+}
+
+#[test]
+fn policy_and_contexts() {
+    let key = |name: &str| PolicyKey {
+        name: name.into(),
+        vkey: format!("{name}+1+2"),
+    };
+    let body = Policy {
+        files: vec!["p".into()],
+        fingerprint: "00".into(),
+        logs: vec![key("o")],
+        witnesses: vec![key("node-1")],
+        counted_witnesses: "3".into(),
+        threshold: "2".into(),
+        fork_impossible_up_to: text("0"),
+        may_be_down: "1".into(),
+        provably_guilty: "1".into(),
+    };
+    let expected = concat!(
+        r#"{"schema": 1,"kind": "policy","files": ["p"],"fingerprint": "00","logs": [{"name": "o","vkey": "o+1+2"}],"#,
+        r#""witnesses": [{"name": "node-1","vkey": "node-1+1+2"}],"counted_witnesses": "3","threshold": "2","#,
+        r#""fork_impossible_up_to": "0","may_be_down": "1","provably_guilty": "1"}"#
+    );
+    assert_eq!(compact("policy", &body), expected);
+    let body = PolicyExport {
+        ledger: "l".into(),
+        fingerprint: "00".into(),
+        file: None,
+        policy: "log\n".into(),
+    };
+    let expected = r#"{"schema": 1,"kind": "policy_export","ledger": "l","fingerprint": "00","file": null,"policy": "log\n"}"#;
+    assert_eq!(compact("policy_export", &body), expected);
+    let context = Context {
+        name: "dev".into(),
+        default: true,
+        endpoints: vec!["https://a:1".into()],
+        policy: vec!["p".into()],
+        cacert: None,
+        trust_dir: None,
+        plaintext: false,
+    };
+    let body = Contexts {
+        file: "f".into(),
+        contexts: vec![context],
+    };
+    let expected = concat!(
+        r#"{"schema": 1,"kind": "contexts","file": "f","contexts": [{"name": "dev","default": true,"#,
+        r#""endpoints": ["https://a:1"],"policy": ["p"],"cacert": null,"trust_dir": null,"plaintext": false}]}"#
+    );
+    assert_eq!(compact("contexts", &body), expected);
+}

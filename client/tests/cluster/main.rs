@@ -1,0 +1,8 @@
+//! The whole client against a cluster of three replicas in this process: honest, failing, and lying.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod failover;
+mod honest;
+mod lies;
+mod support;
