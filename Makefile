@@ -5,7 +5,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build demo test fmt lint doc unit audit deploy-test bench clean
+.PHONY: help setup build build-all demo test fmt lint doc unit audit deploy-test bench clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
@@ -18,6 +18,11 @@ setup:
 
 build: setup
 	cargo build --locked -p quorate-cli
+
+# Tests and lints use the whole workspace at once: another choice of packages is another choice of features, and
+# would compile the dependencies a second time.
+build-all: setup
+	cargo build --locked --workspace --all-targets
 
 demo: build
 	tools/demo $(QUORATE)
@@ -33,13 +38,13 @@ lint: setup
 doc: setup
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
-unit: build
+unit: build-all
 	QUORATE_BIN=$(QUORATE) cargo test --locked --workspace
 
 audit: setup
 	tools/audit
 
-deploy-test: build
+deploy-test: build-all
 	tools/deploy-test $(QUORATE)
 
 clean:

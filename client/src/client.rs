@@ -37,7 +37,9 @@ impl Client {
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// A ledger of the cluster. Nothing is asked yet; that the name is one of a ledger is checked by the first call.
@@ -95,19 +97,28 @@ impl Inner {
 
     /// The ledger of this name, if it was used before.
     pub(crate) fn known(&self, name: &LedgerName) -> Option<Arc<LedgerState>> {
-        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.ledgers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// Remembers a ledger with the policy to believe it by. Of two calls that find out at once, the first counts.
     pub(crate) fn remember(&self, name: &LedgerName, policy: Arc<Policy>) -> Arc<LedgerState> {
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = ledgers.entry(name.clone()).or_insert_with(|| {
-            Arc::new(LedgerState::new(self.cluster.ledger(name), policy, self))
-        });
+        let state = ledgers
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(LedgerState::new(self.cluster.ledger(name), policy, self)));
         Arc::clone(state)
     }
 
     fn used(&self) -> Vec<Arc<LedgerState>> {
-        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.ledgers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }

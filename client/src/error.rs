@@ -32,7 +32,9 @@ pub enum Error {
     #[error(transparent)]
     Rejected(Box<Rejection>),
     /// The idempotency key was used before, for another request; nothing was written for this one.
-    #[error("the idempotency key was already used for transaction {index}, which wrote something else; use a new key")]
+    #[error(
+        "the idempotency key was already used for transaction {index}, which wrote something else; use a new key"
+    )]
     IdempotencyKeyReused {
         /// The transaction that the key belongs to, proven to be in the log.
         index: LogIndex,
@@ -170,7 +172,9 @@ pub enum Distrust {
         got: TreeSize,
     },
     /// Its cosignatures are older than the call allows.
-    #[error("its checkpoint was cosigned {age_secs} s ago, the call allows {allowed_secs} s; compare the clocks too")]
+    #[error(
+        "its checkpoint was cosigned {age_secs} s ago, the call allows {allowed_secs} s; compare the clocks too"
+    )]
     NotFresh {
         /// Age of the k-th newest cosignature by this machine's clock, seconds.
         age_secs: u64,
@@ -355,11 +359,18 @@ impl Error {
             Distrust::Agreement(AgreementError::Contradiction(evidence)) => Some(evidence.clone()),
             _ => None,
         };
-        Self::Untrusted { endpoint: Arc::clone(endpoint), what, evidence }
+        Self::Untrusted {
+            endpoint: Arc::clone(endpoint),
+            what,
+            evidence,
+        }
     }
 
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::InvalidArgument { field: field.into(), message: message.into() }
+        Self::InvalidArgument {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -388,12 +399,22 @@ impl Failure {
     pub(crate) fn into_error(self, attempts: u32) -> Error {
         match self {
             Self::Final(error) | Self::Broken(error) => error,
-            Self::NotLeader { message, .. } => {
-                Error::Unavailable { outcome: Outcome::NotDone, attempts, last: message }
-            }
+            Self::NotLeader { message, .. } => Error::Unavailable {
+                outcome: Outcome::NotDone,
+                attempts,
+                last: message,
+            },
             Self::TryAgain { message, no_effect } => {
-                let outcome = if no_effect { Outcome::NotDone } else { Outcome::Unknown };
-                Error::Unavailable { outcome, attempts, last: message }
+                let outcome = if no_effect {
+                    Outcome::NotDone
+                } else {
+                    Outcome::Unknown
+                };
+                Error::Unavailable {
+                    outcome,
+                    attempts,
+                    last: message,
+                }
             }
         }
     }

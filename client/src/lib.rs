@@ -50,20 +50,19 @@ mod values;
 mod verify;
 
 pub use calls::{
-    Comparison, History, HistoryPage, LedgerInfo, LedgerStatus, Member, ReplicaCheckpoint, Scan, ScanPage, Status,
+    Comparison, History, HistoryPage, LedgerInfo, LedgerStatus, Member, ReplicaCheckpoint, Scan, ScanPage,
+    Status,
 };
 pub use client::Client;
 pub use config::ClientBuilder;
-pub use error::{
-    ConfigError, Distrust, Error, FailedPrecondition, Outcome, Rejection, TrustError,
-};
+pub use error::{ConfigError, Distrust, Error, FailedPrecondition, Outcome, Rejection, TrustError};
 pub use ledger::Ledger;
 pub use options::{CheckpointOptions, Consistency, ReadOptions};
 pub use transaction::{Precondition, PutOptions, Transaction, Wait};
 pub use trust::{FileTrust, MemoryTrust, Swap, TrustStore};
 pub use values::{
-    CommitRecord, Committed, Entry, HistoryEntry, KeyState, LogRecord, OperationRecord, ProvenInclusion, Read,
-    TransactionId, TransactionRecord, Value, Written,
+    CommitRecord, Committed, Entry, HistoryEntry, KeyState, LogRecord, OperationRecord, ProvenInclusion,
+    Read, TransactionId, TransactionRecord, Value, Written,
 };
 
 /// The core types that calls take and give.

@@ -44,13 +44,18 @@ pub(crate) async fn policy_for(client: &Client, name: &LedgerName) -> Result<Arc
         return Err(ConfigError::Policy { problem }.into());
     }
     let record = look_up(client, name).await?;
-    let policy = with_log(&inner.policy, &record.1)
-        .map_err(|source| ConfigError::LedgerPolicy { ledger: name.to_string(), source })?;
+    let policy = with_log(&inner.policy, &record.1).map_err(|source| ConfigError::LedgerPolicy {
+        ledger: name.to_string(),
+        source,
+    })?;
     Ok(Arc::new(policy))
 }
 
 /// A verified read of the registry.
-pub(crate) async fn look_up(client: &Client, name: &LedgerName) -> Result<(LedgerRecord, VerifierKey), Error> {
+pub(crate) async fn look_up(
+    client: &Client,
+    name: &LedgerName,
+) -> Result<(LedgerRecord, VerifierKey), Error> {
     let system = client.ledger(LedgerName::SYSTEM);
     let key = [PREFIX, name.as_str().as_bytes()].concat();
     // Boxed: reading a ledger looks up its policy, which reads `_system`, whose policy is never looked up.
@@ -63,7 +68,10 @@ pub(crate) async fn look_up(client: &Client, name: &LedgerName) -> Result<(Ledge
     };
     let origin = client.inner().cluster.ledger(name).to_string();
     check(&value.value, name, &origin).map_err(|what| {
-        let what = Distrust::Registry { ledger: name.to_string(), what };
+        let what = Distrust::Registry {
+            ledger: name.to_string(),
+            what,
+        };
         Error::untrusted(&"the cluster".into(), what)
     })
 }

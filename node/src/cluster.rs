@@ -81,7 +81,10 @@ pub struct SettingsFile {
 
 impl Default for SettingsFile {
     fn default() -> Self {
-        Self { max_not_after_s: 15 * 60, max_value_bytes: 4 << 20 }
+        Self {
+            max_not_after_s: 15 * 60,
+            max_value_bytes: 4 << 20,
+        }
     }
 }
 
@@ -125,9 +128,14 @@ pub enum ClusterError {
 impl Cluster {
     /// Reads and checks a cluster file.
     pub fn load(path: &Path) -> Result<Self, ClusterError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ClusterError::Unreadable { path: path.to_owned(), source })?;
-        let invalid = |problem| ClusterError::Invalid { path: path.to_owned(), problem };
+        let text = std::fs::read_to_string(path).map_err(|source| ClusterError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let invalid = |problem| ClusterError::Invalid {
+            path: path.to_owned(),
+            problem,
+        };
         let file: ClusterFile = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         Self::from_file(&file).map_err(invalid)
     }
@@ -137,7 +145,10 @@ impl Cluster {
         let id = ClusterId::from_hex(&file.id).map_err(|error| format!("id: {error}"))?;
         let origin = ClusterOrigin::new(&file.name, &id).map_err(|error| format!("name: {error}"))?;
         if file.nodes.is_empty() || file.nodes.len() > MAX_NODES {
-            return Err(format!("[[node]]: {} nodes; a cluster has 1 to {MAX_NODES}", file.nodes.len()));
+            return Err(format!(
+                "[[node]]: {} nodes; a cluster has 1 to {MAX_NODES}",
+                file.nodes.len()
+            ));
         }
         if file.settings.max_value_bytes == 0 || file.settings.max_value_bytes > 32 << 20 {
             return Err("settings.max_value_bytes must be 1 to 33554432".to_owned());
@@ -146,7 +157,10 @@ impl Cluster {
         for node in &file.nodes {
             let member = member(node, &origin).map_err(|problem| format!("node {}: {problem}", node.id))?;
             if let Some(other) = members.values().find(|other| shares_key(other, &member)) {
-                return Err(format!("nodes {} and {} have a key in common: keys are pairwise distinct", other.id, node.id));
+                return Err(format!(
+                    "nodes {} and {} have a key in common: keys are pairwise distinct",
+                    other.id, node.id
+                ));
             }
             if members.insert(member.id, member).is_some() {
                 return Err(format!("two nodes have the id {}", node.id));
@@ -156,7 +170,12 @@ impl Cluster {
             max_not_after_us: file.settings.max_not_after_s.saturating_mul(1_000_000),
             max_value_len: file.settings.max_value_bytes,
         };
-        Ok(Self { id, origin, members, settings })
+        Ok(Self {
+            id,
+            origin,
+            members,
+            settings,
+        })
     }
 
     /// The first cosigner set, epoch 1.
@@ -168,7 +187,10 @@ impl Cluster {
             client_address: member.client.clone(),
             peer_address: member.peer.clone(),
         });
-        CosignerSet { epoch: Epoch::new(1).get(), cosigners: cosigners.collect() }
+        CosignerSet {
+            epoch: Epoch::new(1).get(),
+            cosigners: cosigners.collect(),
+        }
     }
 
     /// How many cosignatures are a majority of the members.
@@ -179,9 +201,17 @@ impl Cluster {
     /// The policy file for a ledger: its log key, every member as a witness, a majority as the quorum.
     pub fn policy(&self, ledger: &LedgerName, log_key: &VerifierKey) -> Result<Policy, String> {
         if log_key.name() != self.origin.ledger(ledger).as_str() {
-            return Err(format!("the log key is named {}, not {}", log_key.name(), self.origin.ledger(ledger)));
+            return Err(format!(
+                "the log key is named {}, not {}",
+                log_key.name(),
+                self.origin.ledger(ledger)
+            ));
         }
-        let cosigners: Vec<VerifierKey> = self.members.values().map(|member| member.cosigner.clone()).collect();
+        let cosigners: Vec<VerifierKey> = self
+            .members
+            .values()
+            .map(|member| member.cosigner.clone())
+            .collect();
         Policy::majority(log_key, &cosigners).map_err(|error| error.to_string())
     }
 }
@@ -196,7 +226,11 @@ fn member(file: &MemberFile, origin: &ClusterOrigin) -> Result<Member, String> {
         return Err("cosigner: not a cosigner key (type 0x04)".to_owned());
     }
     if cosigner.name() != origin.node(id) {
-        return Err(format!("cosigner: the key is named {:?}, expected {:?}", cosigner.name(), origin.node(id)));
+        return Err(format!(
+            "cosigner: the key is named {:?}, expected {:?}",
+            cosigner.name(),
+            origin.node(id)
+        ));
     }
     let block_key = hex::decode(&file.block_key)
         .ok()
@@ -204,12 +238,21 @@ fn member(file: &MemberFile, origin: &ClusterOrigin) -> Result<Member, String> {
         .ok_or("block_key: expected 64 hex digits")?;
     let block_key = BlockPublicKey::from_bytes(&block_key).map_err(|error| format!("block_key: {error}"))?;
     for (name, address) in [("client", &file.client), ("peer", &file.peer)] {
-        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        let port = address
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.is_empty())
+            .map(|(_, port)| port.parse::<u16>());
         if !matches!(port, Some(Ok(1..))) {
             return Err(format!("{name}: {address:?} is not host:port"));
         }
     }
-    Ok(Member { id, client: file.client.clone(), peer: file.peer.clone(), cosigner, block_key })
+    Ok(Member {
+        id,
+        client: file.client.clone(),
+        peer: file.peer.clone(),
+        cosigner,
+        block_key,
+    })
 }
 
 fn shares_key(a: &Member, b: &Member) -> bool {

@@ -77,18 +77,33 @@ impl Cluster {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("cluster");
         let mut init = Command::new(binary());
-        init.args(["init", "--name", "test.example/cluster", "--out"]).arg(&out);
+        init.args(["init", "--name", "test.example/cluster", "--out"])
+            .arg(&out);
         let mut nodes = BTreeMap::new();
         for id in 1..=count {
             let [client, peer, http] = free_ports();
             init.args(["--node", &format!("{id}=127.0.0.1:{client}:{peer}:{http}")]);
             let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let config = out.join(format!("node-{id}/quorate.toml"));
-            nodes.insert(id, Node { config, client: address(client), http: address(http), process: None });
+            nodes.insert(
+                id,
+                Node {
+                    config,
+                    client: address(client),
+                    http: address(http),
+                    process: None,
+                },
+            );
         }
         init.args(["--listen", "127.0.0.1"]);
-        let made = init.output().expect("the quorate binary can be run (set QUORATE_BIN)");
-        assert!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
+        let made = init
+            .output()
+            .expect("the quorate binary can be run (set QUORATE_BIN)");
+        assert!(
+            made.status.success(),
+            "init failed: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         Self { dir, nodes }
     }
 
@@ -101,7 +116,11 @@ impl Cluster {
     pub fn start_node(&mut self, id: u64) {
         let log = self.path().join(format!("node-{id}.log"));
         let node = self.nodes.get_mut(&id).expect("a node of the cluster");
-        let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("a log file");
         let process = Command::new(binary())
             .args(["server", "--config"])
             .arg(&node.config)
@@ -156,7 +175,11 @@ impl Cluster {
                 if http::get(node.http, "/readyz").is_ok_and(|answer| answer.status == 200) {
                     break;
                 }
-                assert!(now() - start < READY_IN, "node {id} is not ready after {READY_IN:?}:\n{}", self.log(*id));
+                assert!(
+                    now() - start < READY_IN,
+                    "node {id} is not ready after {READY_IN:?}:\n{}",
+                    self.log(*id)
+                );
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
@@ -174,13 +197,18 @@ impl Cluster {
         let read = |name: &str| {
             fs::read_to_string(self.path().join("client").join(name)).expect("a policy file made by init")
         };
-        let logs: String = read("_system.policy").lines().filter(|l| l.starts_with("log ")).map(line).collect();
+        let logs: String = read("_system.policy")
+            .lines()
+            .filter(|l| l.starts_with("log "))
+            .map(line)
+            .collect();
         Policy::parse(logs + &read("default.policy")).expect("the policy files of init are policies")
     }
 
     /// A client of all replicas, with a trust store in the directory `trust` of the cluster.
     pub fn client(&self, trust: &str) -> Client {
-        let authority = fs::read(self.path().join("client/authority.crt")).expect("the authority's certificate");
+        let authority =
+            fs::read(self.path().join("client/authority.crt")).expect("the authority's certificate");
         let store = FileTrust::open(self.path().join(trust)).expect("a trust store");
         Client::builder()
             .endpoints(self.nodes.values().map(|node| format!("https://{}", node.client)))

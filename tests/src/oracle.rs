@@ -18,9 +18,13 @@ use quorate_core::{
 pub fn split_bundle(mut bundle: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut leaves = Vec::new();
     while !bundle.is_empty() {
-        let (length, rest) = bundle.split_at_checked(2).ok_or("the bundle ends within a length")?;
+        let (length, rest) = bundle
+            .split_at_checked(2)
+            .ok_or("the bundle ends within a length")?;
         let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-        let (leaf, rest) = rest.split_at_checked(length).ok_or("the bundle ends within a leaf")?;
+        let (leaf, rest) = rest
+            .split_at_checked(length)
+            .ok_or("the bundle ends within a leaf")?;
         leaves.push(leaf.to_vec());
         bundle = rest;
     }
@@ -50,7 +54,8 @@ pub fn log_roots(leaves: &[Hash]) -> Vec<Hash> {
             node = (height + 1, node_hash(&left, &node.1));
         }
         peaks.push(node);
-        let fold = |right: Option<Hash>, (_, left): &(u32, Hash)| Some(right.map_or(*left, |r| node_hash(left, &r)));
+        let fold =
+            |right: Option<Hash>, (_, left): &(u32, Hash)| Some(right.map_or(*left, |r| node_hash(left, &r)));
         roots.push(peaks.iter().rev().fold(None, fold).unwrap_or(*leaf));
     }
     roots
@@ -94,7 +99,11 @@ impl State {
     /// The state root (docs/formats.md, section 2), by the recursive definition.
     pub fn root(&self) -> Hash {
         let leaves: Vec<(Vec<bool>, Hash)> = self.0.iter().map(|(key, leaf)| (bits(key), *leaf)).collect();
-        if leaves.is_empty() { Hash::ZERO } else { state_root(&leaves) }
+        if leaves.is_empty() {
+            Hash::ZERO
+        } else {
+            state_root(&leaves)
+        }
     }
 }
 
@@ -110,8 +119,15 @@ fn bits(key: &[u8]) -> Vec<bool> {
 }
 
 fn state_root(leaves: &[(Vec<bool>, Hash)]) -> Hash {
-    let [first, .., last] = leaves else { return leaves[0].1 };
-    let depth = first.0.iter().zip(&last.0).position(|(a, b)| a != b).unwrap_or(first.0.len());
+    let [first, .., last] = leaves else {
+        return leaves[0].1;
+    };
+    let depth = first
+        .0
+        .iter()
+        .zip(&last.0)
+        .position(|(a, b)| a != b)
+        .unwrap_or(first.0.len());
     let split = leaves.partition_point(|(bits, _)| !bits[depth]);
     let (left, right) = (state_root(&leaves[..split]), state_root(&leaves[split..]));
     let depth = u16::try_from(depth).unwrap_or(u16::MAX).to_be_bytes();

@@ -49,12 +49,18 @@ impl Ledger {
         let known_for = timeout.saturating_mul(2).clamp(MIN_KNOWN, MAX_KNOWN);
         let sent = Sent {
             attributes: encoded_attributes(&transaction.writes),
-            not_after: transaction.not_after.unwrap_or_else(|| clock::from_now(known_for)),
+            not_after: transaction
+                .not_after
+                .unwrap_or_else(|| clock::from_now(known_for)),
             transaction: &transaction,
             idempotency_key,
         };
         let request = sent.to_wire(&session);
-        let answered = session.state.fleet.call(&request, session.plan(Route::Leader)).await?;
+        let answered = session
+            .state
+            .fleet
+            .call(&request, session.plan(Route::Leader))
+            .await?;
         self.verify_commit(&session, &sent, answered).await
     }
 
@@ -95,14 +101,24 @@ impl Ledger {
 
     /// The key was used before, under other salts: by the same request, made by somebody who did not keep them, or by
     /// another. Gives the salts of the first time, if it is the same.
-    async fn salts_of_same_request(&self, sent: &Sent<'_>, index: LogIndex) -> Result<Vec<Option<Salt>>, Error> {
-        let (_, proven, _) = self.proven_transaction(&TransactionId::Index(index), true, None).await?;
+    async fn salts_of_same_request(
+        &self,
+        sent: &Sent<'_>,
+        index: LogIndex,
+    ) -> Result<Vec<Option<Salt>>, Error> {
+        let (_, proven, _) = self
+            .proven_transaction(&TransactionId::Index(index), true, None)
+            .await?;
         let reused = Error::IdempotencyKeyReused { index };
         let Ok(included) = proven.transaction(index) else {
             return Err(reused);
         };
-        let contents = verify::same_request_as(&sent.request(None, true, &[]).operations, included).ok_or(reused)?;
-        Ok(contents.into_iter().map(|contents| contents.map(|contents| contents.salt)).collect())
+        let contents =
+            verify::same_request_as(&sent.request(None, true, &[]).operations, included).ok_or(reused)?;
+        Ok(contents
+            .into_iter()
+            .map(|contents| contents.map(|contents| contents.salt))
+            .collect())
     }
 }
 
@@ -127,7 +143,12 @@ impl Sent<'_> {
 
     /// The request to rebuild the leaf from; `salts` take the place of the ones that were sent. The leaf of a request
     /// that was known already has the time limit that was sent the first time.
-    fn request<'a>(&'a self, author: Option<&'a str>, known: bool, salts: &[Option<Salt>]) -> SentRequest<'a> {
+    fn request<'a>(
+        &'a self,
+        author: Option<&'a str>,
+        known: bool,
+        salts: &[Option<Salt>],
+    ) -> SentRequest<'a> {
         SentRequest {
             author,
             idempotency_key: &self.idempotency_key,
@@ -138,7 +159,9 @@ impl Sent<'_> {
 }
 
 fn transaction_proof(transaction: Option<v1::Transaction>) -> Result<TransactionProof, Distrust> {
-    let transaction = transaction.ok_or(Distrust::Missing { part: "the transaction" })?;
+    let transaction = transaction.ok_or(Distrust::Missing {
+        part: "the transaction",
+    })?;
     Ok(TransactionProof::try_from(transaction).map_err(|error| error.within("transaction"))?)
 }
 
@@ -151,7 +174,11 @@ fn committed(rebuilt: Rebuilt, accepted: Option<&Accepted>, known: bool) -> Resu
         index,
         size: least,
         time: transaction.leaf().time,
-        revisions: transaction.operations().iter().map(|operation| operation.revision).collect(),
+        revisions: transaction
+            .operations()
+            .iter()
+            .map(|operation| operation.revision)
+            .collect(),
         receipt: None,
         checkpoint: None,
         known,

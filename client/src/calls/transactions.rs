@@ -65,7 +65,12 @@ impl Ledger {
 }
 
 impl Reader {
-    async fn open(ledger: &Ledger, from: LogIndex, to: Option<LogIndex>, contents: bool) -> Result<Self, Error> {
+    async fn open(
+        ledger: &Ledger,
+        from: LogIndex,
+        to: Option<LogIndex>,
+        contents: bool,
+    ) -> Result<Self, Error> {
         let (session, accepted) = ledger.accepted_checkpoint(CheckpointOptions::latest()).await?;
         session.finish(&accepted).await?;
         let certified = accepted.ground.certified;
@@ -73,7 +78,10 @@ impl Reader {
         let to = to.unwrap_or_else(|| size.next_index());
         if from > to || to > size.next_index() {
             let message = format!("the ledger has the leaves 0 to below {size}, not {from} to below {to}");
-            return Err(Error::NotFound { reason: "out_of_range".to_owned(), message });
+            return Err(Error::NotFound {
+                reason: "out_of_range".to_owned(),
+                message,
+            });
         }
         let check = match from == LogIndex::default() || from == to {
             true => LeafCheck::from_start(certified),
@@ -86,7 +94,15 @@ impl Reader {
         };
         let is_empty = from == to;
         let to = if is_empty { LogIndex::default() } else { to };
-        Ok(Self { session, check, to, contents, source: None, breaks: 0, ready: VecDeque::new() })
+        Ok(Self {
+            session,
+            check,
+            to,
+            contents,
+            source: None,
+            breaks: 0,
+            ready: VecDeque::new(),
+        })
     }
 
     async fn next(&mut self) -> Result<Option<LogRecord>, Error> {
@@ -112,7 +128,10 @@ impl Reader {
             }
         }
         self.prove().await?;
-        let endpoint = self.source.as_ref().map_or_else(|| "the stream".into(), |(_, at)| at.endpoint().clone());
+        let endpoint = self
+            .source
+            .as_ref()
+            .map_or_else(|| "the stream".into(), |(_, at)| at.endpoint().clone());
         let records = batch.into_iter().map(record).collect::<Result<Vec<_>, _>>();
         self.ready.extend(records.believe(&endpoint)?);
         Ok(())
@@ -134,7 +153,11 @@ impl Reader {
             Ok(Some(Err(failure))) => self.broke(failure).map(|()| Vec::new()),
             Ok(None) | Err(_) => {
                 let message = format!("{}: the stream ended before its time", replica.endpoint());
-                self.broke(Failure::TryAgain { message, no_effect: true }).map(|()| Vec::new())
+                self.broke(Failure::TryAgain {
+                    message,
+                    no_effect: true,
+                })
+                .map(|()| Vec::new())
             }
         }
     }
@@ -147,14 +170,20 @@ impl Reader {
             to: self.to.get(),
             contents: self.contents,
         };
-        let answered = self.session.state.fleet.call(&request, self.session.plan(Route::Any)).await?;
+        let answered = self
+            .session
+            .state
+            .fleet
+            .call(&request, self.session.plan(Route::Any))
+            .await?;
         Ok((answered.response, answered.replica))
     }
 
     fn push_all(&mut self, message: v1::ListTransactionsResponse) -> Result<Vec<EntryParts>, Distrust> {
         let mut entries = Vec::with_capacity(message.entries.len());
         for (place, entry) in message.entries.into_iter().enumerate() {
-            let entry = EntryParts::try_from(entry).map_err(|error| error.within(format_args!("entries[{place}]")))?;
+            let entry = EntryParts::try_from(entry)
+                .map_err(|error| error.within(format_args!("entries[{place}]")))?;
             if entry.index >= self.to {
                 return Err(Distrust::NotAsked { what: "more leaves" });
             }
@@ -183,7 +212,12 @@ impl Reader {
         }
         let (endpoint, path) = match self.check.is_at_goal() {
             true => ("the stream".into(), Vec::new()),
-            false => self.session.state.prove(self.check.size(), self.check.goal()).await?,
+            false => {
+                self.session
+                    .state
+                    .prove(self.check.size(), self.check.goal())
+                    .await?
+            }
         };
         self.check.prove(&path).believe(&endpoint)
     }
@@ -192,6 +226,15 @@ impl Reader {
 /// How much memory an entry takes, roughly.
 fn weight(entry: &EntryParts) -> usize {
     let operations: usize = entry.operations.iter().map(Vec::len).sum();
-    let contents: usize = entry.contents.iter().flatten().map(|contents| contents.value.len()).sum();
-    entry.leaf.len().saturating_add(operations).saturating_add(contents)
+    let contents: usize = entry
+        .contents
+        .iter()
+        .flatten()
+        .map(|contents| contents.value.len())
+        .sum();
+    entry
+        .leaf
+        .len()
+        .saturating_add(operations)
+        .saturating_add(contents)
 }

@@ -82,10 +82,15 @@ impl Chain {
             }
         }
         let is_prefix = anchor.is_some_and(|anchor| size <= anchor.checkpoint().size);
-        let from_newest = self.newest().map(|newest| newest.checkpoint()) == anchor.map(|anchor| anchor.checkpoint());
+        let from_newest =
+            self.newest().map(|newest| newest.checkpoint()) == anchor.map(|anchor| anchor.checkpoint());
         if is_prefix || from_newest {
             self.link(Arc::new(note.clone()));
-            return Ok(if is_prefix { Standing::Known } else { Standing::Newest });
+            return Ok(if is_prefix {
+                Standing::Known
+            } else {
+                Standing::Newest
+            });
         }
         self.wait_for_link(Arc::new(note.clone()))?;
         Ok(Standing::Loose)
@@ -123,7 +128,9 @@ impl Chain {
     pub(crate) fn gap(&self) -> Option<(Arc<OpenedNote>, Arc<OpenedNote>)> {
         let (largest, loose) = self.loose.last_key_value()?;
         match self.newest() {
-            Some(newest) if newest.checkpoint().size < *largest => Some((Arc::clone(newest), Arc::clone(loose))),
+            Some(newest) if newest.checkpoint().size < *largest => {
+                Some((Arc::clone(newest), Arc::clone(loose)))
+            }
             _ => {
                 let (_, upper) = self.linked.range(*largest..).next()?;
                 Some((Arc::clone(loose), Arc::clone(upper)))
@@ -164,7 +171,11 @@ fn check_prefix(small: &OpenedNote, large: &OpenedNote, path: &[Hash]) -> Result
         .and_then(|roots| Evidence::of_rewrite(small, large, roots.old, path));
     Err(match rewrite {
         Some(evidence) => AgreementError::Contradiction(Box::new(evidence)),
-        None => AgreementError::NotConsistent { small: old.size, large: new.size, source },
+        None => AgreementError::NotConsistent {
+            small: old.size,
+            large: new.size,
+            source,
+        },
     })
 }
 

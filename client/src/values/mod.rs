@@ -7,8 +7,8 @@
 mod log;
 mod read;
 
-pub(crate) use log::{author_from_meta, author_of};
 pub use log::{
-    Committed, CommitRecord, LogRecord, OperationRecord, ProvenInclusion, TransactionId, TransactionRecord,
+    CommitRecord, Committed, LogRecord, OperationRecord, ProvenInclusion, TransactionId, TransactionRecord,
 };
+pub(crate) use log::{author_from_meta, author_of};
 pub use read::{Entry, HistoryEntry, KeyState, Read, Value, Written};

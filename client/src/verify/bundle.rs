@@ -30,13 +30,20 @@ impl Parts {
         if let Some(contents) = item.contents {
             self.add_contents(contents);
         }
-        for transaction in [item.erased_by, item.written, item.superseded_by].into_iter().flatten() {
+        for transaction in [item.erased_by, item.written, item.superseded_by]
+            .into_iter()
+            .flatten()
+        {
             self.add_transaction(transaction);
         }
     }
 
     /// The same from the wire, with errors named from the message that holds it in `field`.
-    pub(crate) fn add_wire_item(&mut self, field: impl std::fmt::Display, item: v1::Item) -> Result<(), WireError> {
+    pub(crate) fn add_wire_item(
+        &mut self,
+        field: impl std::fmt::Display,
+        item: v1::Item,
+    ) -> Result<(), WireError> {
         self.add_item(ItemParts::try_from(item).map_err(|error| error.within(field))?);
         Ok(())
     }
@@ -75,7 +82,10 @@ impl Parts {
     }
 
     pub(super) fn into_bundle(self) -> Bundle {
-        let Self { mut bundle, transactions } = self;
+        let Self {
+            mut bundle,
+            transactions,
+        } = self;
         bundle.transactions.extend(transactions.into_values());
         bundle
     }

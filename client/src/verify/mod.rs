@@ -10,13 +10,17 @@ mod bundle;
 mod commit;
 mod entries;
 mod history;
+#[cfg(test)]
+#[path = "../../../core/tests/support/mod.rs"]
+#[allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "a model of a ledger; these tests use a part of it"
+)]
+mod model;
 mod notes;
 mod read;
 mod scan;
-#[cfg(test)]
-#[path = "../../../core/tests/support/mod.rs"]
-#[allow(dead_code, clippy::allow_attributes, reason = "a model of a ledger; these tests use a part of it")]
-mod model;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +60,9 @@ impl Ground {
     /// Verifies all the parts of an answer.
     pub(crate) fn open(&self, mut parts: Parts, point: Option<&Point>) -> Result<Proven, Distrust> {
         parts.set_ground(self.commit.clone(), point.and_then(|point| point.leaf.clone()));
-        Ok(Proven::open(CertifiedCheckpoint::clone(&self.certified), parts.into_bundle())?)
+        Ok(Proven::open(
+            CertifiedCheckpoint::clone(&self.certified),
+            parts.into_bundle(),
+        )?)
     }
 }

@@ -92,7 +92,9 @@ impl Api {
             trusted: options.trusted,
             cosigners: options.cosigners,
         };
-        let checkpoint = self.checkpoint_proof(ledger, ledger.size(), wanted, deadline).await?;
+        let checkpoint = self
+            .checkpoint_proof(ledger, ledger.size(), wanted, deadline)
+            .await?;
         Ok(Some(checkpoint.into()))
     }
 }

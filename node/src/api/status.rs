@@ -89,7 +89,8 @@ impl Api {
             return Some("no leader is known".to_owned());
         }
         let view = self.view();
-        if view.cluster().last_block.is_none() {
+        // The founding transaction makes the first cosigner set and the ledger `default`.
+        if view.cluster().epoch.get() == 0 {
             return Some("the cluster is being founded".to_owned());
         }
         let (committed, applied) = (

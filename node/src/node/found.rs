@@ -40,7 +40,9 @@ pub(super) struct Founder {
 impl Founder {
     /// Runs until the cluster is founded.
     pub(super) async fn run(self) {
-        let Ok(default) = LedgerName::new(DEFAULT_LEDGER) else { return };
+        let Ok(default) = LedgerName::new(DEFAULT_LEDGER) else {
+            return;
+        };
         while self.state.view().ledger(&default).is_none() {
             if self.consensus.status().borrow().role == Role::Leader
                 && let Err(problem) = self.step(&default).await
@@ -69,7 +71,10 @@ impl Founder {
             max_value_len: self.cluster.settings.max_value_len,
         };
         let documents = [
-            (system::COSIGNERS_KEY.to_vec(), self.cluster.cosigner_set().encode_to_vec()),
+            (
+                system::COSIGNERS_KEY.to_vec(),
+                self.cluster.cosigner_set().encode_to_vec(),
+            ),
             (system::SETTINGS_KEY.to_vec(), settings.encode_to_vec()),
             (system::ledger_key(default), self.record(default).encode_to_vec()),
         ];
@@ -78,11 +83,25 @@ impl Founder {
         for (key, value) in documents {
             let key = Bytes::from(key);
             let condition = Some(Condition::MustNotExist(true));
-            preconditions.push(Precondition { key: key.clone(), condition });
-            let put = Put { salt: salt()?, attributes: Bytes::new(), value: value.into(), expires_at: 0 };
-            writes.push(Write { key, put: Some(put), ..Write::default() });
+            preconditions.push(Precondition {
+                key: key.clone(),
+                condition,
+            });
+            let put = Put {
+                salt: salt()?,
+                attributes: Bytes::new(),
+                value: value.into(),
+                expires_at: 0,
+            };
+            writes.push(Write {
+                key,
+                put: Some(put),
+                ..Write::default()
+            });
         }
-        let meta = quorate_proto::v1::TransactionMeta { author: "quorate".to_owned() };
+        let meta = quorate_proto::v1::TransactionMeta {
+            author: "quorate".to_owned(),
+        };
         Ok(Request {
             ledger: LedgerName::SYSTEM.to_owned(),
             author: "quorate".to_owned(),
@@ -106,6 +125,7 @@ impl Founder {
 
 fn salt() -> Result<Bytes, String> {
     let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|error| format!("no random bytes from the operating system: {error}"))?;
+    getrandom::fill(&mut salt)
+        .map_err(|error| format!("no random bytes from the operating system: {error}"))?;
     Ok(Bytes::copy_from_slice(&salt))
 }

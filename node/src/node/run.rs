@@ -105,9 +105,15 @@ struct Ports {
 impl Ports {
     async fn bind(config: &NodeConfig, cluster: &Cluster) -> Result<Self, RunError> {
         let clock = Clock::system();
-        let own = PeerIdentity { cluster: cluster.id, node: NodeId::new(config.node.id) };
+        let own = PeerIdentity {
+            cluster: cluster.id,
+            node: NodeId::new(config.node.id),
+        };
         let Wires { client, peer } = open::wires(config, own, &clock)?;
-        let limits = |connections| tls::Limits { connections, ..tls::Limits::default() };
+        let limits = |connections| tls::Limits {
+            connections,
+            ..tls::Limits::default()
+        };
         let listen = &config.listen;
         let bind = async |name, address: SocketAddr, security, connections| {
             tls::listen(name, &address.to_string(), security, limits(connections)).await
@@ -115,9 +121,20 @@ impl Ports {
         let client = bind("client", listen.client, client, config.limits.connections).await?;
         let peers = bind("peer", listen.peer, peer.listening(), PEER_CONNECTIONS).await?;
         let http = bind("http", listen.http, Security::Plaintext, HTTP_CONNECTIONS).await?;
-        let running =
-            Running { client: client.local_addr(), peer: peers.local_addr(), http: http.local_addr() };
-        Ok(Self { client, peer: peers, http, peer_security: peer, own, clock, running })
+        let running = Running {
+            client: client.local_addr(),
+            peer: peers.local_addr(),
+            http: http.local_addr(),
+        };
+        Ok(Self {
+            client,
+            peer: peers,
+            http,
+            peer_security: peer,
+            own,
+            clock,
+            running,
+        })
     }
 }
 
@@ -147,23 +164,41 @@ impl Node {
             origin: cluster.origin.clone(),
             key: keys.cosigner,
             log_secret: keys.log_secret,
-            members: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
+            members: cluster
+                .members
+                .values()
+                .map(|m| (m.id, m.cosigner.clone()))
+                .collect(),
             log: log.clone(),
             state: Arc::clone(&state),
             clock: clock.clone(),
             health: health.clone(),
         };
-        let signer =
-            Signer::start(signer, checkpoints, Arc::new(peers.clone())).map_err(RunError::Signer)?;
+        let signer = Signer::start(signer, checkpoints, Arc::new(peers.clone())).map_err(RunError::Signer)?;
 
         let block_keys = cluster.members.values().map(|m| (m.id, m.block_key)).collect();
-        let chain =
-            Arc::new(Chain::new(cluster.id, block_keys, log.clone(), Arc::clone(&state), clock.clone()));
-        let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
+        let chain = Arc::new(Chain::new(
+            cluster.id,
+            block_keys,
+            log.clone(),
+            Arc::clone(&state),
+            clock.clone(),
+        ));
+        let machine = Arc::new(StateMachine::new(
+            Arc::clone(&state),
+            cluster.id,
+            Arc::new(intake),
+        ));
         let guard = Arc::clone(&chain);
         let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none();
-        let consensus =
-            Consensus::start(&consensus_config(&config, &cluster), log, machine, Arc::new(peers), guard).await?;
+        let consensus = Consensus::start(
+            &consensus_config(&config, &cluster),
+            log,
+            machine,
+            Arc::new(peers),
+            guard,
+        )
+        .await?;
         if fresh {
             initialize(&consensus, &cluster).await?;
         }
@@ -200,8 +235,13 @@ impl Node {
             data_dir: config.node.data_dir.clone(),
         });
         let raft = Listening::new(consensus.clone(), contact);
-        let mut node =
-            Self { consensus, state, health, stop: watch::Sender::new(false), servers: tokio::task::JoinSet::new() };
+        let mut node = Self {
+            consensus,
+            state,
+            health,
+            stop: watch::Sender::new(false),
+            servers: tokio::task::JoinSet::new(),
+        };
         node.serve(
             api,
             raft,
@@ -215,7 +255,10 @@ impl Node {
         Ok(node)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "called once, with everything that serves")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, with everything that serves"
+    )]
     fn serve(
         &mut self,
         api: Api,
@@ -240,7 +283,8 @@ impl Node {
                 client_health.fail(format!("the client port has ended: {error}"));
             }
         });
-        self.servers.spawn(http::serve(http, source, http::Deadlines::default(), on_http));
+        self.servers
+            .spawn(http::serve(http, source, http::Deadlines::default(), on_http));
     }
 
     fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -282,7 +326,10 @@ impl Node {
 /// Makes the cluster, on every node with the same members: whoever is first does not matter.
 async fn initialize(consensus: &Consensus, cluster: &Cluster) -> Result<(), RunError> {
     let members = cluster.members.values().map(|member| {
-        let at = Member { peer_address: member.peer.clone(), client_address: member.client.clone() };
+        let at = Member {
+            peer_address: member.peer.clone(),
+            client_address: member.client.clone(),
+        };
         (member.id.get(), at)
     });
     match consensus.initialize(members.collect()).await {

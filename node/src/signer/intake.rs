@@ -40,13 +40,23 @@ impl CheckpointSink for Intake {
 /// that was signed (trust.md, rule 3). A shorter state says nothing; the pen refuses to sign it again differently.
 pub(super) fn consistent(log: &LogStore, view: &ReadView) -> Result<(), String> {
     for (name, last) in promises(log).map_err(|fault| fault.to_string())? {
-        let Some(ledger) = view.ledger(&name) else { continue };
+        let Some(ledger) = view.ledger(&name) else {
+            continue;
+        };
         if last.size > ledger.size() {
             continue;
         }
-        let computed = ledger.root_at(last.size).map_err(|fault| fault.to_string())?.unwrap_or(Hash::ZERO);
+        let computed = ledger
+            .root_at(last.size)
+            .map_err(|fault| fault.to_string())?
+            .unwrap_or(Hash::ZERO);
         if computed != last.root {
-            let fault = PenFault::TwoRoots { ledger: name, size: last.size, signed: last.root, computed };
+            let fault = PenFault::TwoRoots {
+                ledger: name,
+                size: last.size,
+                signed: last.root,
+                computed,
+            };
             return Err(fault.to_string());
         }
     }

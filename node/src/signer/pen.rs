@@ -40,7 +40,9 @@ pub enum PenFault {
         computed: Hash,
     },
     /// A record is not one.
-    #[error("the record of what was signed for {0:?} is damaged: replace this node by a new one under a new id")]
+    #[error(
+        "the record of what was signed for {0:?} is damaged: replace this node by a new one under a new id"
+    )]
     Record(String),
     /// The log store failed.
     #[error(transparent)]
@@ -103,7 +105,12 @@ impl Pen {
     /// Reads what was promised.
     pub(crate) fn open(key: CosignerKey, origin: ClusterOrigin, log: LogStore) -> Result<Self, PenFault> {
         let last = promises(&log)?;
-        Ok(Self { key, origin, log, last })
+        Ok(Self {
+            key,
+            origin,
+            log,
+            last,
+        })
     }
 
     /// Signs what may be signed of `drafts`, in order, with the time `now` (seconds) or the last one signed, whichever
@@ -117,15 +124,26 @@ impl Pen {
         let mut signed = Vec::with_capacity(drafts.len());
         let mut changed: BTreeMap<LedgerName, LastSigned> = BTreeMap::new();
         for draft in drafts {
-            let last = changed.get(&draft.ledger).or_else(|| self.last.get(&draft.ledger));
-            let Some(next) = next(draft, last, now)? else { continue };
+            let last = changed
+                .get(&draft.ledger)
+                .or_else(|| self.last.get(&draft.ledger));
+            let Some(next) = next(draft, last, now)? else {
+                continue;
+            };
             let checkpoint = Checkpoint {
                 origin: self.origin.ledger(&draft.ledger).as_str().to_owned(),
                 size: draft.size,
                 root: draft.root,
             };
-            let cosignature = self.key.cosign(&checkpoint, next.time).map_err(|_| PenFault::Time(next.time))?;
-            let entry = Signed { root: draft.root, time: next.time, signature: cosignature.signature };
+            let cosignature = self
+                .key
+                .cosign(&checkpoint, next.time)
+                .map_err(|_| PenFault::Time(next.time))?;
+            let entry = Signed {
+                root: draft.root,
+                time: next.time,
+                signature: cosignature.signature,
+            };
             signed.push((draft.ledger.clone(), draft.size, entry));
             if last != Some(&next) {
                 changed.insert(draft.ledger.clone(), next);
@@ -140,7 +158,10 @@ impl Pen {
             return Ok(());
         }
         let key = |ledger: &LedgerName| [PREFIX, ledger.as_str().as_bytes()].concat();
-        let records = changed.iter().map(|(ledger, last)| (key(ledger), last.encode())).collect();
+        let records = changed
+            .iter()
+            .map(|(ledger, last)| (key(ledger), last.encode()))
+            .collect();
         self.log.put_records(records)?.await;
         self.last.extend(changed);
         Ok(())
@@ -160,8 +181,14 @@ pub(crate) fn promises(log: &LogStore) -> Result<BTreeMap<LedgerName, LastSigned
 
 /// What signing a draft would promise; `None` when it must not be signed.
 fn next(draft: &Draft, last: Option<&LastSigned>, now: u64) -> Result<Option<LastSigned>, PenFault> {
-    let fresh = |time| LastSigned { size: draft.size, root: draft.root, time };
-    let Some(last) = last else { return Ok(Some(fresh(now))) };
+    let fresh = |time| LastSigned {
+        size: draft.size,
+        root: draft.root,
+        time,
+    };
+    let Some(last) = last else {
+        return Ok(Some(fresh(now)));
+    };
     if draft.size < last.size {
         return Ok(None);
     }
@@ -176,7 +203,11 @@ fn next(draft: &Draft, last: Option<&LastSigned>, now: u64) -> Result<Option<Las
             computed: draft.root,
         });
     }
-    Ok(Some(fresh(if draft.refresh { now.max(last.time) } else { last.time })))
+    Ok(Some(fresh(if draft.refresh {
+        now.max(last.time)
+    } else {
+        last.time
+    })))
 }
 
 #[cfg(test)]
@@ -188,31 +219,61 @@ mod tests {
 
     fn draft(size: u64, root: u8, refresh: bool) -> Draft {
         let ledger = LedgerName::new("default").unwrap();
-        Draft { ledger, size: TreeSize::new(size), root: sha256(&[&[root]]), refresh }
+        Draft {
+            ledger,
+            size: TreeSize::new(size),
+            root: sha256(&[&[root]]),
+            refresh,
+        }
     }
 
     fn last(size: u64, root: u8, time: u64) -> LastSigned {
-        LastSigned { size: TreeSize::new(size), root: sha256(&[&[root]]), time }
+        LastSigned {
+            size: TreeSize::new(size),
+            root: sha256(&[&[root]]),
+            time,
+        }
     }
 
     #[test]
     fn never_two_roots_for_one_size() {
-        assert!(matches!(next(&draft(5, 2, false), Some(&last(5, 1, 10)), 20), Err(PenFault::TwoRoots { .. })));
-        assert!(matches!(next(&draft(5, 2, true), Some(&last(5, 1, 10)), 20), Err(PenFault::TwoRoots { .. })));
+        assert!(matches!(
+            next(&draft(5, 2, false), Some(&last(5, 1, 10)), 20),
+            Err(PenFault::TwoRoots { .. })
+        ));
+        assert!(matches!(
+            next(&draft(5, 2, true), Some(&last(5, 1, 10)), 20),
+            Err(PenFault::TwoRoots { .. })
+        ));
     }
 
     #[test]
     fn never_a_smaller_size_again() {
-        assert_eq!(next(&draft(4, 9, false), Some(&last(5, 1, 10)), 20).unwrap(), None);
+        assert_eq!(
+            next(&draft(4, 9, false), Some(&last(5, 1, 10)), 20).unwrap(),
+            None
+        );
         assert_eq!(next(&draft(4, 9, true), Some(&last(5, 1, 10)), 20).unwrap(), None);
     }
 
     #[test]
     fn times_never_fall_and_a_replay_says_the_same() {
-        assert_eq!(next(&draft(6, 2, false), Some(&last(5, 1, 10)), 3).unwrap(), Some(last(6, 2, 10)));
-        assert_eq!(next(&draft(5, 1, false), Some(&last(5, 1, 10)), 99).unwrap(), Some(last(5, 1, 10)));
-        assert_eq!(next(&draft(5, 1, true), Some(&last(5, 1, 10)), 99).unwrap(), Some(last(5, 1, 99)));
-        assert_eq!(next(&draft(5, 1, true), Some(&last(5, 1, 10)), 3).unwrap(), Some(last(5, 1, 10)));
+        assert_eq!(
+            next(&draft(6, 2, false), Some(&last(5, 1, 10)), 3).unwrap(),
+            Some(last(6, 2, 10))
+        );
+        assert_eq!(
+            next(&draft(5, 1, false), Some(&last(5, 1, 10)), 99).unwrap(),
+            Some(last(5, 1, 10))
+        );
+        assert_eq!(
+            next(&draft(5, 1, true), Some(&last(5, 1, 10)), 99).unwrap(),
+            Some(last(5, 1, 99))
+        );
+        assert_eq!(
+            next(&draft(5, 1, true), Some(&last(5, 1, 10)), 3).unwrap(),
+            Some(last(5, 1, 10))
+        );
     }
 
     #[test]

@@ -86,86 +86,48 @@ fn a_good_commit_passes() {
     CheckedCommit::new(request, LIMITS).unwrap();
 }
 
+#[track_caller]
+fn refused_commit(request: v1::CommitRequest, reason: &str, field: &str) {
+    refused(CheckedCommit::new(request, LIMITS), reason, field);
+}
+
 #[test]
 fn a_bad_commit_names_its_field() {
-    let cases: Vec<(v1::CommitRequest, &str, &str)> = vec![
-        (
-            v1::CommitRequest {
-                ledger: String::new(),
-                ..commit()
-            },
-            "ledger_invalid",
-            "ledger",
-        ),
-        (
-            v1::CommitRequest {
-                ledger: "A".to_owned(),
-                ..commit()
-            },
-            "ledger_invalid",
-            "ledger",
-        ),
-        (
-            v1::CommitRequest {
-                ledger: "node".to_owned(),
-                ..commit()
-            },
-            "ledger_invalid",
-            "ledger",
-        ),
-        (
-            v1::CommitRequest {
-                idempotency_key: Bytes::new(),
-                ..commit()
-            },
-            "idempotency_key_empty",
-            "idempotency_key",
-        ),
-        (
-            v1::CommitRequest {
-                idempotency_key: vec![0; 65].into(),
-                ..commit()
-            },
-            "idempotency_key_too_long",
-            "idempotency_key",
-        ),
-        (
-            v1::CommitRequest {
-                not_after: 0,
-                ..commit()
-            },
-            "not_after_missing",
-            "not_after",
-        ),
-        (v1::CommitRequest { wait: 9, ..commit() }, "wait_unknown", "wait"),
-        (
-            v1::CommitRequest {
-                writes: Vec::new(),
-                ..commit()
-            },
-            "writes_empty",
-            "writes",
-        ),
-        (
-            v1::CommitRequest {
-                writes: vec![delete(b"x"); 4_097],
-                ..commit()
-            },
-            "too_many_writes",
-            "writes",
-        ),
-        (
-            v1::CommitRequest {
-                preconditions: vec![precondition(b"a", Some(Condition::MustExist(true))); 4_097],
-                ..commit()
-            },
-            "too_many_preconditions",
-            "preconditions",
-        ),
-    ];
-    for (request, reason, field) in cases {
-        refused(CheckedCommit::new(request, LIMITS), reason, field);
+    for name in ["", "A", "node", "a/b"] {
+        let request = v1::CommitRequest {
+            ledger: name.to_owned(),
+            ..commit()
+        };
+        refused_commit(request, "ledger_invalid", "ledger");
     }
+    let key = |len| v1::CommitRequest {
+        idempotency_key: vec![0; len].into(),
+        ..commit()
+    };
+    refused_commit(key(0), "idempotency_key_empty", "idempotency_key");
+    refused_commit(key(65), "idempotency_key_too_long", "idempotency_key");
+    refused_commit(
+        v1::CommitRequest {
+            not_after: 0,
+            ..commit()
+        },
+        "not_after_missing",
+        "not_after",
+    );
+    refused_commit(v1::CommitRequest { wait: 9, ..commit() }, "wait_unknown", "wait");
+}
+
+#[test]
+fn too_few_and_too_many_are_refused() {
+    let writes = |writes| v1::CommitRequest { writes, ..commit() };
+    refused_commit(writes(Vec::new()), "writes_empty", "writes");
+    refused_commit(writes(vec![delete(b"x"); 4_097]), "too_many_writes", "writes");
+    let exists = precondition(b"a", Some(Condition::MustExist(true)));
+    let request = v1::CommitRequest {
+        preconditions: vec![exists; 4_097],
+        ..commit()
+    };
+    refused_commit(request, "too_many_preconditions", "preconditions");
 }
 
 #[test]

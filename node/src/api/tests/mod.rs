@@ -9,6 +9,7 @@ mod model;
 mod refusals;
 mod scan;
 mod served;
+mod server;
 mod tables;
 mod tokens;
 mod verify;
