@@ -85,12 +85,12 @@ impl Cli {
             Command::Authenticate(args) => {
                 online(global, async |session| authenticate::run(session, args).await)
             }
-            Command::Untrust(args) => online(global, async |session| {
-                retract::run(session, args, retract::UNTRUST).await
-            }),
-            Command::Unsupport(args) => online(global, async |session| {
-                retract::run(session, args, retract::UNSUPPORT).await
-            }),
+            Command::Untrust(args) => {
+                online(global, async |session| retract::run(session, args, retract::UNTRUST).await)
+            }
+            Command::Unsupport(args) => {
+                online(global, async |session| retract::run(session, args, retract::UNSUPPORT).await)
+            }
             Command::Inspect(args) => online(global, async |session| inspect::run(session, &args).await),
         }
     }

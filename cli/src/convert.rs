@@ -27,15 +27,8 @@ pub(crate) fn checkpoint(certified: &CertifiedCheckpoint) -> Checkpoint {
 
 /// The same for people: `certified at size 26 by node/1, node/2`.
 pub(crate) fn certified_by(certified: &CertifiedCheckpoint) -> String {
-    let names: Vec<String> = certified
-        .cosigners()
-        .map(|(key, _)| short_name(key.name()))
-        .collect();
-    format!(
-        "certified at size {} by {}",
-        certified.checkpoint().size,
-        names.join(", ")
-    )
+    let names: Vec<String> = certified.cosigners().map(|(key, _)| short_name(key.name())).collect();
+    format!("certified at size {} by {}", certified.checkpoint().size, names.join(", "))
 }
 
 /// What was proven, or that nothing was.
@@ -91,17 +84,9 @@ impl Item {
         let Some(value) = value else { return self };
         self.value = Some(Bytes::of(&value.value));
         self.content_type = value.content_type();
-        let described = value
-            .described()
-            .map(|described| described.attributes)
-            .unwrap_or_default();
-        self.attributes = described
-            .into_iter()
-            .map(|one| Attribute {
-                name: one.name,
-                value: one.value,
-            })
-            .collect();
+        let described = value.described().map(|described| described.attributes).unwrap_or_default();
+        self.attributes =
+            described.into_iter().map(|one| Attribute { name: one.name, value: one.value }).collect();
         self
     }
 
@@ -193,9 +178,7 @@ pub(crate) fn item_of_included(index: LogIndex, at: Micros, shown: &IncludedOper
         (OpKind::Delete, _) => "deleted",
         (OpKind::Erase, _) => "erased",
     };
-    let value = shown
-        .contents()
-        .map(|contents| value_of(index, operation, contents));
+    let value = shown.contents().map(|contents| value_of(index, operation, contents));
     let item = empty(&operation.key, state).with_value(value.as_ref());
     let mut item = item.with_write(index, operation.revision, operation.expires_at);
     item.time = Some(time::rfc3339(at));
@@ -217,11 +200,9 @@ pub(crate) fn item_of_reading(reading: &Reading) -> Item {
     });
     let item = empty(reading.key(), state).with_value(value.as_ref());
     match reading.write() {
-        Some(write) => item.with_write(
-            write.index(),
-            write.operation().revision,
-            write.operation().expires_at,
-        ),
+        Some(write) => {
+            item.with_write(write.index(), write.operation().revision, write.operation().expires_at)
+        }
         None => item,
     }
 }

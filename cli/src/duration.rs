@@ -3,13 +3,7 @@
 use std::time::Duration;
 
 /// Milliseconds in each unit, longest first where one is a prefix of another.
-const UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Reads a duration. A number without a unit is refused: it would be somebody's guess.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
@@ -60,17 +54,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_examples() {
-        for text in [
-            "",
-            "10",
-            "s",
-            "10 s",
-            "-1s",
-            "1.5h",
-            "10x",
-            "99999999999999999999s",
-            "999999999999999999d",
-        ] {
+        for text in
+            ["", "10", "s", "10 s", "-1s", "1.5h", "10x", "99999999999999999999s", "999999999999999999d"]
+        {
             assert!(parse(text).unwrap_err().contains("1h30m"), "{text}");
         }
         assert!(parse_nonzero("0ms").is_err());

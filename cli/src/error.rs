@@ -102,17 +102,12 @@ impl From<quorate_client::Error> for CliError {
 impl CliError {
     /// A command line that cannot be carried out.
     pub(crate) fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self::Usage {
-            message: message.into(),
-            next: next.into(),
-        }
+        Self::Usage { message: message.into(), next: next.into() }
     }
 
     /// An error without advice.
     pub(crate) fn other(message: impl Into<String>) -> Self {
-        Self::Other {
-            message: message.into(),
-        }
+        Self::Other { message: message.into() }
     }
 
     /// For `map_err` after a file operation.
@@ -133,10 +128,9 @@ impl CliError {
             Self::Receipt { source, .. } => (Exit::Unverified, Some(receipt_advice(source).to_owned())),
             Self::Unverified { next, .. } => (Exit::Unverified, Some(next.clone())),
             Self::NotFound { next, .. } => (Exit::NotFound, Some(next.clone())),
-            Self::Git { .. } => (
-                Exit::Error,
-                Some("`git -C PATH rev-parse REV` shows whether git knows the revision".into()),
-            ),
+            Self::Git { .. } => {
+                (Exit::Error, Some("`git -C PATH rev-parse REV` shows whether git knows the revision".into()))
+            }
             Self::Partly { source, next, .. } => (source.exit().0, Some(next.clone())),
             Self::Io { .. } | Self::Other { .. } => (Exit::Error, None),
             Self::ReaderGone => (Exit::Done, None),
@@ -198,24 +192,14 @@ mod tests {
 
     #[test]
     fn causes_are_told_once_and_in_order() {
-        let receipt = CliError::Receipt {
-            path: "r".into(),
-            source: ReceiptError::NotRevealed,
-        };
-        assert_eq!(
-            receipt.story(),
-            format!("receipt r: {}", ReceiptError::NotRevealed)
-        );
+        let receipt = CliError::Receipt { path: "r".into(), source: ReceiptError::NotRevealed };
+        assert_eq!(receipt.story(), format!("receipt r: {}", ReceiptError::NotRevealed));
     }
 
     #[test]
     fn what_was_done_is_told_with_the_code_of_its_cause() {
         let source = Box::new(CliError::usage("a", "b"));
-        let error = CliError::Partly {
-            done: "3 of 5 are recorded".into(),
-            source,
-            next: "again".into(),
-        };
+        let error = CliError::Partly { done: "3 of 5 are recorded".into(), source, next: "again".into() };
         assert_eq!(error.story(), "a; 3 of 5 are recorded");
         assert_eq!(error.exit(), (Exit::Usage, Some("again".to_owned())));
     }

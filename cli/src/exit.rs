@@ -56,45 +56,35 @@ const END: [&str; 3] = ["out_of_range", "index_beyond_end", "size_beyond_end"];
 /// The table: the code of a client's error, and what to do next.
 pub(crate) fn of_client(error: &Error) -> (Exit, Option<String>) {
     let (exit, next) = match error {
-        Error::Unavailable {
-            outcome: Outcome::Unknown,
-            ..
-        } => (
+        Error::Unavailable { outcome: Outcome::Unknown, .. } => (
             Exit::Unavailable,
             "`quorate status` shows who answers; then repeat the command with the same --idempotency-key",
         ),
-        Error::Unavailable {
-            outcome: Outcome::NotDone,
-            ..
-        } => (
-            Exit::Unavailable,
-            "`quorate status` shows who answers; repeating the command is safe",
-        ),
+        Error::Unavailable { outcome: Outcome::NotDone, .. } => {
+            (Exit::Unavailable, "`quorate status` shows who answers; repeating the command is safe")
+        }
         Error::Rejected(rejection) if rejection.reason == "unknown_ledger" => (
             Exit::NotFound,
             "`quorate ledger list` shows the ledgers; `quorate ledger create NAME` makes one",
         ),
-        Error::Rejected(rejection) if rejection.precondition.is_some() => (
-            Exit::Error,
-            "`quorate history KEY` shows what was written; then decide again",
-        ),
+        Error::Rejected(rejection) if rejection.precondition.is_some() => {
+            (Exit::Error, "`quorate history KEY` shows what was written; then decide again")
+        }
         Error::Rejected(rejection) if rejection.reason == "delete_of_absent" => {
             (Exit::NotFound, "`quorate history KEY` shows what became of it")
         }
         Error::Rejected(_) => (Exit::Error, ""),
-        Error::IdempotencyKeyReused { .. } => (
-            Exit::Error,
-            "`quorate tx --request KEY` shows the transaction that the key belongs to",
-        ),
+        Error::IdempotencyKeyReused { .. } => {
+            (Exit::Error, "`quorate tx --request KEY` shows the transaction that the key belongs to")
+        }
         Error::InvalidArgument { .. } => (Exit::Usage, ""),
         Error::NotFound { reason, .. } if reason == "unknown_ledger" => (
             Exit::NotFound,
             "`quorate ledger list` shows the ledgers; `quorate ledger create NAME` makes one",
         ),
-        Error::NotFound { reason, .. } if END.contains(&reason.as_str()) => (
-            Exit::NotFound,
-            "`quorate checkpoint` shows the size; the last index is one less",
-        ),
+        Error::NotFound { reason, .. } if END.contains(&reason.as_str()) => {
+            (Exit::NotFound, "`quorate checkpoint` shows the size; the last index is one less")
+        }
         Error::NotFound { reason, .. } if reason == "not_a_transaction" => (
             Exit::NotFound,
             "the leaf at that index ends a block; a transaction is at the index before, or further down",
@@ -104,10 +94,9 @@ pub(crate) fn of_client(error: &Error) -> (Exit, Option<String>) {
             "the name is the --idempotency-key of the write; --author, if somebody else wrote",
         ),
         Error::NotFound { .. } => (Exit::NotFound, ""),
-        Error::Denied { .. } | Error::Server { .. } => (
-            Exit::Error,
-            "`quorate status` shows the replicas; the node's own log says more",
-        ),
+        Error::Denied { .. } | Error::Server { .. } => {
+            (Exit::Error, "`quorate status` shows the replicas; the node's own log says more")
+        }
         Error::Untrusted { .. } => (
             Exit::Unverified,
             "do not repeat it until it is explained: keep this message, and compare `quorate status` and \
@@ -116,10 +105,7 @@ pub(crate) fn of_client(error: &Error) -> (Exit, Option<String>) {
         Error::TrustStore(_) => (Exit::Error, "--trust-dir names the directory of the trust store"),
         Error::Config(_) => (Exit::Usage, "`quorate context show` shows the settings in use"),
     };
-    (
-        exit,
-        Some(next).filter(|next| !next.is_empty()).map(str::to_owned),
-    )
+    (exit, Some(next).filter(|next| !next.is_empty()).map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -129,11 +115,7 @@ mod tests {
     use super::*;
 
     fn unavailable(outcome: Outcome) -> Error {
-        Error::Unavailable {
-            outcome,
-            attempts: 3,
-            last: "refused".into(),
-        }
+        Error::Unavailable { outcome, attempts: 3, last: "refused".into() }
     }
 
     fn rejected(reason: &str, precondition: Option<FailedPrecondition>) -> Error {
@@ -147,25 +129,15 @@ mod tests {
     }
 
     fn not_found(reason: &str) -> Error {
-        Error::NotFound {
-            reason: reason.to_owned(),
-            message: String::new(),
-        }
+        Error::NotFound { reason: reason.to_owned(), message: String::new() }
     }
 
     #[test]
     fn every_error_of_the_client_has_its_code() {
-        let failed = FailedPrecondition {
-            number: 0,
-            revision: None,
-            index: None,
-            exists: false,
-        };
+        let failed = FailedPrecondition { number: 0, revision: None, index: None, exists: false };
         let untrusted = Error::Untrusted {
             endpoint: "https://a:1".into(),
-            what: Box::new(Distrust::Missing {
-                part: "the checkpoint",
-            }),
+            what: Box::new(Distrust::Missing { part: "the checkpoint" }),
             evidence: None,
         };
         let table = [
@@ -175,28 +147,12 @@ mod tests {
             (rejected("delete_of_absent", None), 4),
             (rejected("ledger_exists", None), 1),
             (rejected("too_late", None), 1),
-            (
-                Error::IdempotencyKeyReused {
-                    index: LogIndex::new(1),
-                },
-                1,
-            ),
-            (
-                Error::InvalidArgument {
-                    field: "key".into(),
-                    message: "empty".into(),
-                },
-                2,
-            ),
+            (Error::IdempotencyKeyReused { index: LogIndex::new(1) }, 1),
+            (Error::InvalidArgument { field: "key".into(), message: "empty".into() }, 2),
             (not_found("unknown_ledger"), 4),
             (not_found("index_beyond_end"), 4),
             (not_found("unknown_request"), 4),
-            (
-                Error::Denied {
-                    message: String::new(),
-                },
-                1,
-            ),
+            (Error::Denied { message: String::new() }, 1),
             (
                 Error::Server {
                     endpoint: "https://a:1".into(),
@@ -206,22 +162,8 @@ mod tests {
                 1,
             ),
             (untrusted, 10),
-            (
-                TrustError::Contended {
-                    origin: "o".into(),
-                    attempts: 9,
-                }
-                .into(),
-                1,
-            ),
-            (
-                ConfigError::Missing {
-                    setting: "policy",
-                    help: "give one",
-                }
-                .into(),
-                2,
-            ),
+            (TrustError::Contended { origin: "o".into(), attempts: 9 }.into(), 1),
+            (ConfigError::Missing { setting: "policy", help: "give one" }.into(), 2),
         ];
         for (error, code) in table {
             assert_eq!(of_client(&error).0.code(), code, "{error}");
@@ -230,12 +172,7 @@ mod tests {
 
     #[test]
     fn an_unknown_outcome_says_how_to_ask_again_safely() {
-        assert!(
-            of_client(&unavailable(Outcome::Unknown))
-                .1
-                .unwrap()
-                .contains("--idempotency-key")
-        );
+        assert!(of_client(&unavailable(Outcome::Unknown)).1.unwrap().contains("--idempotency-key"));
     }
 
     #[test]

@@ -18,13 +18,7 @@ use crate::output::{Format, Output};
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Named settings to use (`quorate context list`)
-    #[arg(
-        long,
-        global = true,
-        env = "QUORATE_CONTEXT",
-        value_name = "NAME",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, env = "QUORATE_CONTEXT", value_name = "NAME", hide_env_values = true)]
     pub(crate) context: Option<String>,
 
     /// Where the replicas are: https://HOST:PORT, separated by commas
@@ -50,23 +44,11 @@ pub(crate) struct Global {
     pub(crate) policy: Vec<PathBuf>,
 
     /// Certificate of the authority behind the replicas' certificates (PEM)
-    #[arg(
-        long,
-        global = true,
-        env = "QUORATE_CACERT",
-        value_name = "FILE",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, env = "QUORATE_CACERT", value_name = "FILE", hide_env_values = true)]
     pub(crate) cacert: Option<PathBuf>,
 
     /// Where the last believed checkpoints are kept [default: ~/.local/state/quorate/trust]
-    #[arg(
-        long,
-        global = true,
-        env = "QUORATE_TRUST_DIR",
-        value_name = "DIR",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, env = "QUORATE_TRUST_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) trust_dir: Option<PathBuf>,
 
     /// Ledger to work on
@@ -140,11 +122,7 @@ impl Global {
     fn over(&self, base: Context) -> Context {
         let or = |given: &Vec<PathBuf>, base| if given.is_empty() { base } else { given.clone() };
         Context {
-            endpoints: if self.endpoints.is_empty() {
-                base.endpoints
-            } else {
-                self.endpoints.clone()
-            },
+            endpoints: if self.endpoints.is_empty() { base.endpoints } else { self.endpoints.clone() },
             policy: or(&self.policy, base.policy),
             cacert: self.cacert.clone().or(base.cacert),
             trust_dir: self.trust_dir.clone().or(base.trust_dir),
@@ -179,14 +157,8 @@ mod tests {
             ..Context::default()
         };
         assert_eq!(parse(&[]).over(base.clone()), base);
-        let given = parse(&[
-            "--endpoints",
-            "https://b:1,https://c:1",
-            "--policy",
-            "b.policy",
-            "--plaintext",
-        ])
-        .over(base);
+        let given = parse(&["--endpoints", "https://b:1,https://c:1", "--policy", "b.policy", "--plaintext"])
+            .over(base);
         assert_eq!(given.endpoints, ["https://b:1", "https://c:1"]);
         assert_eq!(given.policy, [PathBuf::from("b.policy")]);
         assert_eq!(given.cacert, Some("a.crt".into()));

@@ -29,9 +29,7 @@ impl KeyEncoding {
         match self {
             Self::Utf8 => Ok(argument.as_bytes().to_vec()),
             Self::Hex => hex::decode(argument).map_err(|error| wrong(format!("hexadecimal: {error}"))),
-            Self::Base64 => STANDARD
-                .decode(argument)
-                .map_err(|error| wrong(format!("base64: {error}"))),
+            Self::Base64 => STANDARD.decode(argument).map_err(|error| wrong(format!("base64: {error}"))),
         }
     }
 }

@@ -23,10 +23,7 @@ pub(crate) fn load(files: &[PathBuf]) -> Result<Policy, CliError> {
     for (policy, path) in policies.zip(files.iter().skip(1)) {
         let policy = policy?;
         if lines(&policy, false) != rules {
-            let first = files
-                .first()
-                .map(|path| path.display().to_string())
-                .unwrap_or_default();
+            let first = files.first().map(|path| path.display().to_string()).unwrap_or_default();
             return Err(CliError::usage(
                 format!(
                     "the policies {first} and {} do not have the same witnesses and quorum",
@@ -42,10 +39,8 @@ pub(crate) fn load(files: &[PathBuf]) -> Result<Policy, CliError> {
         }
     }
     logs.extend(rules);
-    Policy::parse(logs.concat()).map_err(|source| CliError::Policy {
-        path: files.first().cloned().unwrap_or_default(),
-        source,
-    })
+    Policy::parse(logs.concat())
+        .map_err(|source| CliError::Policy { path: files.first().cloned().unwrap_or_default(), source })
 }
 
 /// What to say when no policy is known.
@@ -60,25 +55,17 @@ pub(crate) fn none_given() -> CliError {
 fn read(path: &PathBuf) -> Result<Policy, CliError> {
     let file = fs::File::open(path).map_err(CliError::io("open policy", path))?;
     let mut text = Vec::new();
-    let limit = u64::try_from(MAX_POLICY_BYTES)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let limit = u64::try_from(MAX_POLICY_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut limited = std::io::Read::take(file, limit);
     std::io::Read::read_to_end(&mut limited, &mut text).map_err(CliError::io("read policy", path))?;
-    Policy::parse(&text).map_err(|source| CliError::Policy {
-        path: path.clone(),
-        source,
-    })
+    Policy::parse(&text).map_err(|source| CliError::Policy { path: path.clone(), source })
 }
 
 /// The lines of the printed policy that name logs, or all others.
 fn lines(policy: &Policy, logs: bool) -> Vec<Vec<u8>> {
     let bytes = policy.to_bytes();
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .filter(|line| line.starts_with(b"log ") == logs)
-        .map(<[u8]>::to_vec)
-        .collect()
+    lines.filter(|line| line.starts_with(b"log ") == logs).map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -94,10 +81,7 @@ mod tests {
         let origin = cluster.ledger(&LedgerName::new(ledger).unwrap());
         let log = LogKey::derive(&[9; 32], &origin);
         let node = |(id, seed): (u64, &u8)| {
-            CosignerKey::from_seed(&cluster.node(NodeId::new(id)), &[*seed; 32])
-                .unwrap()
-                .verifier()
-                .clone()
+            CosignerKey::from_seed(&cluster.node(NodeId::new(id)), &[*seed; 32]).unwrap().verifier().clone()
         };
         let cosigners: Vec<_> = (1..).zip(&seeds).map(node).collect();
         Policy::majority(log.verifier(), &cosigners).unwrap()
@@ -126,10 +110,7 @@ mod tests {
         let a = write(dir.path(), "a.policy", &policy("default", [1, 2, 3]));
         let b = write(dir.path(), "b.policy", &policy("_system", [1, 2, 4]));
         let error = load(&[a, b]).unwrap_err().to_string();
-        assert!(
-            error.contains("a.policy") && error.contains("b.policy"),
-            "{error}"
-        );
+        assert!(error.contains("a.policy") && error.contains("b.policy"), "{error}");
     }
 
     #[test]

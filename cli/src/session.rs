@@ -39,22 +39,12 @@ impl Session {
         }
         let ledger = client.ledger(global.ledger.as_str());
         let ledger_name = global.ledger.to_string();
-        Ok(Self {
-            client,
-            ledger,
-            ledger_name,
-            output,
-            verify: !global.no_verify,
-        })
+        Ok(Self { client, ledger, ledger_name, output, verify: !global.no_verify })
     }
 
     /// How this session reads.
     pub(crate) fn read_options(&self) -> ReadOptions {
-        if self.verify {
-            ReadOptions::new()
-        } else {
-            ReadOptions::new().unverified()
-        }
+        if self.verify { ReadOptions::new() } else { ReadOptions::new().unverified() }
     }
 
     /// Waits until everything that was answered is linked to what is trusted.
@@ -94,10 +84,7 @@ fn check_endpoints(settings: &Context) -> Result<(), CliError> {
              and --cacert",
         ));
     }
-    let unencrypted = settings
-        .endpoints
-        .iter()
-        .find(|endpoint| endpoint.starts_with("http://"));
+    let unencrypted = settings.endpoints.iter().find(|endpoint| endpoint.starts_with("http://"));
     match unencrypted.filter(|_| !settings.plaintext) {
         Some(endpoint) => Err(CliError::usage(
             format!("{endpoint} is not encrypted, and --plaintext was not given"),
@@ -112,11 +99,7 @@ mod tests {
     use super::*;
 
     fn to(endpoint: &str, plaintext: bool) -> Context {
-        Context {
-            endpoints: vec![endpoint.to_owned()],
-            plaintext,
-            ..Context::default()
-        }
+        Context { endpoints: vec![endpoint.to_owned()], plaintext, ..Context::default() }
     }
 
     #[test]

@@ -37,9 +37,7 @@ impl Client {
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// A ledger of the cluster. Nothing is asked yet; that the name is one of a ledger is checked by the first call.
@@ -97,11 +95,7 @@ impl Inner {
 
     /// The ledger of this name, if it was used before.
     pub(crate) fn known(&self, name: &LedgerName) -> Option<Arc<LedgerState>> {
-        self.ledgers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// Remembers a ledger with the policy to believe it by. Of two calls that find out at once, the first counts.
@@ -114,11 +108,6 @@ impl Inner {
     }
 
     fn used(&self) -> Vec<Arc<LedgerState>> {
-        self.ledgers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

@@ -170,19 +170,13 @@ fn cluster_of(policy: &Policy) -> Result<ClusterOrigin, ConfigError> {
     let problem = |problem: String| ConfigError::Policy { problem };
     let mut clusters = policy.logs().iter().map(|log| {
         let origin = Origin::parse(log.key().name());
-        origin
-            .map(|origin| origin.cluster().clone())
-            .map_err(|error| problem(error.to_string()))
+        origin.map(|origin| origin.cluster().clone()).map_err(|error| problem(error.to_string()))
     });
-    let first = clusters
-        .next()
-        .ok_or_else(|| problem("it lists no log".to_owned()))??;
+    let first = clusters.next().ok_or_else(|| problem("it lists no log".to_owned()))??;
     for cluster in clusters {
         let cluster = cluster?;
         if cluster != first {
-            return Err(problem(format!(
-                "its logs belong to two clusters, {first} and {cluster}"
-            )));
+            return Err(problem(format!("its logs belong to two clusters, {first} and {cluster}")));
         }
     }
     Ok(first)

@@ -359,18 +359,11 @@ impl Error {
             Distrust::Agreement(AgreementError::Contradiction(evidence)) => Some(evidence.clone()),
             _ => None,
         };
-        Self::Untrusted {
-            endpoint: Arc::clone(endpoint),
-            what,
-            evidence,
-        }
+        Self::Untrusted { endpoint: Arc::clone(endpoint), what, evidence }
     }
 
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::InvalidArgument {
-            field: field.into(),
-            message: message.into(),
-        }
+        Self::InvalidArgument { field: field.into(), message: message.into() }
     }
 }
 
@@ -399,22 +392,12 @@ impl Failure {
     pub(crate) fn into_error(self, attempts: u32) -> Error {
         match self {
             Self::Final(error) | Self::Broken(error) => error,
-            Self::NotLeader { message, .. } => Error::Unavailable {
-                outcome: Outcome::NotDone,
-                attempts,
-                last: message,
-            },
+            Self::NotLeader { message, .. } => {
+                Error::Unavailable { outcome: Outcome::NotDone, attempts, last: message }
+            }
             Self::TryAgain { message, no_effect } => {
-                let outcome = if no_effect {
-                    Outcome::NotDone
-                } else {
-                    Outcome::Unknown
-                };
-                Error::Unavailable {
-                    outcome,
-                    attempts,
-                    last: message,
-                }
+                let outcome = if no_effect { Outcome::NotDone } else { Outcome::Unknown };
+                Error::Unavailable { outcome, attempts, last: message }
             }
         }
     }

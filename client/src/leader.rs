@@ -51,9 +51,7 @@ impl Fleet {
         addresses: Vec<EndpointAddress>,
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Self, ConfigError> {
-        let replicas = addresses
-            .into_iter()
-            .map(|address| Replica::new(address, tls.clone()).map(Arc::new));
+        let replicas = addresses.into_iter().map(|address| Replica::new(address, tls.clone()).map(Arc::new));
         Ok(Self {
             replicas: RwLock::new(replicas.collect::<Result<_, _>>()?),
             tls,
@@ -65,10 +63,7 @@ impl Fleet {
 
     /// All replicas known, those that the user named first.
     pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
-        self.replicas
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where a call begins.
@@ -96,10 +91,7 @@ impl Fleet {
     pub(crate) fn avoid(&self, replica: &Replica) {
         for route in [Route::Leader, Route::Any] {
             let first = self.first(route);
-            if self
-                .at(first)
-                .is_some_and(|at| at.endpoint() == replica.endpoint())
-            {
+            if self.at(first).is_some_and(|at| at.endpoint() == replica.endpoint()) {
                 self.answered(route, first.wrapping_add(1));
             }
         }
@@ -133,10 +125,7 @@ impl Fleet {
 
     /// Asks the replicas that have not said so who they are. Gives the members that they name.
     async fn identify(&self) -> Vec<v1::Member> {
-        let unknown = self
-            .replicas()
-            .into_iter()
-            .filter(|replica| replica.node().is_none());
+        let unknown = self.replicas().into_iter().filter(|replica| replica.node().is_none());
         let asked = unknown.map(|replica| async move {
             let status = v1::StatusRequest {}.send(&replica, IDENTIFY_TIMEOUT).await.ok()?;
             replica.set_node(NodeId::new(status.node_id));

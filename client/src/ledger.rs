@@ -33,11 +33,7 @@ pub struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(client: Client, name: String) -> Self {
-        Self {
-            client,
-            name: name.into(),
-            state: Arc::default(),
-        }
+        Self { client, name: name.into(), state: Arc::default() }
     }
 
     /// Its name, as it was given.
@@ -77,11 +73,7 @@ impl Ledger {
         let state = self.state().await?;
         let timeout = timeout.unwrap_or(state.settings.timeout);
         let anchor = state.keeper.anchor().await?;
-        Ok(Session {
-            state,
-            anchor,
-            deadline: Deadline::after(timeout),
-        })
+        Ok(Session { state, anchor, deadline: Deadline::after(timeout) })
     }
 }
 
@@ -116,12 +108,8 @@ impl LedgerState {
     /// How many cosignatures of replicas to ask for: what the policy takes, or more.
     pub(crate) fn min_cosigners(&self, asked: Option<u32>) -> u32 {
         let is_replica = |key: &str| self.origin.cluster().node_of(key).is_some();
-        let replicas = self
-            .policy
-            .witnesses()
-            .iter()
-            .filter(|witness| is_replica(witness.key().name()))
-            .count();
+        let replicas =
+            self.policy.witnesses().iter().filter(|witness| is_replica(witness.key().name())).count();
         let needed = u32::try_from(self.policy.threshold().min(replicas)).unwrap_or(u32::MAX);
         asked.unwrap_or_default().max(needed)
     }
@@ -155,17 +143,10 @@ impl LedgerState {
 
 impl Prover for LedgerState {
     async fn prove(&self, old: TreeSize, new: TreeSize) -> Result<(Arc<str>, Vec<Hash>), Error> {
-        let request = v1::ConsistencyProofRequest {
-            ledger: self.name(),
-            old_size: old.get(),
-            new_size: new.get(),
-        };
+        let request =
+            v1::ConsistencyProofRequest { ledger: self.name(), old_size: old.get(), new_size: new.get() };
         let deadline = Deadline::after(self.settings.timeout);
-        let plan = Plan {
-            route: Route::Any,
-            deadline,
-            patience: Duration::ZERO,
-        };
+        let plan = Plan { route: Route::Any, deadline, patience: Duration::ZERO };
         let answered = self.fleet.call(&request, plan).await?;
         let endpoint = answered.replica.endpoint();
         let path = path_from_wire("path", &answered.response.path).believe(endpoint)?;
@@ -195,11 +176,7 @@ impl Session {
     }
 
     pub(crate) fn plan(&self, route: Route) -> Plan {
-        Plan {
-            route,
-            deadline: self.deadline,
-            patience: Duration::ZERO,
-        }
+        Plan { route, deadline: self.deadline, patience: Duration::ZERO }
     }
 
     /// The options of a read for the wire.
@@ -234,14 +211,9 @@ impl Session {
         checkpoint: Option<v1::CheckpointProof>,
         min_cosigners: Option<u32>,
     ) -> Result<Accepted, Error> {
-        let wire = checkpoint
-            .ok_or(Distrust::Missing {
-                part: "the checkpoint",
-            })
-            .believe(endpoint)?;
-        let parts = CheckpointParts::try_from(wire)
-            .map_err(|error| error.within("checkpoint"))
-            .believe(endpoint)?;
+        let wire = checkpoint.ok_or(Distrust::Missing { part: "the checkpoint" }).believe(endpoint)?;
+        let parts =
+            CheckpointParts::try_from(wire).map_err(|error| error.within("checkpoint")).believe(endpoint)?;
         let certified = self.state.notes.open(&parts.note).believe(endpoint)?;
         let got = &certified.checkpoint().origin;
         if *got != self.state.origin.to_string() {
@@ -251,23 +223,12 @@ impl Session {
         if let Some(wanted) = min_cosigners.and_then(|wanted| usize::try_from(wanted).ok()) {
             let got = certified.cosigners().count();
             if got < wanted {
-                return Err(Error::untrusted(
-                    endpoint,
-                    Distrust::TooFewCosigners { wanted, got },
-                ));
+                return Err(Error::untrusted(endpoint, Distrust::TooFewCosigners { wanted, got }));
             }
         }
         let standing =
-            self.state
-                .keeper
-                .accept(endpoint, self.anchor.as_ref(), &certified, &parts.consistency)?;
-        Ok(Accepted {
-            ground: Ground {
-                certified,
-                commit: parts.commit,
-            },
-            standing,
-        })
+            self.state.keeper.accept(endpoint, self.anchor.as_ref(), &certified, &parts.consistency)?;
+        Ok(Accepted { ground: Ground { certified, commit: parts.commit }, standing })
     }
 
     /// That an answer to a read is as fresh as was asked for.
@@ -298,10 +259,7 @@ impl Session {
         let age_secs = clock::now().as_secs().saturating_sub(signed);
         let allowed_secs = bound.as_secs().saturating_add(1);
         match age_secs > allowed_secs {
-            true => Err(Distrust::NotFresh {
-                age_secs,
-                allowed_secs,
-            }),
+            true => Err(Distrust::NotFresh { age_secs, allowed_secs }),
             false => Ok(()),
         }
     }
@@ -316,10 +274,7 @@ impl Session {
             return Ok(Some(Point { index, leaf: None }));
         }
         let (_, leaf) = self.leaf(index, size).await?;
-        Ok(Some(Point {
-            index,
-            leaf: Some(leaf.proof),
-        }))
+        Ok(Some(Point { index, leaf: Some(leaf.proof) }))
     }
 
     /// A leaf with its inclusion path at a size; nothing is verified but that it is about them.
@@ -328,20 +283,15 @@ impl Session {
         index: LogIndex,
         size: TreeSize,
     ) -> Result<(Arc<Replica>, LeafAt), Error> {
-        let request = v1::InclusionProofRequest {
-            ledger: self.state.name(),
-            index: index.get(),
-            size: size.get(),
-        };
+        let request =
+            v1::InclusionProofRequest { ledger: self.state.name(), index: index.get(), size: size.get() };
         let answered = self.state.fleet.call(&request, self.plan(Route::Any)).await?;
         let endpoint = answered.replica.endpoint();
         let leaf = LeafAt::try_from(answered.response).believe(endpoint)?;
         if leaf.index != index || leaf.size != size {
             return Err(Error::untrusted(
                 endpoint,
-                Distrust::NotAsked {
-                    what: "the proof of another leaf or size",
-                },
+                Distrust::NotAsked { what: "the proof of another leaf or size" },
             ));
         }
         Ok((answered.replica, leaf))
@@ -351,10 +301,7 @@ impl Session {
     pub(crate) async fn finish(&self, accepted: &Accepted) -> Result<(), Error> {
         let state = &self.state;
         if accepted.standing != Standing::Loose {
-            return state
-                .keeper
-                .save(accepted.ground.certified.checkpoint().size, state.as_ref())
-                .await;
+            return state.keeper.save(accepted.ground.certified.checkpoint().size, state.as_ref()).await;
         }
         if state.keeper.is_crowded() {
             return state.flush().await;

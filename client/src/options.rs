@@ -30,13 +30,7 @@ pub struct ReadOptions {
 impl ReadOptions {
     /// As the client is set up: verified, of the present.
     pub const fn new() -> Self {
-        Self {
-            consistency: None,
-            at: None,
-            unverified: false,
-            timeout: None,
-            min_cosigners: None,
-        }
+        Self { consistency: None, at: None, unverified: false, timeout: None, min_cosigners: None }
     }
 
     /// At least as new as every write acknowledged before.
@@ -111,20 +105,12 @@ pub struct CheckpointOptions {
 impl CheckpointOptions {
     /// The latest.
     pub const fn latest() -> Self {
-        Self {
-            size: None,
-            min_cosigners: None,
-            wait: Duration::ZERO,
-        }
+        Self { size: None, min_cosigners: None, wait: Duration::ZERO }
     }
 
     /// The one at this size, which must be the end of a block.
     pub const fn at_size(size: TreeSize) -> Self {
-        Self {
-            size: Some(size),
-            min_cosigners: None,
-            wait: Duration::ZERO,
-        }
+        Self { size: Some(size), min_cosigners: None, wait: Duration::ZERO }
     }
 
     /// How many replicas must have cosigned it, if that is more than the policy asks for.

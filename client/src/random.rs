@@ -32,9 +32,5 @@ pub(crate) fn below(bound: u64) -> u64 {
 }
 
 fn fill(bytes: &mut [u8]) -> Result<(), Error> {
-    getrandom::fill(bytes).map_err(|error| {
-        Error::Config(ConfigError::Random {
-            reason: error.to_string(),
-        })
-    })
+    getrandom::fill(bytes).map_err(|error| Error::Config(ConfigError::Random { reason: error.to_string() }))
 }

@@ -44,10 +44,8 @@ pub(crate) async fn policy_for(client: &Client, name: &LedgerName) -> Result<Arc
         return Err(ConfigError::Policy { problem }.into());
     }
     let record = look_up(client, name).await?;
-    let policy = with_log(&inner.policy, &record.1).map_err(|source| ConfigError::LedgerPolicy {
-        ledger: name.to_string(),
-        source,
-    })?;
+    let policy = with_log(&inner.policy, &record.1)
+        .map_err(|source| ConfigError::LedgerPolicy { ledger: name.to_string(), source })?;
     Ok(Arc::new(policy))
 }
 
@@ -68,10 +66,7 @@ pub(crate) async fn look_up(
     };
     let origin = client.inner().cluster.ledger(name).to_string();
     check(&value.value, name, &origin).map_err(|what| {
-        let what = Distrust::Registry {
-            ledger: name.to_string(),
-            what,
-        };
+        let what = Distrust::Registry { ledger: name.to_string(), what };
         Error::untrusted(&"the cluster".into(), what)
     })
 }

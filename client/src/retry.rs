@@ -111,11 +111,7 @@ impl Fleet {
         }
         let is_new = |position: &usize| !progress.tried.contains(&self.wrap(*position));
         let others = (1..self.len()).map(|step| position.wrapping_add(step));
-        Ok(hint
-            .into_iter()
-            .chain(others)
-            .find(is_new)
-            .unwrap_or_else(|| position.wrapping_add(1)))
+        Ok(hint.into_iter().chain(others).find(is_new).unwrap_or_else(|| position.wrapping_add(1)))
     }
 
     fn wrap(&self, position: usize) -> usize {
@@ -147,16 +143,8 @@ impl Progress {
     }
 
     fn give_up(self) -> Error {
-        let last = if self.last.is_empty() {
-            "no time was left to ask".to_owned()
-        } else {
-            self.last
-        };
-        Error::Unavailable {
-            outcome: self.outcome,
-            attempts: self.attempts,
-            last,
-        }
+        let last = if self.last.is_empty() { "no time was left to ask".to_owned() } else { self.last };
+        Error::Unavailable { outcome: self.outcome, attempts: self.attempts, last }
     }
 }
 
@@ -170,9 +158,7 @@ fn attempt_time(left: Duration, patience: Duration, replicas: usize) -> Duration
 
 /// Half of the pause is fixed, half is random: callers that failed together do not come back together.
 fn pause(rounds: u32) -> Duration {
-    let full = FIRST_PAUSE_MS
-        .saturating_mul(1_u64 << rounds.min(10))
-        .min(MAX_PAUSE_MS);
+    let full = FIRST_PAUSE_MS.saturating_mul(1_u64 << rounds.min(10)).min(MAX_PAUSE_MS);
     Duration::from_millis((full / 2).saturating_add(random::below(full / 2)))
 }
 
@@ -195,10 +181,7 @@ mod tests {
         for rounds in 0..40 {
             let full = (FIRST_PAUSE_MS << rounds.min(10)).min(MAX_PAUSE_MS);
             let pause = pause(rounds).as_millis();
-            assert!(
-                pause >= u128::from(full / 2) && pause <= u128::from(full),
-                "{rounds}: {pause}"
-            );
+            assert!(pause >= u128::from(full / 2) && pause <= u128::from(full), "{rounds}: {pause}");
         }
     }
 }

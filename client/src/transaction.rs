@@ -32,15 +32,8 @@ pub struct Transaction {
 /// One write, with the salt that its value is digested with.
 #[derive(Clone)]
 pub(crate) enum Write {
-    Put {
-        key: Bytes,
-        value: Bytes,
-        options: PutOptions,
-        salt: Option<Salt>,
-    },
-    Delete {
-        key: Bytes,
-    },
+    Put { key: Bytes, value: Bytes, options: PutOptions, salt: Option<Salt> },
+    Delete { key: Bytes },
 }
 
 /// What goes with a value.
@@ -91,12 +84,7 @@ impl Transaction {
 
     /// Sets a key to a value, with attributes or a time when it expires.
     pub fn put_with(mut self, key: impl Into<Bytes>, value: impl Into<Bytes>, options: PutOptions) -> Self {
-        self.writes.push(Write::Put {
-            key: key.into(),
-            value: value.into(),
-            options,
-            salt: None,
-        });
+        self.writes.push(Write::Put { key: key.into(), value: value.into(), options, salt: None });
         self
     }
 
@@ -175,10 +163,7 @@ impl Transaction {
 
     fn check(&self) -> Result<(), Error> {
         if self.writes.is_empty() || self.writes.len() > MAX_OPS {
-            let message = format!(
-                "a transaction has 1 to {MAX_OPS} writes, not {}",
-                self.writes.len()
-            );
+            let message = format!("a transaction has 1 to {MAX_OPS} writes, not {}", self.writes.len());
             return Err(Error::invalid("writes", message));
         }
         let mut keys = std::collections::BTreeSet::new();
@@ -190,10 +175,7 @@ impl Transaction {
             let field = format!("writes[{place}].{kind}.key");
             check_key(&field, key)?;
             if !keys.insert(key) {
-                return Err(Error::invalid(
-                    field,
-                    "the key is already written by this transaction",
-                ));
+                return Err(Error::invalid(field, "the key is already written by this transaction"));
             }
         }
         for (place, precondition) in self.preconditions.iter().enumerate() {
@@ -222,9 +204,7 @@ impl Transaction {
 /// Number of writes and length of keys only: values have no place in a log file.
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction")
-            .field("writes", &self.writes.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Transaction").field("writes", &self.writes.len()).finish_non_exhaustive()
     }
 }
 
@@ -254,10 +234,8 @@ impl PutOptions {
 
     /// The bytes that are digested and kept: none if nothing is said.
     pub(crate) fn encoded(&self) -> Vec<u8> {
-        let attribute = |(name, value): &(String, String)| v1::Attribute {
-            name: name.clone(),
-            value: value.clone(),
-        };
+        let attribute =
+            |(name, value): &(String, String)| v1::Attribute { name: name.clone(), value: value.clone() };
         let message = v1::ValueAttributes {
             content_type: self.content_type.clone().unwrap_or_default(),
             attributes: self.attributes.iter().map(attribute).collect(),
@@ -286,22 +264,14 @@ impl Precondition {
             Self::RevisionEquals(_, revision) => Condition::RevisionEquals(revision.map_or(0, Revision::get)),
             Self::NotModifiedAfter(_, index) => Condition::NotModifiedAfter(index.get()),
         };
-        v1::Precondition {
-            key: self.key().clone(),
-            condition: Some(condition),
-        }
+        v1::Precondition { key: self.key().clone(), condition: Some(condition) }
     }
 }
 
 impl Write {
     fn to_wire(&self) -> v1::Write {
         let write = match self {
-            Self::Put {
-                key,
-                value,
-                options,
-                salt,
-            } => v1::write::Write::Put(v1::Put {
+            Self::Put { key, value, options, salt } => v1::write::Write::Put(v1::Put {
                 key: key.clone(),
                 value: value.clone(),
                 attributes: options.encoded().into(),
@@ -323,12 +293,7 @@ pub(crate) fn sent_operations<'a>(
     let salts = salts.iter().copied().chain(std::iter::repeat(None));
     let each = writes.iter().zip(attributes).zip(salts);
     each.map(|((write, attributes), other_salt)| match write {
-        Write::Put {
-            key,
-            value,
-            options,
-            salt,
-        } => SentOperation::Put {
+        Write::Put { key, value, options, salt } => SentOperation::Put {
             key,
             value,
             attributes,
@@ -354,8 +319,5 @@ pub(crate) fn check_key(field: &str, key: &[u8]) -> Result<(), Error> {
     if (1..=MAX_KEY_LEN).contains(&key.len()) {
         return Ok(());
     }
-    Err(Error::invalid(
-        field,
-        format!("a key has 1 to {MAX_KEY_LEN} bytes, not {}", key.len()),
-    ))
+    Err(Error::invalid(field, format!("a key has 1 to {MAX_KEY_LEN} bytes, not {}", key.len())))
 }

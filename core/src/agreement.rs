@@ -112,10 +112,7 @@ pub fn advance(
     let (old, tree) = (trusted.checkpoint(), new.checkpoint());
     check_origin(old, tree)?;
     let opened = trusted.clone().open(keys).ok();
-    if let Some(evidence) = opened
-        .as_ref()
-        .and_then(|opened| Evidence::of_notes(opened, new.opened()))
-    {
+    if let Some(evidence) = opened.as_ref().and_then(|opened| Evidence::of_notes(opened, new.opened())) {
         return Err(AgreementError::Contradiction(Box::new(evidence)));
     }
     if old.size == tree.size {
@@ -151,11 +148,7 @@ fn check_prefix(
         .and_then(|(roots, (small, large))| Evidence::of_rewrite(small, large, roots.old, path));
     Err(match rewrite {
         Some(evidence) => AgreementError::Contradiction(Box::new(evidence)),
-        None => AgreementError::NotConsistent {
-            small: small.size,
-            large: large.size,
-            source,
-        },
+        None => AgreementError::NotConsistent { small: small.size, large: large.size, source },
     })
 }
 
@@ -163,19 +156,12 @@ fn check_origin(wanted: &Checkpoint, got: &Checkpoint) -> Result<(), AgreementEr
     if wanted.origin == got.origin {
         return Ok(());
     }
-    Err(AgreementError::OtherOrigin {
-        wanted: wanted.origin.clone(),
-        got: got.origin.clone(),
-    })
+    Err(AgreementError::OtherOrigin { wanted: wanted.origin.clone(), got: got.origin.clone() })
 }
 
 fn check_roots(a: &Checkpoint, b: &Checkpoint) -> Result<(), AgreementError> {
     if a.root == b.root {
         return Ok(());
     }
-    Err(AgreementError::UnsignedContradiction {
-        size: a.size,
-        trusted: a.root,
-        got: b.root,
-    })
+    Err(AgreementError::UnsignedContradiction { size: a.size, trusted: a.root, got: b.root })
 }

@@ -35,14 +35,7 @@ pub fn block_hash(
     previous: &Hash,
     body: &[u8],
 ) -> Hash {
-    BlockHeader {
-        cluster: *cluster,
-        term,
-        height,
-        previous: *previous,
-        body_hash: sha256(&[body]),
-    }
-    .hash()
+    BlockHeader { cluster: *cluster, term, height, previous: *previous, body_hash: sha256(&[body]) }.hash()
 }
 
 /// What a block's hash is made of.
@@ -84,9 +77,7 @@ impl BlockKey {
     /// The key with this 32-byte Ed25519 seed.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self {
-            secret: SigningKey::from_bytes(seed),
-        }
+        Self { secret: SigningKey::from_bytes(seed) }
     }
 
     /// The public half.
@@ -98,10 +89,7 @@ impl BlockKey {
     /// Signs a block. The caller answers for using each (term, height) once. Deterministic (RFC 8032).
     #[must_use]
     pub fn sign(&self, header: BlockHeader) -> SignedBlock {
-        SignedBlock {
-            header,
-            signature: self.secret.sign(header.hash().as_bytes()).to_bytes(),
-        }
+        SignedBlock { header, signature: self.secret.sign(header.hash().as_bytes()).to_bytes() }
     }
 }
 
@@ -142,9 +130,7 @@ impl TryFrom<&[u8]> for BlockPublicKey {
 
 impl fmt::Display for BlockPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -170,19 +156,14 @@ impl SignedBlock {
     /// [`BlockError::BadSignature`].
     pub fn verify(&self, proposer: &BlockPublicKey) -> Result<VerifiedBlock, BlockError> {
         let hash = self.header.hash();
-        proposer
-            .0
-            .verify_strict(hash.as_bytes(), &Signature::from_bytes(&self.signature))
-            .map_err(|_| BlockError::BadSignature {
+        proposer.0.verify_strict(hash.as_bytes(), &Signature::from_bytes(&self.signature)).map_err(|_| {
+            BlockError::BadSignature {
                 term: self.header.term,
                 height: self.header.height,
                 proposer: proposer.to_string(),
-            })?;
-        Ok(VerifiedBlock {
-            block: *self,
-            hash,
-            proposer: *proposer,
-        })
+            }
+        })?;
+        Ok(VerifiedBlock { block: *self, hash, proposer: *proposer })
     }
 }
 
@@ -247,11 +228,7 @@ impl VerifiedBlock {
         if height == Some(header.height) && hash == header.previous {
             return Ok(());
         }
-        Err(BlockError::NotNext {
-            height: header.height,
-            previous: header.previous,
-            expected_previous: hash,
-        })
+        Err(BlockError::NotNext { height: header.height, previous: header.previous, expected_previous: hash })
     }
 
     /// Whether both together prove that their one proposer signed two blocks for one (cluster, term, height).
@@ -321,17 +298,8 @@ mod tests {
         bytes.extend_from_slice(header().previous.as_bytes());
         bytes.extend_from_slice(header().body_hash.as_bytes());
         assert_eq!(header().hash(), sha256(&[&bytes]));
-        let BlockHeader {
-            cluster,
-            term,
-            height,
-            previous,
-            ..
-        } = header();
-        assert_eq!(
-            block_hash(&cluster, term, height, &previous, b"body"),
-            sha256(&[&bytes])
-        );
+        let BlockHeader { cluster, term, height, previous, .. } = header();
+        assert_eq!(block_hash(&cluster, term, height, &previous, b"body"), sha256(&[&bytes]));
     }
 
     #[test]
@@ -342,26 +310,11 @@ mod tests {
         assert_eq!((verified.hash(), verified.signed()), (&header().hash(), &signed));
         let other = sha256(&[b"other"]);
         for header in [
-            BlockHeader {
-                cluster: ClusterId::new([8; 16]),
-                ..header()
-            },
-            BlockHeader {
-                term: Term::new(4),
-                ..header()
-            },
-            BlockHeader {
-                height: BlockHeight::new(10),
-                ..header()
-            },
-            BlockHeader {
-                previous: other,
-                ..header()
-            },
-            BlockHeader {
-                body_hash: other,
-                ..header()
-            },
+            BlockHeader { cluster: ClusterId::new([8; 16]), ..header() },
+            BlockHeader { term: Term::new(4), ..header() },
+            BlockHeader { height: BlockHeight::new(10), ..header() },
+            BlockHeader { previous: other, ..header() },
+            BlockHeader { body_hash: other, ..header() },
         ] {
             assert!(SignedBlock { header, ..signed }.verify(&key.public()).is_err());
         }
@@ -383,10 +336,7 @@ mod tests {
         let key = BlockKey::from_seed(&[1; 32]);
         let block = key.sign(header()).verify(&key.public()).unwrap();
         assert_eq!(block.check_body(b"body"), Ok(()));
-        assert!(matches!(
-            block.check_body(b"bodY"),
-            Err(BlockError::OtherBody { .. })
-        ));
+        assert!(matches!(block.check_body(b"bodY"), Err(BlockError::OtherBody { .. })));
     }
 
     #[test]
@@ -396,22 +346,10 @@ mod tests {
         let block = verify(header());
         let before = (BlockHeight::new(8), header().previous);
         assert_eq!(block.check_follows(Some(before)), Ok(()));
-        assert!(
-            block
-                .check_follows(Some((BlockHeight::new(7), header().previous)))
-                .is_err()
-        );
-        assert!(
-            block
-                .check_follows(Some((BlockHeight::new(8), Hash::ZERO)))
-                .is_err()
-        );
+        assert!(block.check_follows(Some((BlockHeight::new(7), header().previous))).is_err());
+        assert!(block.check_follows(Some((BlockHeight::new(8), Hash::ZERO))).is_err());
         assert!(block.check_follows(None).is_err());
-        let first = verify(BlockHeader {
-            height: BlockHeight::new(0),
-            previous: Hash::ZERO,
-            ..header()
-        });
+        let first = verify(BlockHeader { height: BlockHeight::new(0), previous: Hash::ZERO, ..header() });
         assert_eq!(first.check_follows(None), Ok(()));
     }
 
@@ -420,31 +358,13 @@ mod tests {
         let (key, other) = (BlockKey::from_seed(&[1; 32]), BlockKey::from_seed(&[2; 32]));
         let verify = |key: &BlockKey, header| key.sign(header).verify(&key.public()).unwrap();
         let block = verify(&key, header());
-        let changed = BlockHeader {
-            body_hash: Hash::ZERO,
-            ..header()
-        };
+        let changed = BlockHeader { body_hash: Hash::ZERO, ..header() };
         assert!(block.equivocates(&verify(&key, changed)));
         assert!(!block.equivocates(&verify(&key, header())));
         assert!(!block.equivocates(&verify(&other, changed)));
-        assert!(!block.equivocates(&verify(
-            &key,
-            BlockHeader {
-                term: Term::new(4),
-                ..changed
-            }
-        )));
-        assert!(!block.equivocates(&verify(
-            &key,
-            BlockHeader {
-                height: BlockHeight::new(1),
-                ..changed
-            }
-        )));
-        let elsewhere = BlockHeader {
-            cluster: ClusterId::new([8; 16]),
-            ..changed
-        };
+        assert!(!block.equivocates(&verify(&key, BlockHeader { term: Term::new(4), ..changed })));
+        assert!(!block.equivocates(&verify(&key, BlockHeader { height: BlockHeight::new(1), ..changed })));
+        let elsewhere = BlockHeader { cluster: ClusterId::new([8; 16]), ..changed };
         assert!(!block.equivocates(&verify(&key, elsewhere)));
     }
 }

@@ -51,18 +51,12 @@ impl Checkpoint {
         let root = lines.next().ok_or(CheckpointError::Lines { got: 2 })?;
         let more = lines.count();
         if more > 0 {
-            return Err(CheckpointError::Lines {
-                got: more.saturating_add(3),
-            });
+            return Err(CheckpointError::Lines { got: more.saturating_add(3) });
         }
         if origin.len() > Self::MAX_ORIGIN || !is_key_name(origin) {
-            return Err(CheckpointError::Origin {
-                text: origin.to_owned(),
-            });
+            return Err(CheckpointError::Origin { text: origin.to_owned() });
         }
-        let size = parse_decimal(size).ok_or_else(|| CheckpointError::Size {
-            text: size.to_owned(),
-        })?;
+        let size = parse_decimal(size).ok_or_else(|| CheckpointError::Size { text: size.to_owned() })?;
         Ok(Self {
             origin: origin.to_owned(),
             size: TreeSize::new(size),
@@ -73,13 +67,7 @@ impl Checkpoint {
 
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} at size {} with root {}",
-            self.origin,
-            self.size,
-            self.root.to_base64()
-        )
+        write!(f, "{} at size {} with root {}", self.origin, self.size, self.root.to_base64())
     }
 }
 
@@ -175,11 +163,8 @@ mod tests {
     #[test]
     fn the_ends_of_the_numbers_are_sizes() {
         for size in [0, 1, u64::MAX] {
-            let checkpoint = Checkpoint {
-                origin: "a".to_owned(),
-                size: TreeSize::new(size),
-                root: Hash::ZERO,
-            };
+            let checkpoint =
+                Checkpoint { origin: "a".to_owned(), size: TreeSize::new(size), root: Hash::ZERO };
             assert_eq!(Checkpoint::parse(&checkpoint.body()), Ok(checkpoint));
         }
     }

@@ -81,9 +81,7 @@ impl Hash {
         }
         // One byte more than a hash: 44 characters without padding would hold 33.
         let mut bytes = [0_u8; 33];
-        let got = STANDARD
-            .decode_slice(text, &mut bytes)
-            .map_err(|_| ParseHashError::Base64)?;
+        let got = STANDARD.decode_slice(text, &mut bytes).map_err(|_| ParseHashError::Base64)?;
         let hash = bytes.get(..got).ok_or(ParseHashError::Base64)?;
         Ok(Self::try_from(hash)?)
     }
@@ -103,9 +101,7 @@ impl TryFrom<&[u8]> for Hash {
     type Error = WrongLength;
 
     fn try_from(bytes: &[u8]) -> Result<Self, WrongLength> {
-        <[u8; 32]>::try_from(bytes)
-            .map(Self)
-            .map_err(|_| WrongLength { got: bytes.len() })
+        <[u8; 32]>::try_from(bytes).map(Self).map_err(|_| WrongLength { got: bytes.len() })
     }
 }
 
@@ -224,10 +220,7 @@ mod tests {
     fn prefixes_come_first() {
         let (left, right) = (leaf_hash(b"l"), leaf_hash(b"r"));
         assert_eq!(left, sha256(&[b"\x00l"]));
-        assert_eq!(
-            node_hash(&left, &right),
-            sha256(&[b"\x01", left.as_bytes(), right.as_bytes()])
-        );
+        assert_eq!(node_hash(&left, &right), sha256(&[b"\x01", left.as_bytes(), right.as_bytes()]));
         assert_eq!(empty_root(), sha256(&[b""]));
     }
 
@@ -240,13 +233,8 @@ mod tests {
         // The last character before the padding holds 4 bits of the hash; its 2 others must be 0.
         assert_eq!(bare.chars().last(), Some('0'));
         let stray = format!("{}1=", &bare[..42]);
-        let others = [
-            bare.to_owned(),
-            format!("{bare}A"),
-            format!("{text}\n"),
-            stray,
-            text.replace('/', "_"),
-        ];
+        let others =
+            [bare.to_owned(), format!("{bare}A"), format!("{text}\n"), stray, text.replace('/', "_")];
         for other in others {
             assert!(Hash::from_base64(&other).is_err(), "{other}");
         }
@@ -254,14 +242,8 @@ mod tests {
 
     #[test]
     fn other_lengths_are_not_hashes() {
-        assert_eq!(
-            Hash::try_from([1_u8; 31].as_slice()),
-            Err(WrongLength { got: 31 })
-        );
-        assert_eq!(
-            Hash::try_from([1_u8; 33].as_slice()),
-            Err(WrongLength { got: 33 })
-        );
+        assert_eq!(Hash::try_from([1_u8; 31].as_slice()), Err(WrongLength { got: 31 }));
+        assert_eq!(Hash::try_from([1_u8; 33].as_slice()), Err(WrongLength { got: 33 }));
         assert_eq!(Hash::try_from([1_u8; 32].as_slice()), Ok(Hash::new([1; 32])));
         assert_eq!(Hash::from_hex("00"), Err(ParseHashError::Hex { got: 2 }));
     }

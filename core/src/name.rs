@@ -49,9 +49,7 @@ impl ClusterId {
         let mut bytes = [0; 16];
         let is_hex = hex::decode_to_slice(text, &mut bytes).is_ok();
         if !is_hex || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(NameError::ClusterId {
-                text: text.to_owned(),
-            });
+            return Err(NameError::ClusterId { text: text.to_owned() });
         }
         Ok(Self(bytes))
     }
@@ -87,9 +85,7 @@ impl TryFrom<&[u8]> for ClusterId {
     type Error = NameError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, NameError> {
-        <[u8; 16]>::try_from(bytes)
-            .map(Self)
-            .map_err(|_| NameError::ClusterIdLength { got: bytes.len() })
+        <[u8; 16]>::try_from(bytes).map(Self).map_err(|_| NameError::ClusterIdLength { got: bytes.len() })
     }
 }
 
@@ -114,9 +110,7 @@ impl LedgerName {
         if own || (name.len() <= Self::MAX_LEN && name != NODE && is_part(name)) {
             Ok(Self(name.into()))
         } else {
-            Err(NameError::Ledger {
-                text: name.to_owned(),
-            })
+            Err(NameError::Ledger { text: name.to_owned() })
         }
     }
 
@@ -161,9 +155,7 @@ impl ClusterOrigin {
     /// [`NameError::Cluster`], [`NameError::ClusterOriginLength`].
     pub fn new(name: &str, cluster_id: &ClusterId) -> Result<Self, NameError> {
         if !is_path(name) {
-            return Err(NameError::Cluster {
-                text: name.to_owned(),
-            });
+            return Err(NameError::Cluster { text: name.to_owned() });
         }
         let text = format!("{name}/{}", cluster_id.short());
         if text.len() > Self::MAX_LEN {
@@ -181,9 +173,7 @@ impl ClusterOrigin {
         let is_id =
             id.len() == Self::ID_DIGITS && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !is_id || !is_path(name) {
-            return Err(NameError::ClusterOrigin {
-                text: text.to_owned(),
-            });
+            return Err(NameError::ClusterOrigin { text: text.to_owned() });
         }
         if text.len() > Self::MAX_LEN {
             return Err(NameError::ClusterOriginLength { got: text.len() });
@@ -200,19 +190,13 @@ impl ClusterOrigin {
     /// Whether a cluster with this id can have this origin.
     #[must_use]
     pub fn has_id(&self, cluster_id: &ClusterId) -> bool {
-        self.0
-            .rsplit_once('/')
-            .is_some_and(|(_, id)| id == cluster_id.short())
+        self.0.rsplit_once('/').is_some_and(|(_, id)| id == cluster_id.short())
     }
 
     /// The origin of one of its ledgers.
     #[must_use]
     pub fn ledger(&self, ledger: &LedgerName) -> Origin {
-        Origin {
-            text: format!("{self}/{ledger}").into(),
-            cluster: self.clone(),
-            ledger: ledger.clone(),
-        }
+        Origin { text: format!("{self}/{ledger}").into(), cluster: self.clone(), ledger: ledger.clone() }
     }
 
     /// The key name of one of its nodes, under which that node cosigns.
@@ -252,9 +236,8 @@ impl Origin {
     /// # Errors
     /// [`NameError`] of the part that is wrong.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let (cluster, ledger) = text.rsplit_once('/').ok_or_else(|| NameError::Origin {
-            text: text.to_owned(),
-        })?;
+        let (cluster, ledger) =
+            text.rsplit_once('/').ok_or_else(|| NameError::Origin { text: text.to_owned() })?;
         Ok(ClusterOrigin::parse(cluster)?.ledger(&LedgerName::new(ledger)?))
     }
 
@@ -378,9 +361,7 @@ pub(crate) fn split_node(key_name: &str) -> Option<(&str, NodeId)> {
 /// `[a-z0-9][a-z0-9._-]*`
 fn is_part(part: &str) -> bool {
     let mut bytes = part.bytes();
-    bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         && bytes.all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
 }
 
@@ -405,10 +386,7 @@ mod tests {
         let origin = cluster.ledger(&LedgerName::new("default").unwrap());
         assert_eq!(origin.to_string(), "ledger.example/test-1/4420823c/default");
         assert_eq!(Origin::parse(origin.as_str()), Ok(origin.clone()));
-        assert_eq!(
-            (origin.cluster(), origin.ledger().as_str()),
-            (&cluster, "default")
-        );
+        assert_eq!((origin.cluster(), origin.ledger().as_str()), (&cluster, "default"));
         let node = cluster.node(NodeId::new(12));
         assert_eq!(node, "ledger.example/test-1/4420823c/node/12");
         assert_eq!(cluster.node_of(&node), Some(NodeId::new(12)));
@@ -435,15 +413,12 @@ mod tests {
     #[test]
     fn ledger_names_outside_the_alphabet_are_refused() {
         let longest = "a".repeat(64);
-        for name in [
-            "a", "0", "a.b_c-d", "default", "_system", "_audit", "nodes", &longest,
-        ] {
+        for name in ["a", "0", "a.b_c-d", "default", "_system", "_audit", "nodes", &longest] {
             assert_eq!(LedgerName::new(name).unwrap().as_str(), name);
         }
         let too_long = "a".repeat(65);
-        for name in [
-            "", "node", "_", "_other", ".a", "-a", "A", "a/b", "a b", "a+b", "ä", "a\n", &too_long,
-        ] {
+        for name in ["", "node", "_", "_other", ".a", "-a", "A", "a/b", "a b", "a+b", "ä", "a\n", &too_long]
+        {
             assert!(LedgerName::new(name).is_err(), "{name:?}");
         }
         assert!(LedgerName::system().is_system() && !LedgerName::new("a_").unwrap().is_system());
@@ -453,19 +428,9 @@ mod tests {
     fn cluster_names_without_empty_parts_only() {
         for name in ["", "/", "a/", "/a", "a//b", "A", "a/.b", "a/..", "a b", "_a"] {
             assert!(ClusterOrigin::new(name, &ID).is_err(), "{name:?}");
-            assert!(
-                ClusterOrigin::parse(&format!("{name}/4420823c")).is_err(),
-                "{name:?}"
-            );
+            assert!(ClusterOrigin::parse(&format!("{name}/4420823c")).is_err(), "{name:?}");
         }
-        for origin in [
-            "4420823c",
-            "/4420823c",
-            "a/4420823",
-            "a/4420823C",
-            "a/4420823cc",
-            "",
-        ] {
+        for origin in ["4420823c", "/4420823c", "a/4420823", "a/4420823C", "a/4420823cc", ""] {
             assert!(ClusterOrigin::parse(origin).is_err(), "{origin:?}");
         }
     }

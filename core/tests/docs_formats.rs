@@ -32,11 +32,7 @@ fn stated() -> BTreeMap<&'static str, &'static str> {
     let mut lines = BTreeMap::new();
     for line in fenced("example").into_iter().flat_map(str::lines) {
         let (name, value) = line.split_once('=').unwrap();
-        assert_eq!(
-            lines.insert(name.trim(), value.trim()),
-            None,
-            "{name} is stated twice"
-        );
+        assert_eq!(lines.insert(name.trim(), value.trim()), None, "{name} is stated twice");
     }
     lines
 }
@@ -120,13 +116,7 @@ fn log(out: &mut Computed, vector: &Value) {
         meta_digest,
     };
     let state_root = state_tree::leaf_hash(LogIndex::new(1), &operation.encode());
-    let commit = CommitLeaf {
-        time,
-        first_index: LogIndex::new(1),
-        tx_count: 1,
-        state_root,
-        epoch,
-    };
+    let commit = CommitLeaf { time, first_index: LogIndex::new(1), tx_count: 1, state_root, epoch };
     let birth = CommitLeaf {
         time: Micros::new(ledger_time),
         first_index: LogIndex::new(0),
@@ -229,10 +219,7 @@ fn the_example_is_the_one_of_the_golden_vectors() {
     ] {
         assert_eq!(stated[name], text(golden), "{name}");
     }
-    assert_eq!(
-        hex::encode(leaf_hash(&bytes(&transaction["leaf"]))),
-        stated["transaction_hash"]
-    );
+    assert_eq!(hex::encode(leaf_hash(&bytes(&transaction["leaf"]))), stated["transaction_hash"]);
 }
 
 #[test]

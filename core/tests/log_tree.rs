@@ -40,11 +40,8 @@ mod model {
         }
         let k = split(leaves.len());
         let (left, right) = leaves.split_at(k);
-        let (mut path, sibling) = if m < k {
-            (path(m, left), root(right))
-        } else {
-            (path(m - k, right), root(left))
-        };
+        let (mut path, sibling) =
+            if m < k { (path(m, left), root(right)) } else { (path(m - k, right), root(left)) };
         path.push(sibling);
         path
     }
@@ -123,21 +120,13 @@ impl NodeReader for Strict<'_> {
 
     fn read(&self, level: u8, index: u64) -> Result<Hash, Self::Error> {
         self.reads.set(self.reads.get() + 1);
-        assert!(
-            (index + 1) << level <= self.size,
-            "node {index} of level {level} at size {}",
-            self.size
-        );
+        assert!((index + 1) << level <= self.size, "node {index} of level {level} at size {}", self.size);
         self.tree.read(level, index)
     }
 }
 
 fn strict(tree: &MemoryTree, n: usize) -> Strict<'_> {
-    Strict {
-        tree,
-        size: n.try_into().unwrap(),
-        reads: Cell::new(0),
-    }
+    Strict { tree, size: n.try_into().unwrap(), reads: Cell::new(0) }
 }
 
 /// A tree of any size whose leaves are all alike, so that a node's hash follows from its level.
@@ -184,12 +173,7 @@ fn tree_of(vector: &Value) -> MemoryTree {
     let mut tree = MemoryTree::new();
     let mut frontier = Frontier::new();
     for block in vector["expect"].as_array().unwrap() {
-        for leaf in block["transactions"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .chain([&block["commit"]])
-        {
+        for leaf in block["transactions"].as_array().unwrap().iter().chain([&block["commit"]]) {
             let bytes = hex::decode(leaf["leaf"].as_str().unwrap()).unwrap();
             assert_eq!(leaf_hash(&bytes), hash_of(&leaf["leaf_hash"]));
             let at = tree.append(&bytes);
@@ -208,10 +192,7 @@ fn golden_vectors_give_the_roots_and_proofs_written_there() {
     for vector in vectors() {
         let tree = tree_of(&vector);
         let expected = &vector["log_tree"];
-        let (size, root) = (
-            TreeSize::new(expected["size"].as_u64().unwrap()),
-            hash_of(&expected["root"]),
-        );
+        let (size, root) = (TreeSize::new(expected["size"].as_u64().unwrap()), hash_of(&expected["root"]));
         assert_eq!((tree.size(), tree.root()), (size, root));
         for proof in expected["inclusion"].as_array().unwrap() {
             let index = LogIndex::new(proof["index"].as_u64().unwrap());
@@ -255,17 +236,11 @@ fn every_proof_of_small_trees_is_that_of_the_rfc_and_verifies() {
         for m in 0..n {
             let path = inclusion_path(&reader, index(m), size(n)).unwrap();
             assert_eq!(path, model::path(m, hashes), "leaf {m} of {n}");
-            assert_eq!(
-                inclusion::verify(&hashes[m], index(m), size(n), &path, &root),
-                Ok(())
-            );
+            assert_eq!(inclusion::verify(&hashes[m], index(m), size(n), &path, &root), Ok(()));
             let path = consistency_path(&reader, size(m + 1), size(n)).unwrap();
             assert_eq!(path, model::proof(m + 1, hashes), "{} to {n}", m + 1);
             let old_root = model::root(&hashes[..=m]);
-            assert_eq!(
-                consistency::verify(size(m + 1), &old_root, size(n), &root, &path),
-                Ok(())
-            );
+            assert_eq!(consistency::verify(size(m + 1), &old_root, size(n), &root, &path), Ok(()));
         }
     }
 }
@@ -281,11 +256,7 @@ fn every_flipped_bit_of_an_inclusion_proof_is_refused() {
             let verify = |leaf: &Hash, m, path: &[Hash], root: &Hash| {
                 inclusion::verify(leaf, index(m), size(n), path, root)
             };
-            assert!(
-                spoilt(&path)
-                    .iter()
-                    .all(|path| verify(leaf, m, path, &root).is_err())
-            );
+            assert!(spoilt(&path).iter().all(|path| verify(leaf, m, path, &root).is_err()));
             assert!(flips(*leaf).all(|other| verify(&other, m, &path, &root).is_err()));
             assert!(flips(root).all(|root| verify(leaf, m, &path, &root).is_err()));
             let elsewhere = |other: usize| other == m || verify(leaf, other, &path, &root).is_err();
@@ -306,11 +277,7 @@ fn every_flipped_bit_of_a_consistency_proof_is_refused() {
             let verify = |old: usize, old_root: &Hash, new_root: &Hash, path: &[Hash]| {
                 consistency::verify(size(old), old_root, size(n), new_root, path)
             };
-            assert!(
-                spoilt(&path)
-                    .iter()
-                    .all(|path| verify(m, &old_root, &new_root, path).is_err())
-            );
+            assert!(spoilt(&path).iter().all(|path| verify(m, &old_root, &new_root, path).is_err()));
             assert!(flips(old_root).all(|old_root| verify(m, &old_root, &new_root, &path).is_err()));
             assert!(flips(new_root).all(|new_root| verify(m, &old_root, &new_root, &path).is_err()));
             let other_size = |old: usize| old == m || verify(old, &old_root, &new_root, &path).is_err();
@@ -339,19 +306,13 @@ fn positions_outside_the_tree_are_refused_by_prover_and_verifier() {
     let (leaf, root) = (tree.leaf_hashes()[4], tree.root());
     for (m, n) in [(5, 5), (0, 0), (6, 5)] {
         let (index, size) = (index(m), size(n));
-        assert_eq!(
-            inclusion_path(&tree, index, size),
-            Err(TreeError::IndexOutsideTree { index, size })
-        );
+        assert_eq!(inclusion_path(&tree, index, size), Err(TreeError::IndexOutsideTree { index, size }));
         let refused = Err(ProofError::IndexOutsideTree { index, size });
         assert_eq!(inclusion::verify(&leaf, index, size, &[], &root), refused);
     }
     for (m, n) in [(0, 5), (0, 0), (5, 4), (1, 0)] {
         let (old, new) = (size(m), size(n));
-        assert_eq!(
-            consistency_path(&tree, old, new),
-            Err(TreeError::SizesOutOfOrder { old, new })
-        );
+        assert_eq!(consistency_path(&tree, old, new), Err(TreeError::SizesOutOfOrder { old, new }));
         let refused = Err(ProofError::SizesOutOfOrder { old, new });
         assert_eq!(consistency::verify(old, &root, new, &root, &[]), refused);
     }
@@ -381,26 +342,9 @@ fn wrong_lengths_are_named() {
 #[test]
 fn a_node_that_is_not_there_is_an_error_and_not_a_hash() {
     let tree: MemoryTree = leaves(5).into_iter().collect();
-    assert!(matches!(
-        root_at(&tree, size(8)),
-        Err(TreeError::Reader {
-            level: 3,
-            index: 0,
-            ..
-        })
-    ));
-    assert!(matches!(
-        root_at(&tree, size(6)),
-        Err(TreeError::Reader {
-            level: 1,
-            index: 2,
-            ..
-        })
-    ));
-    assert!(matches!(
-        inclusion_path(&tree, index(4), size(6)),
-        Err(TreeError::Reader { index: 5, .. })
-    ));
+    assert!(matches!(root_at(&tree, size(8)), Err(TreeError::Reader { level: 3, index: 0, .. })));
+    assert!(matches!(root_at(&tree, size(6)), Err(TreeError::Reader { level: 1, index: 2, .. })));
+    assert!(matches!(inclusion_path(&tree, index(4), size(6)), Err(TreeError::Reader { index: 5, .. })));
     assert!(Frontier::read(&tree, size(6)).is_err());
     assert_eq!(root_at(&tree, TreeSize::ZERO), Ok(empty_root()));
 }
@@ -408,20 +352,11 @@ fn a_node_that_is_not_there_is_an_error_and_not_a_hash() {
 #[test]
 fn a_frontier_needs_exactly_the_peaks_of_its_size() {
     let size = TreeSize::new(6);
-    let wrong = |got| {
-        Err(FrontierError::WrongPeaks {
-            size,
-            expected: 2,
-            got,
-        })
-    };
+    let wrong = |got| Err(FrontierError::WrongPeaks { size, expected: 2, got });
     assert_eq!(Frontier::from_parts(size, leaves(1)), wrong(1));
     assert_eq!(Frontier::from_parts(size, leaves(3)), wrong(3));
     let size = TreeSize::new(1 << 63);
-    assert_eq!(
-        Frontier::from_parts(size, leaves(1)),
-        Err(FrontierError::TooLarge { size })
-    );
+    assert_eq!(Frontier::from_parts(size, leaves(1)), Err(FrontierError::TooLarge { size }));
     assert!(Frontier::from_parts(Frontier::MAX_SIZE, leaves(63)).is_ok());
     assert_eq!(Frontier::new().root(), empty_root());
     assert_eq!(MemoryTree::new().root(), empty_root());

@@ -22,12 +22,7 @@ fn policy(vector: &Value, k: Option<usize>) -> Policy {
     let vkey = |value: &Value| VerifierKey::parse(value.as_str().unwrap()).unwrap();
     let cosigners = vector["cosigners"].as_array().unwrap().iter();
     let cosigners: Vec<VerifierKey> = cosigners.map(|cosigner| vkey(&cosigner["vkey"])).collect();
-    Policy::k_of_n(
-        &vkey(&vector["log_key"]["vkey"]),
-        &cosigners,
-        k.unwrap_or(cosigners.len()),
-    )
-    .unwrap()
+    Policy::k_of_n(&vkey(&vector["log_key"]["vkey"]), &cosigners, k.unwrap_or(cosigners.len())).unwrap()
 }
 
 /// What the flips of a note came to.
@@ -44,19 +39,15 @@ fn flip_every_bit(note: &str, majority: &Policy, all: &Policy) -> Outcome {
     let mut outcome = Outcome::default();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let opened = std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|text| Some((text, majority.open(text).ok()?)));
+        let opened =
+            std::str::from_utf8(&bytes).ok().and_then(|text| Some((text, majority.open(text).ok()?)));
         match opened {
             None => outcome.refused += 1,
             Some((text, less)) => {
                 check_less(&less, &whole, bit);
                 // With a signer gone, a policy that asks for all of them refuses.
                 let refused = all.open(text);
-                assert!(
-                    matches!(refused, Err(PolicyError::NotMet { .. })),
-                    "bit {bit}: {refused:?}"
-                );
+                assert!(matches!(refused, Err(PolicyError::NotMet { .. })), "bit {bit}: {refused:?}");
                 outcome.fewer_signers += 1;
             }
         }
@@ -69,12 +60,7 @@ fn flip_every_bit(note: &str, majority: &Policy, all: &Policy) -> Outcome {
 fn check_less(less: &CertifiedCheckpoint, whole: &CertifiedCheckpoint, bit: usize) {
     assert_eq!(less.checkpoint(), whole.checkpoint(), "bit {bit}");
     assert!(less.signers().len() < whole.signers().len(), "bit {bit}");
-    assert!(
-        less.signers()
-            .iter()
-            .all(|signer| whole.signers().contains(signer)),
-        "bit {bit}"
-    );
+    assert!(less.signers().iter().all(|signer| whole.signers().contains(signer)), "bit {bit}");
 }
 
 /// The claim for all notes of a ledger. One test for each ledger, so that they run side by side.
@@ -85,11 +71,7 @@ fn every_flipped_bit_of(vector: &Value) {
         let outcome = flip_every_bit(note, &majority, &all);
         assert_eq!(outcome.refused + outcome.fewer_signers, note.len() * 8);
         // Both happen: a flip in a cosigner's name or key id makes it somebody unknown.
-        assert!(
-            outcome.fewer_signers > 3 * 32 && outcome.refused > note.len(),
-            "{}",
-            outcome.fewer_signers
-        );
+        assert!(outcome.fewer_signers > 3 * 32 && outcome.refused > note.len(), "{}", outcome.fewer_signers);
     }
 }
 
@@ -111,10 +93,7 @@ fn every_flipped_bit_is_refused_or_leaves_fewer_signers_3() {
 #[test]
 fn every_cut_of_a_note_is_refused_or_leaves_fewer_signers() {
     let vector = &vectors()[0];
-    let (none, note) = (
-        policy(vector, Some(1)),
-        vector["expect"][5]["checkpoint_note"].as_str().unwrap(),
-    );
+    let (none, note) = (policy(vector, Some(1)), vector["expect"][5]["checkpoint_note"].as_str().unwrap());
     let whole = none.open(note).unwrap();
     let cuts = (0..note.len()).filter(|end| note.is_char_boundary(*end));
     let opened: Vec<CertifiedCheckpoint> = cuts.filter_map(|end| none.open(&note[..end]).ok()).collect();
@@ -139,10 +118,7 @@ fn signatures_of_one_size_do_not_fit_another() {
 fn a_note_of_one_ledger_is_nothing_to_another() {
     let [one, two, _] = vectors();
     let error = policy(&two, Some(1)).open(one["expect"][3]["checkpoint_note"].as_str().unwrap());
-    assert!(
-        matches!(error, Err(PolicyError::UnknownOrigin { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(PolicyError::UnknownOrigin { .. })), "{error:?}");
 }
 
 #[test]

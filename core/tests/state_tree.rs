@@ -37,10 +37,7 @@ fn query(item: &Value) -> Query {
     match item["kind"].as_str().unwrap() {
         "key" => Query::Key(first),
         "prefix" => Query::Prefix(first),
-        "range" => Query::Range {
-            first,
-            end: item["end"].is_string().then(|| bytes(&item["end"])),
-        },
+        "range" => Query::Range { first, end: item["end"].is_string().then(|| bytes(&item["end"])) },
         other => panic!("unknown kind of query: {other}"),
     }
 }
@@ -63,11 +60,7 @@ fn replay(ledger: &Value) -> MemoryStateTree {
 }
 
 fn shown(answer: &VerifiedAnswer) -> Vec<(u64, Vec<u8>)> {
-    answer
-        .leaves()
-        .iter()
-        .map(|leaf| (leaf.index().get(), leaf.op().encode()))
-        .collect()
+    answer.leaves().iter().map(|leaf| (leaf.index().get(), leaf.op().encode())).collect()
 }
 
 #[test]
@@ -84,9 +77,8 @@ fn roots_and_proofs_of_the_vectors_are_reproduced_and_verify() {
             assert_eq!(hex::encode(tree.prove(&query)), hex::encode(&proof), "{query:?}");
             let answer = verify(&root, &query, &proof).unwrap();
             let result = item["result"].as_array().unwrap().iter();
-            let expected: Vec<_> = result
-                .map(|leaf| (leaf["index"].as_u64().unwrap(), bytes(&leaf["op"])))
-                .collect();
+            let expected: Vec<_> =
+                result.map(|leaf| (leaf["index"].as_u64().unwrap(), bytes(&leaf["op"]))).collect();
             assert_eq!(shown(&answer), expected);
             assert_eq!(answer.root(), &root);
             assert_eq!(answer.query(), &query);
@@ -111,13 +103,7 @@ fn every_flipped_bit_and_every_cut_of_the_vectors_proofs_is_refused() {
         }
         forged.push(1);
         let refused = verify(&root, &query, &forged).unwrap_err();
-        assert_eq!(
-            refused,
-            StateProofError::TrailingBytes {
-                at: proof.len(),
-                extra: 1
-            }
-        );
+        assert_eq!(refused, StateProofError::TrailingBytes { at: proof.len(), extra: 1 });
         assert!(verify(&Hash::ZERO, &query, &proof).is_err());
     }
 }
@@ -146,20 +132,14 @@ fn the_deep_tree_of_the_vectors_is_reproduced_and_verifies() {
     assert_eq!(grown.root(), tree.root());
     let query = Query::Key(vec![b'a'; 1024]);
     let proof = tree.prove(&query);
-    assert_eq!(
-        proof.len() as u64,
-        deep["proof_of_longest_key_length"].as_u64().unwrap()
-    );
+    assert_eq!(proof.len() as u64, deep["proof_of_longest_key_length"].as_u64().unwrap());
     assert_eq!(sha256(&[&proof]), hash(&deep["proof_of_longest_key_sha256"]));
     assert_eq!(grown.prove(&query), proof);
     assert_eq!(verify(&tree.root(), &query, &proof).unwrap().leaves().len(), 1);
     let everything = tree.prove(&Query::everything());
     let answer = verify(&tree.root(), &Query::everything(), &everything).unwrap();
     assert_eq!(answer.leaves().len(), 1024);
-    let other_way = Query::Range {
-        first: vec![b'a'; 500],
-        end: Some(vec![b'a'; 510]),
-    };
+    let other_way = Query::Range { first: vec![b'a'; 500], end: Some(vec![b'a'; 510]) };
     let answer = verify(&tree.root(), &other_way, &tree.prove(&other_way)).unwrap();
     assert_eq!(answer.leaves().len(), 10);
 }
@@ -171,23 +151,10 @@ fn nesting_beyond_any_key_is_refused_without_recursion() {
         proof.extend([3, d.to_be_bytes()[0], d.to_be_bytes()[1]]);
     }
     let refused = verify(&Hash::ZERO, &Query::everything(), &proof).unwrap_err();
-    assert!(
-        matches!(refused, StateProofError::Depth { depth: 9217, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, StateProofError::Depth { depth: 9217, .. }), "{refused}");
     let same: Vec<u8> = [3, 0, 5].repeat(100_000);
     let refused = verify(&Hash::ZERO, &Query::everything(), &same).unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            StateProofError::Depth {
-                depth: 5,
-                least: 6,
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, StateProofError::Depth { depth: 5, least: 6, .. }), "{refused}");
 }
 
 #[test]
@@ -215,13 +182,7 @@ fn leaves_that_are_no_writes_are_refused_where_they_would_answer() {
     let outside = Query::Key(b"another".to_vec());
     let mut op = op_for(b"key", 1);
     let (root, proof) = single(&op);
-    assert_eq!(
-        verify(&root, &Query::everything(), &proof)
-            .unwrap()
-            .leaves()
-            .len(),
-        1
-    );
+    assert_eq!(verify(&root, &Query::everything(), &proof).unwrap().leaves().len(), 1);
     op[0] = 9;
     let (root, proof) = single(&op);
     let refused = verify(&root, &Query::everything(), &proof).unwrap_err();
@@ -247,11 +208,7 @@ fn operations_that_are_not_63_bytes_and_their_key_are_refused_everywhere() {
     for op in [longer, keyless, oversized, vec![0; 62]] {
         assert!(StateLeaf::new(LogIndex::new(0), op.clone()).is_err());
         let tree = Naive::new([(b"key".to_vec(), leaf_of(0, &op))]);
-        let refused = verify(
-            &tree.root(),
-            &Query::Key(b"q".to_vec()),
-            &tree.prove(&Query::everything()),
-        );
+        let refused = verify(&tree.root(), &Query::Key(b"q".to_vec()), &tree.prove(&Query::everything()));
         assert!(matches!(refused, Err(StateProofError::Leaf { .. })));
     }
 }
@@ -263,10 +220,7 @@ fn a_key_that_was_not_asked_for_is_neither_present_nor_absent() {
     let answer = verify(&tree.root(), &query, &tree.prove(&query)).unwrap();
     assert_eq!(answer.get(b"a").unwrap().unwrap().op().key, b"a");
     assert_eq!(answer.get(b"b"), Err(OutsideQuery));
-    let range = Query::Range {
-        first: b"a".to_vec(),
-        end: Some(b"b".to_vec()),
-    };
+    let range = Query::Range { first: b"a".to_vec(), end: Some(b"b".to_vec()) };
     let answer = verify(&tree.root(), &range, &tree.prove(&range)).unwrap();
     assert_eq!(answer.get(b"aa"), Ok(None));
 }
@@ -281,39 +235,20 @@ fn trees_that_are_not_crit_bit_trees_are_refused_though_their_root_matches() {
     let key = |key: &[u8]| Query::Key(key.to_vec());
     let branch = |d, left, right| Shown::Branch(d, Box::new(left), Box::new(right));
     // 'a' is 0x61, 'b' 0x62, 'c' 0x63: 'a' parts from the others at bit 7, 'b' from 'c' at bit 8.
-    assert_eq!(
-        (first_difference(b"a", b"b"), first_difference(b"b", b"c")),
-        (Some(7), Some(8))
-    );
+    assert_eq!((first_difference(b"a", b"b"), first_difference(b"b", b"c")), (Some(7), Some(8)));
     let swapped = branch(7, leaf(b"b"), leaf(b"a"));
     assert_eq!(check(swapped, key(b"a")), StateProofError::WrongSide { depth: 7 });
     let too_deep = branch(8, leaf(b"b"), leaf(b"a"));
-    assert_eq!(
-        check(too_deep, key(b"a")),
-        StateProofError::WrongBranch {
-            depth: 8,
-            difference: 7
-        }
-    );
+    assert_eq!(check(too_deep, key(b"a")), StateProofError::WrongBranch { depth: 8, difference: 7 });
     let beyond = branch(99, leaf(b"a"), *hidden());
     assert_eq!(check(beyond, key(b"a")), StateProofError::WrongSide { depth: 99 });
     let nothing = Shown::Branch(7, hidden(), hidden());
-    assert_eq!(
-        check(nothing, key(b"a")),
-        StateProofError::NothingRevealed { depth: 7 }
-    );
+    assert_eq!(check(nothing, key(b"a")), StateProofError::NothingRevealed { depth: 7 });
     assert_eq!(check(*hidden(), key(b"a")), StateProofError::NothingShown);
     let hiding = Shown::Branch(8, Box::new(leaf(b"b")), hidden());
     assert_eq!(check(hiding, key(b"c")), StateProofError::Incomplete { depth: 8 });
     let rising = branch(8, branch(7, leaf(b"a"), leaf(b"b")), leaf(b"c"));
-    assert!(matches!(
-        check(rising, key(b"a")),
-        StateProofError::Depth {
-            depth: 7,
-            least: 9,
-            ..
-        }
-    ));
+    assert!(matches!(check(rising, key(b"a")), StateProofError::Depth { depth: 7, least: 9, .. }));
     let empty_inside = [[3, 0, 7, 0].as_slice(), &leaf(b"b").encode()].concat();
     let refused = verify(&Hash::ZERO, &key(b"a"), &empty_inside).unwrap_err();
     assert_eq!(refused, StateProofError::Tag { tag: 0, at: 3 });
@@ -333,10 +268,7 @@ fn unsorted_keys_are_refused_when_building() {
     assert_eq!(refused, Err(StateTreeError::OutOfOrder { number: 1 }));
     let refused = tree.edit().replace(b"b", vec![tip(b"a1")]);
     assert_eq!(refused, Err(StateTreeError::OutsideRegion { bits: 9 }));
-    assert_eq!(
-        tree.edit().replace(b"b", vec![]),
-        Err(StateTreeError::NothingToReplace)
-    );
+    assert_eq!(tree.edit().replace(b"b", vec![]), Err(StateTreeError::NothingToReplace));
     assert_eq!(tree.root_hash(), before);
 }
 

@@ -68,10 +68,7 @@ fn paths_read_as_the_specification_writes_them() {
         (hashes(0, 1_234_067, 12), "tile/0/x001/x234/067.p/12"),
         (hashes(3, 999, 1), "tile/3/999.p/1"),
         (hashes(1, 1000, 255), "tile/1/x001/000.p/255"),
-        (
-            hashes(7, u64::MAX, 256),
-            "tile/7/x018/x446/x744/x073/x709/x551/615",
-        ),
+        (hashes(7, u64::MAX, 256), "tile/7/x018/x446/x744/x073/x709/x551/615"),
         (entries(5, 256), "tile/entries/005"),
         (entries(1_000_000, 7), "tile/entries/x001/x000/000.p/7"),
     ] {
@@ -122,34 +119,18 @@ fn every_other_spelling_of_a_path_is_refused() {
     ] {
         assert_eq!(path.parse::<TilePath>(), Err(TilePathError::Syntax), "{path}");
     }
-    assert_eq!(
-        "tile/0/000.p/0".parse::<TilePath>(),
-        Err(TilePathError::Width { width: 0 })
-    );
-    assert_eq!(
-        "tile/0/000.p/257".parse::<TilePath>(),
-        Err(TilePathError::Width { width: 257 })
-    );
-    assert_eq!(
-        "tile/8/000".parse::<TilePath>(),
-        Err(TilePathError::Level { level: 8 })
-    );
+    assert_eq!("tile/0/000.p/0".parse::<TilePath>(), Err(TilePathError::Width { width: 0 }));
+    assert_eq!("tile/0/000.p/257".parse::<TilePath>(), Err(TilePathError::Width { width: 257 }));
+    assert_eq!("tile/8/000".parse::<TilePath>(), Err(TilePathError::Level { level: 8 }));
 }
 
 #[test]
 fn a_size_has_these_tiles_and_no_others() {
-    let names = |size| {
-        tiles_of(TreeSize::new(size))
-            .map(|tile| tile.to_string())
-            .collect::<Vec<_>>()
-    };
+    let names = |size| tiles_of(TreeSize::new(size)).map(|tile| tile.to_string()).collect::<Vec<_>>();
     assert!(names(0).is_empty());
     assert_eq!(names(1), ["tile/0/000.p/1"]);
     assert_eq!(names(256), ["tile/0/000", "tile/1/000.p/1"]);
-    assert_eq!(
-        names(520),
-        ["tile/0/000", "tile/0/001", "tile/0/002.p/8", "tile/1/000.p/2"]
-    );
+    assert_eq!(names(520), ["tile/0/000", "tile/0/001", "tile/0/002.p/8", "tile/1/000.p/2"]);
     let names = names(256 * 256);
     assert_eq!((names.len(), &*names[255]), (258, "tile/0/255"));
     assert_eq!(names[256..], ["tile/1/000", "tile/2/000.p/1"]);
@@ -163,12 +144,7 @@ fn a_partial_tile_stays_readable_as_the_tree_grows() {
     }
     assert!(!hashes(0, u64::MAX, 1).is_in(TreeSize::new(u64::MAX)));
     assert!(hashes(7, 0, 255).is_in(TreeSize::new(u64::MAX)));
-    assert_eq!(
-        TilePath::at_size(TileKind::Entries, 1, TreeSize::new(300))
-            .unwrap()
-            .width(),
-        44
-    );
+    assert_eq!(TilePath::at_size(TileKind::Entries, 1, TreeSize::new(300)).unwrap().width(), 44);
 }
 
 #[test]
@@ -182,11 +158,7 @@ fn a_tile_knows_exactly_the_nodes_that_its_hashes_complete() {
                 let complete = level <= 8 && (index + 1) << level <= width.try_into().unwrap();
                 let node = complete.then(|| tree.read(level, index).unwrap());
                 assert_eq!(tile.node(level, index), node, "{level} {index} of {width}");
-                assert_eq!(
-                    subroot(tile.hashes(), level, index),
-                    node,
-                    "{level} {index} of {width}"
-                );
+                assert_eq!(subroot(tile.hashes(), level, index), node, "{level} {index} of {width}");
             }
         }
         assert_eq!(tile.root().is_some(), tile.is_full());
@@ -203,24 +175,11 @@ fn proofs_from_tiles_are_those_of_the_tree_through_three_levels() {
     let reader = TileReader::new(&tiles);
     let shapes = tiles_of(tree.size()).map(|path| ((path.level(), path.index()), usize::from(path.width())));
     let stored = tiles.0.iter().map(|(at, tile)| (*at, tile.hashes().len()));
-    assert!(
-        shapes.eq(stored),
-        "a store grown by leaves has the tiles of its size"
-    );
+    assert!(shapes.eq(stored), "a store grown by leaves has the tiles of its size");
     let size = tree.size();
     assert_eq!(root_at(&reader, size).unwrap(), tree.root());
     assert_eq!(Frontier::read(&reader, size).unwrap().root(), tree.root());
-    for at in [
-        0,
-        255,
-        256,
-        65_535,
-        65_536,
-        131_071,
-        131_072,
-        131_900,
-        size.get() - 1,
-    ] {
+    for at in [0, 255, 256, 65_535, 65_536, 131_071, 131_072, 131_900, size.get() - 1] {
         let at = LogIndex::new(at);
         let path = inclusion_path(&tree, at, size).unwrap();
         assert_eq!(inclusion_path(&reader, at, size).unwrap(), path);
@@ -233,27 +192,13 @@ fn proofs_from_tiles_are_those_of_the_tree_through_three_levels() {
 #[test]
 fn a_missing_or_short_tile_is_an_error_and_not_a_hash() {
     let mut tiles = Tiles::of(&tree(600));
-    let missing = TileError::Source {
-        level: 1,
-        index: 1,
-        source: NoTile,
-    };
+    let missing = TileError::Source { level: 1, index: 1, source: NoTile };
     assert_eq!(TileReader::new(&tiles).read(8, 256), Err(missing));
-    let short = TileError::TooShort {
-        level: 0,
-        index: 2,
-        got: 88,
-    };
+    let short = TileError::TooShort { level: 0, index: 2, got: 88 };
     assert_eq!(TileReader::new(&tiles).read(0, 600), Err(short));
     assert!(tiles.0.remove(&(0, 1)).is_some());
     let refused = inclusion_path(&TileReader::new(&tiles), LogIndex::new(300), TreeSize::new(600));
-    assert!(matches!(
-        refused,
-        Err(TreeError::Reader {
-            source: TileError::Source { index: 1, .. },
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(TreeError::Reader { source: TileError::Source { index: 1, .. }, .. })));
 }
 
 proptest! {

@@ -70,13 +70,7 @@ pub fn seal(
         None => (BlockHeight::new(0), Hash::ZERO),
         Some(link) => (BlockHeight::new(link.height.get() + 1), link.hash),
     };
-    let header = BlockHeader {
-        cluster,
-        term,
-        height,
-        previous: before,
-        body_hash: sha256(&[&body]),
-    };
+    let header = BlockHeader { cluster, term, height, previous: before, body_hash: sha256(&[&body]) };
     let signed = key.sign(header);
     let message = pb::SignedBlock {
         term: term.get(),
@@ -86,13 +80,7 @@ pub fn seal(
         body,
         signature: signed.signature.to_vec().into(),
     };
-    (
-        Link {
-            height,
-            hash: header.hash(),
-        },
-        message.encode_to_vec().into(),
-    )
+    (Link { height, hash: header.hash() }, message.encode_to_vec().into())
 }
 
 impl CarriedBlock {
@@ -103,11 +91,8 @@ impl CarriedBlock {
             .map_err(|error| CarriedBlockError::Malformed(error.to_string()))?;
         let previous =
             Hash::try_from(message.previous.as_ref()).map_err(|_| malformed("previous is not 32 bytes"))?;
-        let signature = message
-            .signature
-            .as_ref()
-            .try_into()
-            .map_err(|_| malformed("signature is not 64 bytes"))?;
+        let signature =
+            message.signature.as_ref().try_into().map_err(|_| malformed("signature is not 64 bytes"))?;
         let header = BlockHeader {
             cluster,
             term: Term::new(message.term),
@@ -116,11 +101,7 @@ impl CarriedBlock {
             body_hash: sha256(&[&message.body]),
         };
         let signed = SignedBlock { header, signature };
-        Ok(Self {
-            proposer: NodeId::new(message.proposer),
-            body: message.body,
-            signed,
-        })
+        Ok(Self { proposer: NodeId::new(message.proposer), body: message.body, signed })
     }
 
     /// Its header.
@@ -130,10 +111,7 @@ impl CarriedBlock {
 
     /// Its place in the chain.
     pub fn link(&self) -> Link {
-        Link {
-            height: self.signed.header.height,
-            hash: self.signed.header.hash(),
-        }
+        Link { height: self.signed.header.height, hash: self.signed.header.hash() }
     }
 
     /// Checks that it follows `previous`, and that its proposer signed it.
@@ -143,25 +121,16 @@ impl CarriedBlock {
         previous: Option<Link>,
     ) -> Result<VerifiedBlock, CarriedBlockError> {
         let (height, proposer) = (self.signed.header.height, self.proposer);
-        let key = keys
-            .get(&proposer)
-            .ok_or(CarriedBlockError::Stranger { height, proposer })?;
-        let invalid = |source| CarriedBlockError::Invalid {
-            height,
-            proposer,
-            source,
-        };
+        let key = keys.get(&proposer).ok_or(CarriedBlockError::Stranger { height, proposer })?;
+        let invalid = |source| CarriedBlockError::Invalid { height, proposer, source };
         let verified = self.signed.verify(key).map_err(invalid)?;
-        verified
-            .check_follows(previous.map(|link| (link.height, link.hash)))
-            .map_err(invalid)?;
+        verified.check_follows(previous.map(|link| (link.height, link.hash))).map_err(invalid)?;
         Ok(verified)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn keys() -> (BlockKey, BTreeMap<NodeId, BlockPublicKey>) {
@@ -177,14 +146,7 @@ mod tests {
         let mut previous = None;
         for n in 0..3_u8 {
             let body = Bytes::from(vec![n]);
-            let (link, payload) = seal(
-                &key,
-                cluster,
-                NodeId::new(1),
-                Term::new(2),
-                previous,
-                body.clone(),
-            );
+            let (link, payload) = seal(&key, cluster, NodeId::new(1), Term::new(2), previous, body.clone());
             let block = CarriedBlock::parse(cluster, payload).unwrap();
             assert_eq!(block.link(), link);
             assert_eq!(block.body, body);
@@ -197,22 +159,13 @@ mod tests {
     fn every_flipped_bit_is_refused() {
         let (key, keys) = keys();
         let cluster = ClusterId::new([3; 16]);
-        let (_, payload) = seal(
-            &key,
-            cluster,
-            NodeId::new(1),
-            Term::new(2),
-            None,
-            Bytes::from_static(b"body"),
-        );
+        let (_, payload) =
+            seal(&key, cluster, NodeId::new(1), Term::new(2), None, Bytes::from_static(b"body"));
         for bit in 0..payload.len() * 8 {
             let mut flipped = payload.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let parsed = CarriedBlock::parse(cluster, flipped.into());
-            assert!(
-                parsed.and_then(|block| block.verify(&keys, None)).is_err(),
-                "bit {bit}"
-            );
+            assert!(parsed.and_then(|block| block.verify(&keys, None)).is_err(), "bit {bit}");
         }
     }
 
@@ -225,9 +178,6 @@ mod tests {
         assert!(other.verify(&keys, None).is_err());
         let block = CarriedBlock::parse(cluster, payload).unwrap();
         assert!(block.verify(&keys, Some(link)).is_err());
-        assert!(matches!(
-            block.verify(&BTreeMap::new(), None),
-            Err(CarriedBlockError::Stranger { .. })
-        ));
+        assert!(matches!(block.verify(&BTreeMap::new(), None), Err(CarriedBlockError::Stranger { .. })));
     }
 }

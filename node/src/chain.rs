@@ -55,14 +55,7 @@ impl Chain {
         state: Arc<StateStore>,
         clock: Clock,
     ) -> Self {
-        Self {
-            cluster,
-            keys,
-            log,
-            state,
-            clock,
-            known: Mutex::default(),
-        }
+        Self { cluster, keys, log, state, clock, known: Mutex::default() }
     }
 
     /// The last block of the log, applied or not; `None` before the first.
@@ -82,10 +75,7 @@ impl Chain {
         let damaged = |fault: &dyn std::fmt::Display| StoreFault::damaged("log", fault);
         let mut at = index;
         while applied.index.is_none_or(|applied| at > applied) {
-            let entries = self
-                .log
-                .read(at, at.saturating_add(1), 0)
-                .map_err(|fault| damaged(&fault))?;
+            let entries = self.log.read(at, at.saturating_add(1), 0).map_err(|fault| damaged(&fault))?;
             let Some(entry) = entries.into_iter().next() else {
                 return Err(damaged(&format!("no entry {at}")));
             };
@@ -106,11 +96,7 @@ impl Chain {
     }
 
     fn recall(&self, id: LogId) -> Option<Link> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&(id.index, id.term))
-            .copied()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(id.index, id.term)).copied()
     }
 
     fn remember(&self, id: LogId, link: Link) {
@@ -129,20 +115,13 @@ impl Chain {
             return Ok(link);
         }
         if block.header().term.get() != id.term {
-            return Err(refuse(format!(
-                "the block was sealed in term {}",
-                block.header().term
-            )));
+            return Err(refuse(format!("the block was sealed in term {}", block.header().term)));
         }
-        block
-            .verify(&self.keys, previous)
-            .map_err(|error| refuse(error.to_string()))?;
+        block.verify(&self.keys, previous).map_err(|error| refuse(error.to_string()))?;
         let time = Micros::new(block_time(&block).map_err(refuse)?);
         let now = self.clock.now();
         if time.get() > now.get().saturating_add(MAX_AHEAD_US) {
-            return Err(refuse(format!(
-                "the block is dated {time} µs, and the clock here says {now} µs"
-            )));
+            return Err(refuse(format!("the block is dated {time} µs, and the clock here says {now} µs")));
         }
         self.remember(id, link);
         Ok(link)
@@ -150,9 +129,7 @@ impl Chain {
 }
 
 fn block_time(block: &CarriedBlock) -> Result<u64, String> {
-    Block::decode(block.body.clone())
-        .map(|body| body.time)
-        .map_err(|error| error.to_string())
+    Block::decode(block.body.clone()).map(|body| body.time).map_err(|error| error.to_string())
 }
 
 impl BlockGuard for Chain {
@@ -179,8 +156,7 @@ impl BlockGuard for Chain {
                             // it could take them after all, apply finds the broken chain and stops this node.
                             return Ok(());
                         }
-                        self.at_or_before(prev.index, &applied)
-                            .map_err(|fault| fault.to_string())?
+                        self.at_or_before(prev.index, &applied).map_err(|fault| fault.to_string())?
                     }
                     _ => applied.last_block,
                 };
@@ -200,13 +176,7 @@ struct Applied {
 impl Applied {
     fn read(state: &StateStore) -> Self {
         let view = state.view();
-        let last_block = view
-            .cluster()
-            .last_block
-            .map(|(height, hash)| Link { height, hash });
-        Self {
-            index: view.applied().last.map(|id| id.index),
-            last_block,
-        }
+        let last_block = view.cluster().last_block.map(|(height, hash)| Link { height, hash });
+        Self { index: view.applied().last.map(|id| id.index), last_block }
     }
 }

@@ -39,10 +39,7 @@ impl Clock {
     /// A clock that stands still at `now` until its handle moves it; its monotonic time starts at 0.
     #[must_use]
     pub fn manual(now: Micros) -> (Self, ManualClock) {
-        let reading = Arc::new(Mutex::new(Reading {
-            now,
-            monotonic: Duration::ZERO,
-        }));
+        let reading = Arc::new(Mutex::new(Reading { now, monotonic: Duration::ZERO }));
         (Self(Source::Manual(Arc::clone(&reading))), ManualClock(reading))
     }
 
@@ -85,21 +82,13 @@ impl ManualClock {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock module: wall time enters here"
-)]
+#[expect(clippy::disallowed_methods, reason = "the clock module: wall time enters here")]
 fn system_now() -> Micros {
-    let since_epoch = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Micros::new(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock module: monotonic time enters here"
-)]
+#[expect(clippy::disallowed_methods, reason = "the clock module: monotonic time enters here")]
 fn system_monotonic() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
@@ -120,19 +109,10 @@ mod tests {
     #[test]
     fn a_manual_clock_moves_only_when_told() {
         let (clock, hand) = Clock::manual(Micros::new(1_000));
-        assert_eq!(
-            (clock.now(), clock.monotonic()),
-            (Micros::new(1_000), Duration::ZERO)
-        );
+        assert_eq!((clock.now(), clock.monotonic()), (Micros::new(1_000), Duration::ZERO));
         hand.advance(Duration::from_micros(5));
-        assert_eq!(
-            (clock.now(), clock.monotonic()),
-            (Micros::new(1_005), Duration::from_micros(5))
-        );
+        assert_eq!((clock.now(), clock.monotonic()), (Micros::new(1_005), Duration::from_micros(5)));
         hand.jump_to(Micros::new(7));
-        assert_eq!(
-            (clock.now(), clock.monotonic()),
-            (Micros::new(7), Duration::from_micros(5))
-        );
+        assert_eq!((clock.now(), clock.monotonic()), (Micros::new(7), Duration::from_micros(5)));
     }
 }

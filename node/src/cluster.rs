@@ -81,10 +81,7 @@ pub struct SettingsFile {
 
 impl Default for SettingsFile {
     fn default() -> Self {
-        Self {
-            max_not_after_s: 15 * 60,
-            max_value_bytes: 4 << 20,
-        }
+        Self { max_not_after_s: 15 * 60, max_value_bytes: 4 << 20 }
     }
 }
 
@@ -128,14 +125,9 @@ pub enum ClusterError {
 impl Cluster {
     /// Reads and checks a cluster file.
     pub fn load(path: &Path) -> Result<Self, ClusterError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ClusterError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let invalid = |problem| ClusterError::Invalid {
-            path: path.to_owned(),
-            problem,
-        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ClusterError::Unreadable { path: path.to_owned(), source })?;
+        let invalid = |problem| ClusterError::Invalid { path: path.to_owned(), problem };
         let file: ClusterFile = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         Self::from_file(&file).map_err(invalid)
     }
@@ -145,10 +137,7 @@ impl Cluster {
         let id = ClusterId::from_hex(&file.id).map_err(|error| format!("id: {error}"))?;
         let origin = ClusterOrigin::new(&file.name, &id).map_err(|error| format!("name: {error}"))?;
         if file.nodes.is_empty() || file.nodes.len() > MAX_NODES {
-            return Err(format!(
-                "[[node]]: {} nodes; a cluster has 1 to {MAX_NODES}",
-                file.nodes.len()
-            ));
+            return Err(format!("[[node]]: {} nodes; a cluster has 1 to {MAX_NODES}", file.nodes.len()));
         }
         if file.settings.max_value_bytes == 0 || file.settings.max_value_bytes > 32 << 20 {
             return Err("settings.max_value_bytes must be 1 to 33554432".to_owned());
@@ -170,12 +159,7 @@ impl Cluster {
             max_not_after_us: file.settings.max_not_after_s.saturating_mul(1_000_000),
             max_value_len: file.settings.max_value_bytes,
         };
-        Ok(Self {
-            id,
-            origin,
-            members,
-            settings,
-        })
+        Ok(Self { id, origin, members, settings })
     }
 
     /// The first cosigner set, epoch 1.
@@ -187,10 +171,7 @@ impl Cluster {
             client_address: member.client.clone(),
             peer_address: member.peer.clone(),
         });
-        CosignerSet {
-            epoch: Epoch::new(1).get(),
-            cosigners: cosigners.collect(),
-        }
+        CosignerSet { epoch: Epoch::new(1).get(), cosigners: cosigners.collect() }
     }
 
     /// How many cosignatures are a majority of the members.
@@ -207,11 +188,8 @@ impl Cluster {
                 self.origin.ledger(ledger)
             ));
         }
-        let cosigners: Vec<VerifierKey> = self
-            .members
-            .values()
-            .map(|member| member.cosigner.clone())
-            .collect();
+        let cosigners: Vec<VerifierKey> =
+            self.members.values().map(|member| member.cosigner.clone()).collect();
         Policy::majority(log_key, &cosigners).map_err(|error| error.to_string())
     }
 }
@@ -246,13 +224,7 @@ fn member(file: &MemberFile, origin: &ClusterOrigin) -> Result<Member, String> {
             return Err(format!("{name}: {address:?} is not host:port"));
         }
     }
-    Ok(Member {
-        id,
-        client: file.client.clone(),
-        peer: file.peer.clone(),
-        cosigner,
-        block_key,
-    })
+    Ok(Member { id, client: file.client.clone(), peer: file.peer.clone(), cosigner, block_key })
 }
 
 fn shares_key(a: &Member, b: &Member) -> bool {

@@ -180,11 +180,7 @@ pub struct Raft {
 
 impl Default for Raft {
     fn default() -> Self {
-        Self {
-            heartbeat_ms: 100,
-            election_min_ms: 400,
-            election_max_ms: 800,
-        }
+        Self { heartbeat_ms: 100, election_min_ms: 400, election_max_ms: 800 }
     }
 }
 
@@ -200,10 +196,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info,openraft=warn".to_owned(),
-        }
+        Self { format: LogFormat::Text, filter: "info,openraft=warn".to_owned() }
     }
 }
 
@@ -242,43 +235,21 @@ impl NodeConfig {
     /// Reads the file and the `QUORATE_*` variables over it (`QUORATE_LISTEN__CLIENT` is `listen.client`).
     /// Relative paths in it are relative to the file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let config: Self = Figment::new()
             .merge(Toml::string(&text))
-            .merge(
-                Env::prefixed("QUORATE_")
-                    .filter(|name| name.as_str().contains("__"))
-                    .split("__"),
-            )
+            .merge(Env::prefixed("QUORATE_").filter(|name| name.as_str().contains("__")).split("__"))
             .extract()
-            .map_err(|error| ConfigError::Invalid {
-                path: path.to_owned(),
-                problem: explain(error),
-            })?;
+            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), problem: explain(error) })?;
         let config = config.relative_to(path.parent().unwrap_or(Path::new(".")));
-        config.check().map_err(|problem| ConfigError::Invalid {
-            path: path.to_owned(),
-            problem,
-        })?;
+        config.check().map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
         Ok(config)
     }
 
     fn relative_to(mut self, base: &Path) -> Self {
-        let Keys {
-            cosigner,
-            block,
-            log_secret,
-        } = &mut self.keys;
-        for path in [
-            &mut self.node.data_dir,
-            &mut self.node.cluster_file,
-            cosigner,
-            block,
-            log_secret,
-        ] {
+        let Keys { cosigner, block, log_secret } = &mut self.keys;
+        for path in [&mut self.node.data_dir, &mut self.node.cluster_file, cosigner, block, log_secret] {
             *path = base.join(&*path);
         }
         if let Some(tls) = &mut self.tls {
@@ -301,7 +272,7 @@ impl NodeConfig {
         }
         if self.tls.is_none() && !self.listen.insecure_plaintext {
             return Err(
-                "[tls] is missing: name the certificates, or set listen.insecure_plaintext = true".to_owned(),
+                "[tls] is missing: name the certificates, or set listen.insecure_plaintext = true".to_owned()
             );
         }
         if self.raft.election_min_ms <= self.raft.heartbeat_ms.saturating_mul(2) {
@@ -355,12 +326,7 @@ fn explain(error: figment::Error) -> String {
 
 /// The known name that differs least from `name`, if it differs by at most two edits.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|k| (edits(name, k), *k))
-        .min()
-        .filter(|(distance, _)| *distance <= 2)
-        .map(|(_, k)| k)
+    known.iter().map(|k| (edits(name, k), *k)).min().filter(|(distance, _)| *distance <= 2).map(|(_, k)| k)
 }
 
 /// Levenshtein distance, in characters.
@@ -381,7 +347,6 @@ fn edits(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     const GOOD: &str = r#"
@@ -416,9 +381,7 @@ log_secret = "log.secret"
 
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
-        let error = load(&GOOD.replace("data_dir", "data_dri"))
-            .unwrap_err()
-            .to_string();
+        let error = load(&GOOD.replace("data_dir", "data_dri")).unwrap_err().to_string();
         assert!(
             error.contains("unknown key \"data_dri\"") && error.contains("did you mean \"data_dir\""),
             "{error}"
@@ -427,17 +390,13 @@ log_secret = "log.secret"
 
     #[test]
     fn a_wrong_type_names_the_key() {
-        let error = load(&GOOD.replace("id = 1", "id = \"one\""))
-            .unwrap_err()
-            .to_string();
+        let error = load(&GOOD.replace("id = 1", "id = \"one\"")).unwrap_err().to_string();
         assert!(error.contains("node.id"), "{error}");
     }
 
     #[test]
     fn plaintext_is_never_the_default() {
-        let error = load(&GOOD.replace("insecure_plaintext = true", ""))
-            .unwrap_err()
-            .to_string();
+        let error = load(&GOOD.replace("insecure_plaintext = true", "")).unwrap_err().to_string();
         assert!(error.contains("[tls] is missing"), "{error}");
     }
 

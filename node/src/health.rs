@@ -50,10 +50,7 @@ impl Health {
     /// Waits for a fault.
     pub async fn failed(&self) -> String {
         let mut watch = self.0.subscribe();
-        let fault = watch
-            .wait_for(Option::is_some)
-            .await
-            .map(|fault| fault.clone().unwrap_or_default());
+        let fault = watch.wait_for(Option::is_some).await.map(|fault| fault.clone().unwrap_or_default());
         match fault {
             Ok(fault) => fault,
             Err(_) => std::future::pending().await,

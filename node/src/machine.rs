@@ -73,11 +73,7 @@ impl StateMachine {
         let block = Block::decode(carried.body.clone()).map_err(|error| undecodable(id, error))?;
         let header = *carried.header();
         if header.term.get() != id.term {
-            return Err(StoreFault::diverged(
-                entry(id),
-                format!("a block of term {}", id.term),
-                header.term,
-            ));
+            return Err(StoreFault::diverged(entry(id), format!("a block of term {}", id.term), header.term));
         }
         let effects = self.store.apply(id, |view, tries| {
             check_chain(id, view, header.height, header.previous)?;
@@ -128,25 +124,15 @@ fn entry(id: LogId) -> String {
 }
 
 fn undecodable(id: LogId, error: impl std::fmt::Display) -> StoreFault {
-    StoreFault::diverged(
-        entry(id),
-        "a block",
-        format!("bytes that do not decode ({error})"),
-    )
+    StoreFault::diverged(entry(id), "a block", format!("bytes that do not decode ({error})"))
 }
 
 fn position(applied: Applied) -> Position {
-    Position {
-        last: applied.last,
-        membership: applied.membership,
-    }
+    Position { last: applied.last, membership: applied.membership }
 }
 
 fn applied(position: &Position) -> Applied {
-    Applied {
-        last: position.last,
-        membership: position.membership.clone(),
-    }
+    Applied { last: position.last, membership: position.membership.clone() }
 }
 
 impl Machine for StateMachine {
@@ -176,9 +162,7 @@ impl Machine for StateMachine {
     }
 
     fn check_install(&self, position: &Position, dir: &Path) -> Result<(), InstallError> {
-        let checked = self
-            .store
-            .check_snapshot(&applied(position), dir, |view| self.sink.accepts(view));
+        let checked = self.store.check_snapshot(&applied(position), dir, |view| self.sink.accepts(view));
         checked.map_err(|error| match error {
             SnapshotError::Refused(problem) => InstallError::Refused(problem),
             SnapshotError::Fault(fault) => InstallError::Fault(fault),

@@ -117,10 +117,7 @@ pub fn provision(plan: &Plan, out: &Path, now: Micros) -> Result<Cluster, Provis
         write_keys(&folder, secret, &log_secret)?;
         write_certificates(&folder, node, id, &authority, now)?;
         files::write_public(&folder.join(CLUSTER_FILE), cluster_toml.as_bytes())?;
-        files::write_public(
-            &folder.join(CONFIG_FILE),
-            config_text(node, &plan.data_dir)?.as_bytes(),
-        )?;
+        files::write_public(&folder.join(CONFIG_FILE), config_text(node, &plan.data_dir)?.as_bytes())?;
     }
     Ok(cluster)
 }
@@ -138,10 +135,7 @@ fn random<const N: usize>() -> Result<[u8; N], ProvisionError> {
 }
 
 fn node_keys(node: &NodePlan, origin: &ClusterOrigin) -> Result<(Secrets, MemberFile), ProvisionError> {
-    let secrets = Secrets {
-        cosigner: Zeroizing::new(random()?),
-        block: Zeroizing::new(random()?),
-    };
+    let secrets = Secrets { cosigner: Zeroizing::new(random()?), block: Zeroizing::new(random()?) };
     let cosigner = CosignerKey::from_seed(&origin.node(NodeId::new(node.id)), &secrets.cosigner)
         .map_err(|error| ProvisionError::Plan(error.to_string()))?;
     let member = MemberFile {
@@ -157,11 +151,9 @@ fn node_keys(node: &NodePlan, origin: &ClusterOrigin) -> Result<(Secrets, Member
 fn write_keys(folder: &Path, secrets: &Secrets, log_secret: &[u8; 32]) -> Result<(), ProvisionError> {
     let keys = folder.join("keys");
     files::create_private_dir(&keys)?;
-    for (name, seed) in [
-        ("cosigner.key", &*secrets.cosigner),
-        ("block.key", &*secrets.block),
-        ("log.secret", log_secret),
-    ] {
+    for (name, seed) in
+        [("cosigner.key", &*secrets.cosigner), ("block.key", &*secrets.block), ("log.secret", log_secret)]
+    {
         let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(seed))));
         files::write_secret(&keys.join(name), text.as_bytes())?;
     }
@@ -181,13 +173,7 @@ fn write_certificates(
     let mut hosts = vec![node.host.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
     hosts.dedup();
     let server = authority.issue_server(&hosts, now)?;
-    let peer = authority.issue_peer(
-        PeerIdentity {
-            cluster,
-            node: NodeId::new(node.id),
-        },
-        now,
-    )?;
+    let peer = authority.issue_peer(PeerIdentity { cluster, node: NodeId::new(node.id) }, now)?;
     for (name, issued) in [("server", server), ("peer", peer)] {
         files::write_public(&tls.join(format!("{name}.crt")), issued.certificate.as_bytes())?;
         files::write_secret(&tls.join(format!("{name}.key")), issued.key.as_bytes())?;
@@ -202,20 +188,12 @@ fn write_client_files(
     folder: &Path,
 ) -> Result<(), ProvisionError> {
     files::create_private_dir(folder)?;
-    files::write_public(
-        &folder.join("authority.crt"),
-        authority.certificate_pem().as_bytes(),
-    )?;
+    files::write_public(&folder.join("authority.crt"), authority.certificate_pem().as_bytes())?;
     for name in ["default", LedgerName::SYSTEM] {
         let ledger = LedgerName::new(name).map_err(|error| ProvisionError::Plan(error.to_string()))?;
         let log_key = LogKey::derive(log_secret, &cluster.origin.ledger(&ledger));
-        let policy = cluster
-            .policy(&ledger, log_key.verifier())
-            .map_err(ProvisionError::Plan)?;
-        files::write_public(
-            &folder.join(format!("{name}.policy")),
-            policy.to_string().as_bytes(),
-        )?;
+        let policy = cluster.policy(&ledger, log_key.verifier()).map_err(ProvisionError::Plan)?;
+        files::write_public(&folder.join(format!("{name}.policy")), policy.to_string().as_bytes())?;
     }
     Ok(())
 }
@@ -257,16 +235,11 @@ fn config_text(node: &NodePlan, data_dir: &Path) -> Result<String, ProvisionErro
 }
 
 fn address(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn plan() -> Plan {
@@ -299,10 +272,7 @@ mod tests {
             assert!(files::read_secret(&config.keys.log_secret).is_ok());
         }
         let policy = std::fs::read_to_string(out.join("client/default.policy")).unwrap();
-        assert!(
-            policy.contains("/default+") && policy.contains("/node/3+"),
-            "{policy}"
-        );
+        assert!(policy.contains("/default+") && policy.contains("/node/3+"), "{policy}");
     }
 
     #[test]
@@ -310,10 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("cluster");
         provision(&plan(), &out, Micros::new(1)).unwrap();
-        assert!(matches!(
-            provision(&plan(), &out, Micros::new(1)),
-            Err(ProvisionError::Occupied(_))
-        ));
+        assert!(matches!(provision(&plan(), &out, Micros::new(1)), Err(ProvisionError::Occupied(_))));
     }
 
     #[test]
@@ -321,15 +288,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut bad = plan();
         bad.name = "Not A Name".to_owned();
-        let error = provision(&bad, &dir.path().join("a"), Micros::new(1))
-            .unwrap_err()
-            .to_string();
+        let error = provision(&bad, &dir.path().join("a"), Micros::new(1)).unwrap_err().to_string();
         assert!(error.contains("name"), "{error}");
         let mut bad = plan();
         bad.nodes[1].peer_port = 0;
-        let error = provision(&bad, &dir.path().join("b"), Micros::new(1))
-            .unwrap_err()
-            .to_string();
+        let error = provision(&bad, &dir.path().join("b"), Micros::new(1)).unwrap_err().to_string();
         assert!(error.contains("peer"), "{error}");
     }
 }

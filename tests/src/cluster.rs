@@ -77,33 +77,18 @@ impl Cluster {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("cluster");
         let mut init = Command::new(binary());
-        init.args(["init", "--name", "test.example/cluster", "--out"])
-            .arg(&out);
+        init.args(["init", "--name", "test.example/cluster", "--out"]).arg(&out);
         let mut nodes = BTreeMap::new();
         for id in 1..=count {
             let [client, peer, http] = free_ports();
             init.args(["--node", &format!("{id}=127.0.0.1:{client}:{peer}:{http}")]);
             let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let config = out.join(format!("node-{id}/quorate.toml"));
-            nodes.insert(
-                id,
-                Node {
-                    config,
-                    client: address(client),
-                    http: address(http),
-                    process: None,
-                },
-            );
+            nodes.insert(id, Node { config, client: address(client), http: address(http), process: None });
         }
         init.args(["--listen", "127.0.0.1"]);
-        let made = init
-            .output()
-            .expect("the quorate binary can be run (set QUORATE_BIN)");
-        assert!(
-            made.status.success(),
-            "init failed: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        let made = init.output().expect("the quorate binary can be run (set QUORATE_BIN)");
+        assert!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
         Self { dir, nodes }
     }
 
@@ -116,11 +101,7 @@ impl Cluster {
     pub fn start_node(&mut self, id: u64) {
         let log = self.path().join(format!("node-{id}.log"));
         let node = self.nodes.get_mut(&id).expect("a node of the cluster");
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log)
-            .expect("a log file");
+        let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
         let process = Command::new(binary())
             .args(["server", "--config"])
             .arg(&node.config)
@@ -197,11 +178,8 @@ impl Cluster {
         let read = |name: &str| {
             fs::read_to_string(self.path().join("client").join(name)).expect("a policy file made by init")
         };
-        let logs: String = read("_system.policy")
-            .lines()
-            .filter(|l| l.starts_with("log "))
-            .map(line)
-            .collect();
+        let logs: String =
+            read("_system.policy").lines().filter(|l| l.starts_with("log ")).map(line).collect();
         Policy::parse(logs + &read("default.policy")).expect("the policy files of init are policies")
     }
 

@@ -16,23 +16,11 @@ struct Fence {
 
 /// Where the libraries that must not leak may be named (ARCHITECTURE.md, "Direction").
 const FENCES: &[Fence] = &[
-    Fence {
-        library: "rocksdb",
-        allowed: &["node/src/store/", "node/tests/", "node/benches/"],
-    },
-    Fence {
-        library: "openraft",
-        allowed: &["node/src/consensus/"],
-    },
+    Fence { library: "rocksdb", allowed: &["node/src/store/", "node/tests/", "node/benches/"] },
+    Fence { library: "openraft", allowed: &["node/src/consensus/"] },
     Fence {
         library: "tonic",
-        allowed: &[
-            "proto/",
-            "node/src/api/",
-            "node/src/peer/",
-            "client/src/transport",
-            "node/tests/",
-        ],
+        allowed: &["proto/", "node/src/api/", "node/src/peer/", "client/src/transport", "node/tests/"],
     },
 ];
 
@@ -41,15 +29,9 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("core/Cargo.toml", &[]),
     ("proto/Cargo.toml", &["quorate-core"]),
     ("node/ledger/Cargo.toml", &["quorate-core"]),
-    (
-        "node/Cargo.toml",
-        &["quorate-core", "quorate-proto", "quorate-ledger"],
-    ),
+    ("node/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-ledger"]),
     ("client/Cargo.toml", &["quorate-core", "quorate-proto"]),
-    (
-        "cli/Cargo.toml",
-        &["quorate-core", "quorate-proto", "quorate-client", "quorate-node"],
-    ),
+    ("cli/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-client", "quorate-node"]),
 ];
 
 /// Packages that must stay free of runtimes and input and output.
@@ -78,9 +60,7 @@ pub fn source_problems(path: &str, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let lines = text.lines().count();
     if lines > MAX_LINES {
-        problems.push(format!(
-            "{path} has {lines} lines; split it (at most {MAX_LINES})"
-        ));
+        problems.push(format!("{path} has {lines} lines; split it (at most {MAX_LINES})"));
     }
     if !text.trim_start().starts_with("//!") && !text.trim_start().starts_with("#![") {
         problems.push(format!("{path} does not begin with a module doc (//!)"));
@@ -88,22 +68,11 @@ pub fn source_problems(path: &str, text: &str) -> Vec<String> {
     for fence in FENCES {
         let allowed = fence.allowed.iter().any(|prefix| path.starts_with(prefix));
         if !allowed && names(text, fence.library) {
-            problems.push(format!(
-                "{path} names {}; only {} may",
-                fence.library,
-                fence.allowed.join(", ")
-            ));
+            problems.push(format!("{path} names {}; only {} may", fence.library, fence.allowed.join(", ")));
         }
     }
     if PURE.iter().any(|prefix| path.starts_with(prefix)) {
-        for forbidden in [
-            "tokio",
-            "std::fs",
-            "std::net",
-            "std::time",
-            "std::thread",
-            "getrandom",
-        ] {
+        for forbidden in ["tokio", "std::fs", "std::net", "std::time", "std::thread", "getrandom"] {
             if !path.contains("/tests/") && !path.contains("/benches/") && names(text, forbidden) {
                 problems.push(format!("{path} names {forbidden}; this package is pure"));
             }
@@ -114,19 +83,17 @@ pub fn source_problems(path: &str, text: &str) -> Vec<String> {
 
 /// Whether the code of `text` (not its comments) names the path `library`.
 fn names(text: &str, library: &str) -> bool {
-    text.lines()
-        .map(|line| line.split("//").next().unwrap_or(""))
-        .any(|code| {
-            code.match_indices(library).any(|(at, _)| {
-                let before = code[..at].chars().next_back();
-                let after = &code[at + library.len()..];
-                let starts = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '"' || c == '-');
-                starts
-                    && (after.starts_with("::")
-                        || after.starts_with(';')
-                        || (library.contains("::") && !after.starts_with('_')))
-            })
+    text.lines().map(|line| line.split("//").next().unwrap_or("")).any(|code| {
+        code.match_indices(library).any(|(at, _)| {
+            let before = code[..at].chars().next_back();
+            let after = &code[at + library.len()..];
+            let starts = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '"' || c == '-');
+            starts
+                && (after.starts_with("::")
+                    || after.starts_with(';')
+                    || (library.contains("::") && !after.starts_with('_')))
         })
+    })
 }
 
 /// What is wrong with the dependencies that a manifest names.
@@ -150,17 +117,12 @@ pub fn manifest_problems(path: &str, text: &str) -> Vec<String> {
 /// Whether a licence expression (SPDX) leaves a choice that is allowed.
 pub fn licence_allowed(expression: &str) -> bool {
     let expression = expression.replace(['(', ')'], "").replace('/', " OR ");
-    expression
-        .split(" OR ")
-        .any(|choice| choice.split(" AND ").all(|one| LICENCES.contains(&one.trim())))
+    expression.split(" OR ").any(|choice| choice.split(" AND ").all(|one| LICENCES.contains(&one.trim())))
 }
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_path_buf)
-        .unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// Every file below the root with one of these endings that belongs to the project, relative to the root.

@@ -18,13 +18,9 @@ use quorate_core::{
 pub fn split_bundle(mut bundle: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut leaves = Vec::new();
     while !bundle.is_empty() {
-        let (length, rest) = bundle
-            .split_at_checked(2)
-            .ok_or("the bundle ends within a length")?;
+        let (length, rest) = bundle.split_at_checked(2).ok_or("the bundle ends within a length")?;
         let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-        let (leaf, rest) = rest
-            .split_at_checked(length)
-            .ok_or("the bundle ends within a leaf")?;
+        let (leaf, rest) = rest.split_at_checked(length).ok_or("the bundle ends within a leaf")?;
         leaves.push(leaf.to_vec());
         bundle = rest;
     }
@@ -99,11 +95,7 @@ impl State {
     /// The state root (docs/formats.md, section 2), by the recursive definition.
     pub fn root(&self) -> Hash {
         let leaves: Vec<(Vec<bool>, Hash)> = self.0.iter().map(|(key, leaf)| (bits(key), *leaf)).collect();
-        if leaves.is_empty() {
-            Hash::ZERO
-        } else {
-            state_root(&leaves)
-        }
+        if leaves.is_empty() { Hash::ZERO } else { state_root(&leaves) }
     }
 }
 
@@ -122,12 +114,7 @@ fn state_root(leaves: &[(Vec<bool>, Hash)]) -> Hash {
     let [first, .., last] = leaves else {
         return leaves[0].1;
     };
-    let depth = first
-        .0
-        .iter()
-        .zip(&last.0)
-        .position(|(a, b)| a != b)
-        .unwrap_or(first.0.len());
+    let depth = first.0.iter().zip(&last.0).position(|(a, b)| a != b).unwrap_or(first.0.len());
     let split = leaves.partition_point(|(bits, _)| !bits[depth]);
     let (left, right) = (state_root(&leaves[..split]), state_root(&leaves[split..]));
     let depth = u16::try_from(depth).unwrap_or(u16::MAX).to_be_bytes();
@@ -145,7 +132,6 @@ pub fn checkpoint_of(note: &str) -> Result<Checkpoint, String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

@@ -30,12 +30,7 @@ async fn ten_killed_leaders_lose_nothing() {
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            tokio::spawn(write(
-                client.clone(),
-                writer,
-                Arc::clone(&acknowledged),
-                Arc::clone(&stop),
-            ))
+            tokio::spawn(write(client.clone(), writer, Arc::clone(&acknowledged), Arc::clone(&stop)))
         })
         .collect();
     let mut killed = Vec::new();
@@ -54,15 +49,8 @@ async fn ten_killed_leaders_lose_nothing() {
         writer.await.unwrap();
     }
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(
-        acknowledged.len() > 50,
-        "only {} writes were acknowledged",
-        acknowledged.len()
-    );
-    println!(
-        "{} acknowledged writes, killed leaders {killed:?}",
-        acknowledged.len()
-    );
+    assert!(acknowledged.len() > 50, "only {} writes were acknowledged", acknowledged.len());
+    println!("{} acknowledged writes, killed leaders {killed:?}", acknowledged.len());
     check_acknowledged(&client, &acknowledged).await;
     check_replicas(&cluster, &client).await;
 }
@@ -74,14 +62,9 @@ async fn write(client: Client, writer: u64, acknowledged: Acknowledged, stop: Ar
             return;
         }
         let (key, value) = (format!("writer-{writer}/{n}"), format!("value {n} of {writer}"));
-        let transaction = Transaction::new()
-            .put(key.clone(), value.clone())
-            .timeout(Duration::from_secs(30));
+        let transaction = Transaction::new().put(key.clone(), value.clone()).timeout(Duration::from_secs(30));
         let committed = ledger.commit(transaction).await.unwrap();
-        acknowledged
-            .lock()
-            .unwrap()
-            .insert(key, (committed.index.get(), value));
+        acknowledged.lock().unwrap().insert(key, (committed.index.get(), value));
     }
 }
 
@@ -98,11 +81,8 @@ async fn wait_for_more(acknowledged: &Acknowledged, count: usize) {
 /// Every acknowledged write is there, once, at its index, with its value.
 async fn check_acknowledged(client: &Client, acknowledged: &BTreeMap<String, (u64, String)>) {
     let ledger = client.ledger("default");
-    let records: Vec<LogRecord> = ledger
-        .transactions(LogIndex::new(0), None, true)
-        .try_collect()
-        .await
-        .unwrap();
+    let records: Vec<LogRecord> =
+        ledger.transactions(LogIndex::new(0), None, true).try_collect().await.unwrap();
     let mut found: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
     for (at, record) in records.iter().enumerate() {
         assert_eq!(record.index().get(), at as u64, "the log has a gap");
@@ -110,23 +90,13 @@ async fn check_acknowledged(client: &Client, acknowledged: &BTreeMap<String, (u6
             continue;
         };
         for operation in &transaction.operations {
-            let value = operation
-                .value
-                .as_ref()
-                .map(|v| String::from_utf8_lossy(&v.value).into_owned());
+            let value = operation.value.as_ref().map(|v| String::from_utf8_lossy(&v.value).into_owned());
             let key = String::from_utf8_lossy(&operation.key).into_owned();
-            found
-                .entry(key)
-                .or_default()
-                .push((transaction.index.get(), value.unwrap_or_default()));
+            found.entry(key).or_default().push((transaction.index.get(), value.unwrap_or_default()));
         }
     }
     for (key, expected) in acknowledged {
-        assert_eq!(
-            found.get(key).map(Vec::as_slice),
-            Some(std::slice::from_ref(expected)),
-            "{key}"
-        );
+        assert_eq!(found.get(key).map(Vec::as_slice), Some(std::slice::from_ref(expected)), "{key}");
     }
     let last = acknowledged.keys().last().unwrap();
     let read = ledger.get(last, ReadOptions::new()).await.unwrap();
@@ -135,12 +105,8 @@ async fn check_acknowledged(client: &Client, acknowledged: &BTreeMap<String, (u6
 
 /// The oracle recomputes all log roots from what each replica serves over HTTP, and all state roots from the operations.
 async fn check_replicas(cluster: &Cluster, client: &Client) {
-    let records: Vec<LogRecord> = client
-        .ledger("default")
-        .transactions(LogIndex::new(0), None, false)
-        .try_collect()
-        .await
-        .unwrap();
+    let records: Vec<LogRecord> =
+        client.ledger("default").transactions(LogIndex::new(0), None, false).try_collect().await.unwrap();
     let mut roots = Vec::new();
     for (id, node) in &cluster.nodes {
         let note = http::get(node.http, "/default/checkpoint").unwrap();
@@ -148,12 +114,7 @@ async fn check_replicas(cluster: &Cluster, client: &Client) {
         let checkpoint = oracle::checkpoint_of(&String::from_utf8(note.body).unwrap()).unwrap();
         let leaves = fetch_leaves(node.http, checkpoint.size.get());
         let recomputed = oracle::log_roots(&oracle::leaf_hashes(&leaves));
-        assert_eq!(
-            recomputed[leaves.len()],
-            checkpoint.root,
-            "node {id} at size {}",
-            leaves.len()
-        );
+        assert_eq!(recomputed[leaves.len()], checkpoint.root, "node {id} at size {}", leaves.len());
         check_tiles(node.http, &leaves);
         check_states(&leaves, &records);
         roots.push(recomputed);
@@ -161,11 +122,7 @@ async fn check_replicas(cluster: &Cluster, client: &Client) {
     let common = roots.iter().map(Vec::len).min().unwrap();
     assert!(common > 50, "the replicas have only {common} sizes in common");
     for pair in roots.windows(2) {
-        assert_eq!(
-            pair[0][..common],
-            pair[1][..common],
-            "one root per size, on all replicas"
-        );
+        assert_eq!(pair[0][..common], pair[1][..common], "one root per size, on all replicas");
     }
 }
 
@@ -173,11 +130,7 @@ fn fetch_leaves(http: std::net::SocketAddr, size: u64) -> Vec<Vec<u8>> {
     let mut leaves = Vec::new();
     for n in 0..size.div_ceil(256) {
         let width = (size - n * 256).min(256);
-        let partial = if width == 256 {
-            String::new()
-        } else {
-            format!(".p/{width}")
-        };
+        let partial = if width == 256 { String::new() } else { format!(".p/{width}") };
         let answer = http::get(http, &format!("/default/tile/entries/{n:03}{partial}")).unwrap();
         assert_eq!(answer.status, 200, "bundle {n} of width {width}");
         leaves.extend(oracle::split_bundle(&answer.body).unwrap());
@@ -189,16 +142,9 @@ fn fetch_leaves(http: std::net::SocketAddr, size: u64) -> Vec<Vec<u8>> {
 fn check_tiles(http: std::net::SocketAddr, leaves: &[Vec<u8>]) {
     let hashes = oracle::leaf_hashes(leaves);
     for (n, expected) in hashes.chunks(256).enumerate() {
-        let partial = if expected.len() == 256 {
-            String::new()
-        } else {
-            format!(".p/{}", expected.len())
-        };
+        let partial = if expected.len() == 256 { String::new() } else { format!(".p/{}", expected.len()) };
         let answer = http::get(http, &format!("/default/tile/0/{n:03}{partial}")).unwrap();
-        let expected: Vec<u8> = expected
-            .iter()
-            .flat_map(|hash| hash.as_bytes().to_vec())
-            .collect();
+        let expected: Vec<u8> = expected.iter().flat_map(|hash| hash.as_bytes().to_vec()).collect();
         assert_eq!(answer.body, expected, "tile {n} of level 0");
     }
 }
@@ -210,9 +156,7 @@ fn check_states(leaves: &[Vec<u8>], records: &[LogRecord]) {
     for (index, leaf) in leaves.iter().enumerate() {
         match Leaf::decode(leaf).unwrap() {
             Leaf::Transaction(leaf) => {
-                let LogRecord::Transaction(record) = &records[index] else {
-                    panic!("leaf {index} differs")
-                };
+                let LogRecord::Transaction(record) = &records[index] else { panic!("leaf {index} differs") };
                 let operations: Vec<Vec<u8>> = record
                     .operations
                     .iter()
@@ -234,9 +178,7 @@ fn check_states(leaves: &[Vec<u8>], records: &[LogRecord]) {
                     leaf.ops_root,
                     "ops of {index}"
                 );
-                operations
-                    .iter()
-                    .for_each(|operation| state.write(index as u64, operation));
+                operations.iter().for_each(|operation| state.write(index as u64, operation));
             }
             Leaf::Commit(leaf) => assert_eq!(state.root(), leaf.state_root, "state at {index}"),
             Leaf::Opaque(_) => panic!("leaf {index} is of an unknown kind"),

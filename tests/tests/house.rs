@@ -13,20 +13,15 @@ fn read(path: &str) -> String {
 fn sources_keep_to_the_layout() {
     let sources = files(&[".rs"]);
     assert!(sources.len() > 50, "found only {} source files", sources.len());
-    let problems: Vec<String> = sources
-        .iter()
-        .flat_map(|path| source_problems(path, &read(path)))
-        .collect();
+    let problems: Vec<String> = sources.iter().flat_map(|path| source_problems(path, &read(path))).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[test]
 fn packages_depend_in_one_direction() {
     let manifests = files(&["Cargo.toml"]);
-    let problems: Vec<String> = manifests
-        .iter()
-        .flat_map(|path| manifest_problems(path, &read(path)))
-        .collect();
+    let problems: Vec<String> =
+        manifests.iter().flat_map(|path| manifest_problems(path, &read(path))).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
@@ -43,10 +38,7 @@ fn a_planted_violation_of_each_rule_is_found() {
         ("node/ledger/src/x.rs", "//! x\nuse tokio::sync::Mutex;\n", "pure"),
     ] {
         let problems = source_problems(path, text);
-        assert!(
-            problems.iter().any(|p| p.contains(word)),
-            "{path}: {word} not found in {problems:?}"
-        );
+        assert!(problems.iter().any(|p| p.contains(word)), "{path}: {word} not found in {problems:?}");
     }
     let planted = "[lints]\nworkspace = true\n[dependencies]\nquorate-node.workspace = true\n";
     assert!(!manifest_problems("client/Cargo.toml", planted).is_empty());
@@ -68,33 +60,16 @@ fn licences_of_all_dependencies_are_allowed() {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
-    assert!(
-        packages.len() > 100,
-        "metadata names only {} packages",
-        packages.len()
-    );
+    assert!(packages.len() > 100, "metadata names only {} packages", packages.len());
     let refused: Vec<String> = packages
         .iter()
         .filter(|package| !licence_allowed(package["license"].as_str().unwrap_or("none")))
-        .map(|package| {
-            format!(
-                "{} {}: {}",
-                package["name"], package["version"], package["license"]
-            )
-        })
+        .map(|package| format!("{} {}: {}", package["name"], package["version"], package["license"]))
         .collect();
-    assert!(
-        refused.is_empty(),
-        "licences not allowed:\n{}",
-        refused.join("\n")
-    );
+    assert!(refused.is_empty(), "licences not allowed:\n{}", refused.join("\n"));
 }
 
 #[test]
@@ -102,10 +77,8 @@ fn links_between_documents_lead_somewhere() {
     let mut broken = Vec::new();
     for path in files(&[".md"]) {
         let folder = root().join(&path).parent().unwrap().to_path_buf();
-        for link in read(&path)
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next().map(str::to_owned))
+        for link in
+            read(&path).split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned))
         {
             let target = link.split('#').next().unwrap_or("").to_owned();
             if !target.is_empty() && !target.contains("://") && !folder.join(&target).exists() {

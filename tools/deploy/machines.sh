@@ -13,7 +13,7 @@ machines() {
   machines_scp >"$work/bin/scp"
   chmod +x "$work/bin/scp"
   for name in "${MACHINES[@]}"; do mkdir -p "$work/machines/$name"; done
-  machine_mode=loopback
+  machine_mode="loopback addresses"
   if [ "$(id -u)" = 0 ] && have ip iproute2 && machines_network; then
     machine_mode=namespaces
   else
@@ -22,7 +22,7 @@ machines() {
   machines_blocks docs/operations/three-machines.md
   [ "$(find "$work/blocks" -name '*.sh' | wc -l)" -ge 12 ] || fail "the walk-through has lost its blocks"
   for block in "$work"/blocks/*.sh; do machines_run "$block"; done
-  echo "walked through, on three $machine_mode"
+  echo "walked through, the machines being $machine_mode"
 }
 
 machines_network() {

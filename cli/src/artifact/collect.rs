@@ -23,11 +23,7 @@ pub(crate) fn collect(sources: &[Source], excluded: &[String]) -> Result<Collect
     for source in sources {
         match source {
             Source::Path(path) => collected.path(path, excluded)?,
-            Source::Commits {
-                repository,
-                revision,
-                all,
-            } => {
+            Source::Commits { repository, revision, all } => {
                 let commits = git::commits(repository, revision, *all)?;
                 collected.found.extend(commits.into_iter().map(Found::Ready));
             }
@@ -44,10 +40,7 @@ pub(crate) fn collect(sources: &[Source], excluded: &[String]) -> Result<Collect
         return Err(CliError::usage(
             format!(
                 "nothing to hash was found{}",
-                collected
-                    .left_out()
-                    .map(|what| format!(": {what}"))
-                    .unwrap_or_default()
+                collected.left_out().map(|what| format!(": {what}")).unwrap_or_default()
             ),
             "name files, directories with files in them, git://PATH@REV, --git RANGE, or hash:HEX",
         ));
@@ -88,9 +81,7 @@ impl Collected {
     fn directory(&mut self, directory: &Path, excluded: &[String]) -> Result<(), CliError> {
         let mut pending = vec![directory.to_owned()];
         while let Some(path) = pending.pop() {
-            let kind = fs::symlink_metadata(&path)
-                .map_err(CliError::io("read", &path))?
-                .file_type();
+            let kind = fs::symlink_metadata(&path).map_err(CliError::io("read", &path))?.file_type();
             if kind.is_dir() || path == directory {
                 let mut below = entries(&path, excluded)?;
                 below.reverse();
@@ -128,13 +119,9 @@ mod tests {
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("b/two", "2"),
-            ("b/deep/three", "3"),
-            ("a", "1"),
-            (".git/config", "x"),
-            ("b.txt", "4"),
-        ] {
+        for (name, text) in
+            [("b/two", "2"), ("b/deep/three", "3"), ("a", "1"), (".git/config", "x"), ("b.txt", "4")]
+        {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
@@ -156,10 +143,7 @@ mod tests {
     fn directories_are_walked_in_order_and_links_are_not_followed() {
         let dir = tree();
         let collected = collect(&[Source::Path(dir.path().into())], &[]).unwrap();
-        assert_eq!(
-            names(dir.path(), &collected),
-            [".git/config", "a", "b/deep/three", "b/two", "b.txt"]
-        );
+        assert_eq!(names(dir.path(), &collected), [".git/config", "a", "b/deep/three", "b/two", "b.txt"]);
         assert_eq!((collected.links, collected.special), (2, 0));
         assert_eq!(collected.left_out().unwrap(), "2 symbolic links not followed");
     }
@@ -167,11 +151,7 @@ mod tests {
     #[test]
     fn excluded_names_are_left_out_at_any_depth() {
         let dir = tree();
-        let collected = collect(
-            &[Source::Path(dir.path().into())],
-            &[".git".into(), "deep".into()],
-        )
-        .unwrap();
+        let collected = collect(&[Source::Path(dir.path().into())], &[".git".into(), "deep".into()]).unwrap();
         assert_eq!(names(dir.path(), &collected), ["a", "b/two", "b.txt"]);
     }
 
@@ -186,14 +166,7 @@ mod tests {
     #[test]
     fn a_missing_path_and_an_empty_directory_are_errors() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(
-            collect(&[Source::Path(dir.path().into())], &[])
-                .unwrap_err()
-                .exit()
-                .0
-                .code(),
-            2
-        );
+        assert_eq!(collect(&[Source::Path(dir.path().into())], &[]).unwrap_err().exit().0.code(), 2);
         let error = collect(&[Source::Path(dir.path().join("gone"))], &[]).unwrap_err();
         assert!(error.to_string().contains("gone"), "{error}");
     }

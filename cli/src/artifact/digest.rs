@@ -16,13 +16,8 @@ const PIECE: usize = 256 * 1024;
 
 /// Hashes everything that is still to be hashed; calls `progress` after each. The order stays.
 pub(crate) async fn digest_all(found: Vec<Found>, progress: impl Fn()) -> Result<Vec<Artifact>, CliError> {
-    let at_once = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .clamp(1, 16);
-    let hashed = futures::stream::iter(found)
-        .map(digest)
-        .buffered(at_once)
-        .inspect(|_| progress());
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 16);
+    let hashed = futures::stream::iter(found).map(digest).buffered(at_once).inspect(|_| progress());
     hashed.try_collect().await
 }
 
@@ -32,8 +27,7 @@ async fn digest(found: Found) -> Result<Artifact, CliError> {
         Found::File(path) => path,
     };
     let work = tokio::task::spawn_blocking(move || file(path));
-    work.await
-        .map_err(|error| CliError::other(format!("hashing stopped: {error}")))?
+    work.await.map_err(|error| CliError::other(format!("hashing stopped: {error}")))?
 }
 
 fn file(path: PathBuf) -> Result<Artifact, CliError> {
@@ -83,10 +77,7 @@ mod tests {
             expected.push((sha256(&[&bytes]), u64::try_from(len).unwrap()));
         }
         let artifacts = digest_all(found, || ()).await.unwrap();
-        let got: Vec<_> = artifacts
-            .iter()
-            .map(|artifact| (artifact.sha256, artifact.size))
-            .collect();
+        let got: Vec<_> = artifacts.iter().map(|artifact| (artifact.sha256, artifact.size)).collect();
         assert_eq!(got, expected);
     }
 
@@ -94,10 +85,7 @@ mod tests {
     async fn one_unreadable_file_stops_it_all_and_is_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "a").unwrap();
-        let found = vec![
-            Found::File(dir.path().join("a")),
-            Found::File(dir.path().join("gone")),
-        ];
+        let found = vec![Found::File(dir.path().join("a")), Found::File(dir.path().join("gone"))];
         let error = digest_all(found, || ()).await.unwrap_err();
         assert!(error.to_string().contains("gone"), "{error}");
     }

@@ -19,21 +19,12 @@ const MAX_COMMIT: usize = 64 << 20;
 /// The commit of a revision, or all commits of a range, oldest first.
 pub(crate) fn commits(repository: &Path, revision: &str, all: bool) -> Result<Vec<Artifact>, CliError> {
     let ids = if all {
-        run(
-            repository,
-            &["rev-list", "--reverse", "--end-of-options", revision, "--"],
-        )?
+        run(repository, &["rev-list", "--reverse", "--end-of-options", revision, "--"])?
     } else {
         let commit = format!("{revision}^{{commit}}");
-        run(
-            repository,
-            &["rev-parse", "--verify", "--end-of-options", &commit],
-        )?
+        run(repository, &["rev-parse", "--verify", "--end-of-options", &commit])?
     };
-    let ids: Vec<&str> = ids
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with("--"))
-        .collect();
+    let ids: Vec<&str> = ids.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
     if ids.is_empty() {
         return Err(git_error(repository, format!("{revision} names no commit")));
     }
@@ -42,11 +33,7 @@ pub(crate) fn commits(repository: &Path, revision: &str, all: bool) -> Result<Ve
 
 fn git(repository: &Path) -> Command {
     let mut command = Command::new("git");
-    command
-        .arg("-C")
-        .arg(repository)
-        .env("LC_ALL", "C")
-        .env("GIT_TERMINAL_PROMPT", "0");
+    command.arg("-C").arg(repository).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
     command
 }
 
@@ -84,9 +71,7 @@ fn read_objects(repository: &Path, ids: &[&str]) -> Result<Vec<Artifact>, CliErr
             }
         });
         let mut answers = BufReader::new(stdout);
-        ids.iter()
-            .map(|id| read_object(repository, id, &mut answers))
-            .collect::<Result<Vec<_>, _>>()
+        ids.iter().map(|id| read_object(repository, id, &mut answers)).collect::<Result<Vec<_>, _>>()
     });
     if read.is_err() {
         child.kill().ok();
@@ -104,19 +89,10 @@ fn read_object(
     let broken = |error: std::io::Error| git_error(repository, format!("cat-file stopped at {id}: {error}"));
     let mut head = String::new();
     answers.read_line(&mut head).map_err(broken)?;
-    let size = head
-        .trim_end()
-        .strip_prefix(id)
-        .and_then(|rest| rest.strip_prefix(" commit "));
+    let size = head.trim_end().strip_prefix(id).and_then(|rest| rest.strip_prefix(" commit "));
+    let size = size.and_then(|size| size.parse::<usize>().ok()).filter(|size| *size <= MAX_COMMIT);
     let size = size
-        .and_then(|size| size.parse::<usize>().ok())
-        .filter(|size| *size <= MAX_COMMIT);
-    let size = size.ok_or_else(|| {
-        git_error(
-            repository,
-            format!("{id} is no commit: git says {:?}", head.trim_end()),
-        )
-    })?;
+        .ok_or_else(|| git_error(repository, format!("{id} is no commit: git says {:?}", head.trim_end())))?;
     let mut object = vec![0; size + 1];
     answers.read_exact(&mut object).map_err(broken)?;
     object.truncate(size);
@@ -125,19 +101,14 @@ fn read_object(
 
 fn artifact(id: &str, object: &[u8]) -> Artifact {
     let text = String::from_utf8_lossy(object);
-    let subject = text
-        .split_once("\n\n")
-        .and_then(|(_, message)| message.lines().next())
-        .unwrap_or_default();
+    let subject = text.split_once("\n\n").and_then(|(_, message)| message.lines().next()).unwrap_or_default();
     let metadata = [("git.commit", id), ("git.subject", subject)];
     Artifact {
         name: format!("git:{id}"),
         kind: Kind::Git,
         size: u64::try_from(object.len()).unwrap_or(u64::MAX),
         sha256: sha256(&[object]),
-        metadata: metadata
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        metadata: metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     }
 }
 
@@ -146,10 +117,7 @@ fn cannot_start(repository: &Path, error: &std::io::Error) -> CliError {
 }
 
 fn git_error(repository: &Path, message: String) -> CliError {
-    CliError::Git {
-        repository: repository.to_owned(),
-        message,
-    }
+    CliError::Git { repository: repository.to_owned(), message }
 }
 
 #[cfg(test)]
@@ -158,24 +126,13 @@ mod tests {
 
     fn git_in(dir: &Path, arguments: &[&str]) -> Vec<u8> {
         let output = git(dir)
-            .args([
-                "-c",
-                "user.name=A",
-                "-c",
-                "user.email=a@b",
-                "-c",
-                "commit.gpgsign=false",
-            ])
+            .args(["-c", "user.name=A", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"])
             .args(arguments)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 
@@ -218,9 +175,7 @@ mod tests {
             let error = commits(dir.path(), revision, all).unwrap_err();
             assert_eq!(error.exit().0.code(), 1, "{error}");
         }
-        let error = commits(Path::new("/nonexistent"), "HEAD", false)
-            .unwrap_err()
-            .to_string();
+        let error = commits(Path::new("/nonexistent"), "HEAD", false).unwrap_err().to_string();
         assert!(error.contains("/nonexistent"), "{error}");
     }
 }

@@ -83,9 +83,7 @@ impl Record {
     pub(crate) fn restated(mut self, status: Status, signer: &str, attributes: &[(String, String)]) -> Self {
         self.status = status;
         signer.clone_into(&mut self.signer);
-        let given = attributes
-            .iter()
-            .map(|(name, value)| (name.clone(), value.as_str().into()));
+        let given = attributes.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         self.metadata.extend(given);
         self
     }
@@ -115,11 +113,7 @@ mod tests {
             kind: Kind::File,
             size: 3,
             sha256: Hash::new([0xab; 32]),
-            metadata: [
-                ("found".to_owned(), "1".to_owned()),
-                ("both".to_owned(), "found".to_owned()),
-            ]
-            .into(),
+            metadata: [("found".to_owned(), "1".to_owned()), ("both".to_owned(), "found".to_owned())].into(),
         }
     }
 
@@ -136,23 +130,15 @@ mod tests {
             "ab".repeat(32)
         );
         assert_eq!(String::from_utf8(record.to_bytes().unwrap()).unwrap(), expected);
-        assert_eq!(
-            Record::read("ab".repeat(32).as_bytes(), expected.as_bytes()),
-            Some(record)
-        );
+        assert_eq!(Record::read("ab".repeat(32).as_bytes(), expected.as_bytes()), Some(record));
     }
 
     #[test]
     fn a_record_about_something_else_is_none() {
-        let value = Record::new(&artifact(), Status::Trusted, "", &[])
-            .to_bytes()
-            .unwrap();
+        let value = Record::new(&artifact(), Status::Trusted, "", &[]).to_bytes().unwrap();
         assert_eq!(Record::read("cd".repeat(32).as_bytes(), &value), None);
         assert_eq!(Record::read(b"key", b"not json"), None);
-        assert_eq!(
-            Record::read(b"key", b"{\"Hash\":\"key\",\"Status\":\"fine\"}"),
-            None
-        );
+        assert_eq!(Record::read(b"key", b"{\"Hash\":\"key\",\"Status\":\"fine\"}"), None);
     }
 
     #[test]
@@ -161,10 +147,7 @@ mod tests {
         let record = Record::read(b"key", value).unwrap();
         let restated = record.clone().restated(Status::Untrusted, "me", &attributes());
         assert_eq!(restated.metadata.get("deep"), record.metadata.get("deep"));
-        assert_eq!(
-            (restated.status, restated.signer.as_str()),
-            (Status::Untrusted, "me")
-        );
+        assert_eq!((restated.status, restated.signer.as_str()), (Status::Untrusted, "me"));
         assert_eq!(restated.metadata.len(), 3);
     }
 }

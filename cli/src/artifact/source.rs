@@ -69,11 +69,7 @@ impl Source {
                 "name a commit, a branch, a tag, or a range such as v1.0..v1.1",
             ));
         }
-        Ok(Self::Commits {
-            repository,
-            revision: revision.to_owned(),
-            all,
-        })
+        Ok(Self::Commits { repository, revision: revision.to_owned(), all })
     }
 }
 
@@ -101,51 +97,28 @@ mod tests {
     }
 
     fn commits(path: &str, revision: &str, all: bool) -> Source {
-        Source::Commits {
-            repository: path.into(),
-            revision: revision.into(),
-            all,
-        }
+        Source::Commits { repository: path.into(), revision: revision.into(), all }
     }
 
     #[test]
     fn the_three_forms_are_told_apart() {
         assert_eq!(parse("src/main.rs").unwrap(), Source::Path("src/main.rs".into()));
-        assert_eq!(
-            parse(&format!("hash:{}", "AB".repeat(32))).unwrap(),
-            Source::Hash(Hash::new([0xab; 32]))
-        );
+        assert_eq!(parse(&format!("hash:{}", "AB".repeat(32))).unwrap(), Source::Hash(Hash::new([0xab; 32])));
         assert_eq!(parse("git://.@HEAD").unwrap(), commits(".", "HEAD", false));
         assert_eq!(parse("./hash:x").unwrap(), Source::Path("./hash:x".into()));
     }
 
     #[test]
     fn revisions_are_split_off_at_the_right_place() {
-        assert_eq!(
-            parse("git:///srv/repo").unwrap(),
-            commits("/srv/repo", "HEAD", false)
-        );
-        assert_eq!(
-            parse("git:///srv/a@b/repo@v1").unwrap(),
-            commits("/srv/a@b/repo", "v1", false)
-        );
-        assert_eq!(
-            parse("git://.@HEAD@{1}").unwrap(),
-            commits(".", "HEAD@{1}", false)
-        );
+        assert_eq!(parse("git:///srv/repo").unwrap(), commits("/srv/repo", "HEAD", false));
+        assert_eq!(parse("git:///srv/a@b/repo@v1").unwrap(), commits("/srv/a@b/repo", "v1", false));
+        assert_eq!(parse("git://.@HEAD@{1}").unwrap(), commits(".", "HEAD@{1}", false));
         assert_eq!(parse("git://.@v1..v2").unwrap(), commits(".", "v1..v2", true));
     }
 
     #[test]
     fn what_cannot_be_meant_is_a_usage_error() {
-        for text in [
-            "hash:12",
-            "hash:",
-            "git://",
-            "git://@HEAD",
-            "git://.@",
-            "git://.@--output=x",
-        ] {
+        for text in ["hash:12", "hash:", "git://", "git://@HEAD", "git://.@", "git://.@--output=x"] {
             assert_eq!(parse(text).unwrap_err().exit().0.code(), 2, "{text}");
         }
         assert!(Source::range(".".into(), "--all").is_err());
@@ -153,10 +126,7 @@ mod tests {
 
     #[test]
     fn attributes_are_split_at_the_first_equals_sign() {
-        assert_eq!(
-            parse_attribute("a=b=c").unwrap(),
-            ("a".to_owned(), "b=c".to_owned())
-        );
+        assert_eq!(parse_attribute("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
         assert_eq!(parse_attribute("a=").unwrap(), ("a".to_owned(), String::new()));
         assert!(parse_attribute("=b").is_err());
         assert!(parse_attribute("ab").is_err());

@@ -10,10 +10,7 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 }
 
 fn refused(line: &str) -> ErrorKind {
-    parse(line)
-        .map(|cli| panic!("accepted: {cli:?}"))
-        .unwrap_err()
-        .kind()
+    parse(line).map(|cli| panic!("accepted: {cli:?}")).unwrap_err().kind()
 }
 
 #[test]
@@ -82,16 +79,7 @@ fn what_contradicts_itself_is_refused() {
 
 #[test]
 fn what_is_missing_is_refused() {
-    for line in [
-        "put",
-        "put k",
-        "get",
-        "tx",
-        "verify f",
-        "notarize",
-        "authenticate",
-        "inspect",
-    ] {
+    for line in ["put", "put k", "get", "tx", "verify f", "notarize", "authenticate", "inspect"] {
         assert_eq!(refused(line), ErrorKind::MissingRequiredArgument, "{line}");
     }
 }

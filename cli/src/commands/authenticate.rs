@@ -65,27 +65,12 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, CliError>
     if let Some(directory) = &args.receipt_dir {
         save_receipts(session, directory, &verdicts).await?;
     }
-    tell(
-        session,
-        &args,
-        &hashed.all,
-        &verdicts,
-        checkpoint,
-        watch.elapsed(),
-    )
+    tell(session, &args, &hashed.all, &verdicts, checkpoint, watch.elapsed())
 }
 
 fn judge(artifact: &Artifact, read: &Read<Option<Value>>, demanded: Option<&str>) -> Verdict {
-    let place = read
-        .written
-        .as_ref()
-        .map(|written| (written.index, written.revision));
-    let verdict = |status, why: String, signer| Verdict {
-        status,
-        why,
-        signer,
-        place,
-    };
+    let place = read.written.as_ref().map(|written| (written.index, written.revision));
+    let verdict = |status, why: String, signer| Verdict { status, why, signer, place };
     let Some(value) = &read.value else {
         let why = match read.state {
             KeyState::NeverWritten => "no record of it".to_owned(),
@@ -94,20 +79,14 @@ fn judge(artifact: &Artifact, read: &Read<Option<Value>>, demanded: Option<&str>
         return verdict("unknown", why, None);
     };
     let Some(record) = Record::read(artifact.key().as_bytes(), &value.value) else {
-        return verdict(
-            "invalid",
-            format!("index {} holds no record of an artifact", value.index),
-            None,
-        );
+        return verdict("invalid", format!("index {} holds no record of an artifact", value.index), None);
     };
     let signer = Some(record.signer).filter(|signer| !signer.is_empty());
     let claimed = signer.clone().unwrap_or_else(|| "nobody".to_owned());
     match (record.status, demanded) {
-        (Status::Trusted, Some(demanded)) if signer.as_deref() != Some(demanded) => verdict(
-            "other_signer",
-            format!("its signer (claimed) is {claimed}, not {demanded}"),
-            signer,
-        ),
+        (Status::Trusted, Some(demanded)) if signer.as_deref() != Some(demanded) => {
+            verdict("other_signer", format!("its signer (claimed) is {claimed}, not {demanded}"), signer)
+        }
         (Status::Trusted, _) => verdict(TRUSTED, String::new(), signer),
         (status, _) => {
             let why = format!("recorded so at index {} by {claimed} (claimed)", value.index);
@@ -144,23 +123,15 @@ fn tell(
     checkpoint: Option<&CertifiedCheckpoint>,
     elapsed: Duration,
 ) -> Result<Exit, CliError> {
-    let judged: Vec<(&Artifact, &Verdict)> = all
-        .iter()
-        .filter_map(|artifact| Some((artifact, verdicts.get(&artifact.sha256)?)))
-        .collect();
-    let refused = judged
-        .iter()
-        .filter(|(_, verdict)| verdict.status != TRUSTED)
-        .count()
-        + (all.len() - judged.len());
+    let judged: Vec<(&Artifact, &Verdict)> =
+        all.iter().filter_map(|artifact| Some((artifact, verdicts.get(&artifact.sha256)?))).collect();
+    let refused =
+        judged.iter().filter(|(_, verdict)| verdict.status != TRUSTED).count() + (all.len() - judged.len());
     let document = json::Authentication {
         ledger: session.ledger_name.clone(),
         trusted: refused == 0,
         demanded_signer: args.signer.clone(),
-        artifacts: judged
-            .iter()
-            .map(|(artifact, verdict)| document(artifact, verdict, args))
-            .collect(),
+        artifacts: judged.iter().map(|(artifact, verdict)| document(artifact, verdict, args)).collect(),
         not_trusted: refused.to_string(),
         seconds: time::seconds_exact(elapsed),
         verified: checkpoint.is_some(),
@@ -173,11 +144,7 @@ fn tell(
             0 => format!("authenticated {count}: all trusted"),
             refused => format!("{} of {count} NOT trusted", text::thousands(refused)),
         };
-        format!(
-            "{}{summary}, in {}; {proof}\n",
-            table(&judged),
-            time::seconds(elapsed)
-        )
+        format!("{}{summary}, in {}; {proof}\n", table(&judged), time::seconds(elapsed))
     })?;
     Ok(if refused == 0 { Exit::Done } else { Exit::NotFound })
 }
@@ -200,10 +167,7 @@ fn document(artifact: &Artifact, verdict: &Verdict, args: &Args) -> json::Artifa
 fn table(judged: &[(&Artifact, &Verdict)]) -> String {
     let all = judged.len() <= LISTED;
     let mut table = Table::new(["STATUS", "NAME", "SIGNER (CLAIMED)", "WHY", "SHA-256"]);
-    for (artifact, verdict) in judged
-        .iter()
-        .filter(|(_, verdict)| all || verdict.status != TRUSTED)
-    {
+    for (artifact, verdict) in judged.iter().filter(|(_, verdict)| all || verdict.status != TRUSTED) {
         table.row([
             verdict.status.replace('_', " "),
             artifact.name.clone(),
@@ -224,13 +188,7 @@ mod tests {
 
     fn artifact() -> Artifact {
         let sha256 = Hash::new([0xab; 32]);
-        Artifact {
-            name: "a".into(),
-            kind: Kind::File,
-            size: 1,
-            sha256,
-            metadata: BTreeMap::new(),
-        }
+        Artifact { name: "a".into(), kind: Kind::File, size: 1, sha256, metadata: BTreeMap::new() }
     }
 
     fn read(value: Option<Vec<u8>>, state: KeyState) -> Read<Option<Value>> {
@@ -242,13 +200,7 @@ mod tests {
             revision,
             expires_at: None,
         });
-        Read {
-            value,
-            state,
-            written: None,
-            size: TreeSize::new(9),
-            checkpoint: None,
-        }
+        Read { value, state, written: None, size: TreeSize::new(9), checkpoint: None }
     }
 
     fn recorded(status: Status, signer: &str) -> Read<Option<Value>> {
@@ -267,36 +219,19 @@ mod tests {
         assert_eq!(status(&recorded(Status::Unsupported, "me"), None), "unsupported");
         assert_eq!(status(&read(None, KeyState::NeverWritten), None), "unknown");
         assert_eq!(status(&read(None, KeyState::Deleted), None), "unknown");
-        assert_eq!(
-            status(&read(Some(b"{}".to_vec()), KeyState::Present), None),
-            "invalid"
-        );
-        let of_other = Record {
-            hash: "cd".repeat(32),
-            ..Record::new(&artifact(), Status::Trusted, "me", &[])
-        };
-        assert_eq!(
-            status(&read(Some(of_other.to_bytes().unwrap()), KeyState::Present), None),
-            "invalid"
-        );
+        assert_eq!(status(&read(Some(b"{}".to_vec()), KeyState::Present), None), "invalid");
+        let of_other =
+            Record { hash: "cd".repeat(32), ..Record::new(&artifact(), Status::Trusted, "me", &[]) };
+        assert_eq!(status(&read(Some(of_other.to_bytes().unwrap()), KeyState::Present), None), "invalid");
     }
 
     #[test]
     fn a_demanded_signer_must_be_the_claimed_one() {
         assert_eq!(status(&recorded(Status::Trusted, "me"), Some("me")), "trusted");
-        assert_eq!(
-            status(&recorded(Status::Trusted, "you"), Some("me")),
-            "other_signer"
-        );
+        assert_eq!(status(&recorded(Status::Trusted, "you"), Some("me")), "other_signer");
         assert_eq!(status(&recorded(Status::Trusted, ""), Some("me")), "other_signer");
-        assert_eq!(
-            status(&recorded(Status::Trusted, ""), Some("nobody")),
-            "other_signer"
-        );
-        assert_eq!(
-            status(&recorded(Status::Untrusted, "me"), Some("me")),
-            "untrusted"
-        );
+        assert_eq!(status(&recorded(Status::Trusted, ""), Some("nobody")), "other_signer");
+        assert_eq!(status(&recorded(Status::Untrusted, "me"), Some("me")), "untrusted");
     }
 
     #[test]

@@ -31,9 +31,9 @@ pub(crate) struct Args {
 
 /// Shows or saves.
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError> {
-    let mut options = args.size.map_or_else(CheckpointOptions::latest, |size| {
-        CheckpointOptions::at_size(TreeSize::new(size))
-    });
+    let mut options = args
+        .size
+        .map_or_else(CheckpointOptions::latest, |size| CheckpointOptions::at_size(TreeSize::new(size)));
     if let Some(count) = args.min_cosigners {
         options = options.min_cosigners(count);
     }
@@ -48,9 +48,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
         note,
         file: args.out.as_ref().map(|path| path.display().to_string()),
     };
-    session
-        .output
-        .result("checkpoint", &document, |document| document.note.clone())?;
+    session.output.result("checkpoint", &document, |document| document.note.clone())?;
     session.output.hint(&convert::certified_by(&certified));
     Ok(Exit::Done)
 }

@@ -39,10 +39,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let output = global.output();
     let shown = match &args.command {
         Command::Show => {
-            let name = contexts
-                .select(global.context.as_deref())?
-                .map_or("(none)", |(name, _)| name)
-                .to_owned();
+            let name =
+                contexts.select(global.context.as_deref())?.map_or("(none)", |(name, _)| name).to_owned();
             let is_default = contexts.default.as_ref() == Some(&name);
             vec![document(&name, &global.settings()?, is_default)]
         }
@@ -55,34 +53,24 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
         Command::List => all(&contexts),
     };
     let file = path.display().to_string();
-    let document = json::Contexts {
-        file,
-        contexts: shown,
-    };
+    let document = json::Contexts { file, contexts: shown };
     let is_list = !matches!(args.command, Command::Show);
-    output.result("contexts", &document, |document| {
-        if is_list {
-            list(document)
-        } else {
-            details(document)
-        }
-    })?;
+    output.result(
+        "contexts",
+        &document,
+        |document| {
+            if is_list { list(document) } else { details(document) }
+        },
+    )?;
     if document.contexts.is_empty() {
-        output.hint(&format!(
-            "there are no contexts in {}: `quorate dev` makes one",
-            document.file
-        ));
+        output.hint(&format!("there are no contexts in {}: `quorate dev` makes one", document.file));
     }
     Ok(Exit::Done)
 }
 
 fn all(contexts: &Contexts) -> Vec<json::Context> {
     let is_default = |name: &String| contexts.default.as_ref() == Some(name);
-    contexts
-        .contexts
-        .iter()
-        .map(|(name, context)| document(name, context, is_default(name)))
-        .collect()
+    contexts.contexts.iter().map(|(name, context)| document(name, context, is_default(name))).collect()
 }
 
 fn document(name: &str, context: &Context, default: bool) -> json::Context {
@@ -114,14 +102,8 @@ fn details(document: &json::Contexts) -> String {
         table.row(["context".to_owned(), context.name.clone()]);
         table.row(["endpoints".to_owned(), context.endpoints.join(" ")]);
         table.row(["policy".to_owned(), context.policy.join(" ")]);
-        table.row([
-            "cacert".to_owned(),
-            or_none(&context.cacert, "(none: only plaintext is possible)"),
-        ]);
-        table.row([
-            "trust_dir".to_owned(),
-            or_none(&context.trust_dir, "(that of this user)"),
-        ]);
+        table.row(["cacert".to_owned(), or_none(&context.cacert, "(none: only plaintext is possible)")]);
+        table.row(["trust_dir".to_owned(), or_none(&context.trust_dir, "(that of this user)")]);
         table.row(["plaintext".to_owned(), context.plaintext.to_string()]);
     }
     table.row(["contexts file".to_owned(), document.file.clone()]);

@@ -20,10 +20,7 @@ pub(crate) fn read_value(path: &Path) -> Result<Vec<u8>, CliError> {
     };
     bytes.ok_or_else(|| {
         CliError::usage(
-            format!(
-                "{} has more than {MAX_VALUE} bytes, more than any value may have",
-                path.display()
-            ),
+            format!("{} has more than {MAX_VALUE} bytes, more than any value may have", path.display()),
             "`quorate notarize` records a file of any length by its hash",
         )
     })
@@ -34,16 +31,16 @@ pub(crate) fn read_receipt(path: &Path) -> Result<String, CliError> {
     let bytes = read_up_to(open(path)?, path, MAX_RECEIPT)?;
     bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| CliError::Unverified {
         message: format!("{} is not text, or too long: it is no receipt", path.display()),
-        next: "a receipt is a file that --receipt or --receipt-dir wrote; its name usually ends in .tlog-proof".into(),
+        next:
+            "a receipt is a file that --receipt or --receipt-dir wrote; its name usually ends in .tlog-proof"
+                .into(),
     })
 }
 
 /// `None` if there is more than that.
 fn read_up_to(from: impl io::Read, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, CliError> {
     let mut bytes = Vec::new();
-    from.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(CliError::io("read", path))?;
+    from.take(limit + 1).read_to_end(&mut bytes).map_err(CliError::io("read", path))?;
     Ok(Some(bytes).filter(|bytes| u64::try_from(bytes.len()).is_ok_and(|len| len <= limit)))
 }
 
@@ -77,20 +74,12 @@ mod tests {
         write_whole(&path, b"22").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"22");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(
-            write_whole(&dir.path().join("gone/a"), b"1")
-                .unwrap_err()
-                .to_string()
-                .contains("gone")
-        );
+        assert!(write_whole(&dir.path().join("gone/a"), b"1").unwrap_err().to_string().contains("gone"));
     }
 
     #[test]
     fn what_is_too_long_is_refused_before_it_is_read_whole() {
         assert_eq!(read_up_to(io::repeat(0), "x".as_ref(), 10).unwrap(), None);
-        assert_eq!(
-            read_up_to(&[0; 10][..], "x".as_ref(), 10).unwrap().unwrap().len(),
-            10
-        );
+        assert_eq!(read_up_to(&[0; 10][..], "x".as_ref(), 10).unwrap().unwrap().len(), 10);
     }
 }

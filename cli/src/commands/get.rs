@@ -63,11 +63,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
 }
 
 fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) -> Result<Exit, CliError> {
-    let exit = if read.value.is_some() {
-        Exit::Done
-    } else {
-        Exit::NotFound
-    };
+    let exit = if read.value.is_some() { Exit::Done } else { Exit::NotFound };
     if session.output.is_json() {
         let document = json::Value {
             ledger: session.ledger_name.clone(),
@@ -82,17 +78,11 @@ fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) 
         return Ok(exit);
     }
     let proof = convert::proof_line(read.checkpoint.as_deref());
-    let as_of = args
-        .at
-        .map(|index| format!("as of index {index}: "))
-        .unwrap_or_default();
+    let as_of = args.at.map(|index| format!("as of index {index}: ")).unwrap_or_default();
     let Some(value) = &read.value else {
         let sentence = convert::state_sentence(read.state);
         let proven = if read.checkpoint.is_some() { "proven: " } else { "" };
-        let message = format!(
-            "not found: {as_of}key {} {sentence} ({proven}{proof})",
-            text::key(key)
-        );
+        let message = format!("not found: {as_of}key {} {sentence} ({proven}{proof})", text::key(key));
         let next = format!("`quorate history {}` shows its writes", args.key.as_given());
         let next = read.written.is_some().then_some(next);
         session.output.error(exit, &message, next.as_deref());
@@ -101,10 +91,7 @@ fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) 
     show(session, args, value)?;
     if !args.raw {
         let expiry = value.expires_at.map(expiry).unwrap_or_default();
-        let kind = value
-            .content_type()
-            .map(|kind| format!(", {kind}"))
-            .unwrap_or_default();
+        let kind = value.content_type().map(|kind| format!(", {kind}")).unwrap_or_default();
         session.output.hint(&format!(
             "{as_of}revision {}, written at index {}{kind}{expiry}; {proof}",
             value.revision, value.index
@@ -132,9 +119,7 @@ fn show(session: &Session, args: &Args, value: &Value) -> Result<(), CliError> {
         Ok(text) if !is_terminal => text.to_owned(),
         Ok(text) => text::lines(text),
         Err(_) => {
-            session
-                .output
-                .hint("the value is no text, so it is shown as base64; --raw gives its bytes");
+            session.output.hint("the value is no text, so it is shown as base64; --raw gives its bytes");
             text::base64(&value.value)
         }
     };

@@ -51,20 +51,12 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
             next: "`quorate scan --prefix P` lists the keys that begin with P".to_owned(),
         });
     }
-    let order = if args.oldest_first {
-        "oldest_first"
-    } else {
-        "newest_first"
-    };
+    let order = if args.oldest_first { "oldest_first" } else { "newest_first" };
     let document = json::History {
         ledger: session.ledger_name.clone(),
         key: Bytes::of(&key),
         order,
-        writes: found
-            .entries
-            .iter()
-            .map(|entry| convert::item_of_history(&key, entry))
-            .collect(),
+        writes: found.entries.iter().map(|entry| convert::item_of_history(&key, entry)).collect(),
         complete: found.complete,
         verified: found.checkpoint.is_some(),
         checkpoint: found.checkpoint.as_deref().map(convert::checkpoint),
@@ -84,11 +76,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
         }
         table.to_string()
     })?;
-    let more = if found.complete {
-        ""
-    } else {
-        "; there are more: --limit"
-    };
+    let more = if found.complete { "" } else { "; there are more: --limit" };
     session.output.hint(&format!(
         "{}{more}; {}",
         text::count(found.entries.len(), "write"),
@@ -121,11 +109,7 @@ pub(super) async fn collect(
     if oldest_first {
         history = history.oldest_first();
     }
-    let mut writes = Writes {
-        entries: Vec::new(),
-        complete: true,
-        checkpoint: None,
-    };
+    let mut writes = Writes { entries: Vec::new(), complete: true, checkpoint: None };
     while let Some(page) = history.next_page().await? {
         writes.entries.extend(page.entries);
         writes.checkpoint = Some(page.checkpoint);

@@ -43,29 +43,14 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
         ledger: session.ledger_name.clone(),
         key: Bytes::of(&key),
         now: convert::item_of_read(&key, &read),
-        writes: writes
-            .entries
-            .iter()
-            .map(|entry| convert::item_of_history(&key, entry))
-            .collect(),
-        notarizations: records
-            .iter()
-            .map(|(entry, record)| document(&key, entry, record))
-            .collect(),
+        writes: writes.entries.iter().map(|entry| convert::item_of_history(&key, entry)).collect(),
+        notarizations: records.iter().map(|(entry, record)| document(&key, entry, record)).collect(),
         verified: read.checkpoint.is_some(),
         checkpoint: read.checkpoint.as_deref().map(convert::checkpoint),
     };
-    let exit = if read.written.is_none() {
-        Exit::NotFound
-    } else {
-        Exit::Done
-    };
-    session
-        .output
-        .result("inspection", &document, |_| table(&key, &read, &writes, &records))?;
-    session
-        .output
-        .hint(&convert::proof_line(read.checkpoint.as_deref()));
+    let exit = if read.written.is_none() { Exit::NotFound } else { Exit::Done };
+    session.output.result("inspection", &document, |_| table(&key, &read, &writes, &records))?;
+    session.output.hint(&convert::proof_line(read.checkpoint.as_deref()));
     Ok(exit)
 }
 
@@ -142,26 +127,17 @@ fn table(
     }
     let mut table = Table::new(["REVISION", "INDEX", "TIME", "WRITE", "STATUS", "SIGNER (CLAIMED)"]);
     for entry in &writes.entries {
-        let record = records
-            .iter()
-            .find(|(other, _)| other.index == entry.index)
-            .map(|(_, record)| record);
+        let record = records.iter().find(|(other, _)| other.index == entry.index).map(|(_, record)| record);
         table.row([
             entry.revision.to_string(),
             entry.index.to_string(),
             entry.time.map(time::rfc3339).unwrap_or_default(),
             convert::item_of_history(key, entry).state.to_owned(),
-            record
-                .map(|record| record.status.word().to_owned())
-                .unwrap_or_default(),
+            record.map(|record| record.status.word().to_owned()).unwrap_or_default(),
             record.map(|record| record.signer.clone()).unwrap_or_default(),
         ]);
     }
-    let more = if writes.complete {
-        ""
-    } else {
-        "(older writes: `quorate history`)\n"
-    };
+    let more = if writes.complete { "" } else { "(older writes: `quorate history`)\n" };
     format!("{shown}\n{table}{more}")
 }
 
@@ -172,14 +148,8 @@ mod tests {
     #[test]
     fn hashes_and_files_are_artifacts_and_everything_else_is_a_key() {
         let hex = "AB".repeat(32);
-        assert_eq!(
-            key_of(&hex.clone().into()).unwrap(),
-            hex.to_ascii_lowercase().as_bytes()
-        );
-        assert_eq!(
-            key_of(&format!("hash:{hex}").into()).unwrap(),
-            hex.to_ascii_lowercase().as_bytes()
-        );
+        assert_eq!(key_of(&hex.clone().into()).unwrap(), hex.to_ascii_lowercase().as_bytes());
+        assert_eq!(key_of(&format!("hash:{hex}").into()).unwrap(), hex.to_ascii_lowercase().as_bytes());
         assert_eq!(key_of(&"greeting".into()).unwrap(), b"greeting");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");

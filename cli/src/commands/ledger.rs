@@ -30,17 +30,13 @@ enum Command {
 /// Creates or lists.
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError> {
     let (ledgers, done) = match &args.command {
-        Command::Create { name } => (
-            vec![session.client.create_ledger(name).await?],
-            format!("created; use it with --ledger {name}"),
-        ),
+        Command::Create { name } => {
+            (vec![session.client.create_ledger(name).await?], format!("created; use it with --ledger {name}"))
+        }
         Command::List => (session.client.list_ledgers().await?, String::new()),
     };
     let verified = ledgers.iter().all(|ledger| ledger.verified);
-    let document = json::Ledgers {
-        ledgers: ledgers.iter().map(document).collect(),
-        verified,
-    };
+    let document = json::Ledgers { ledgers: ledgers.iter().map(document).collect(), verified };
     session.output.result("ledgers", &document, |_| {
         let mut table = Table::new(["NAME", "SIZE", "ORIGIN"]);
         for ledger in &ledgers {

@@ -71,23 +71,9 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, CliError>
     let recorded = write_records(session, entries, args.receipt_dir.as_deref(), &bar).await;
     bar.finish_and_clear();
     let recorded = recorded?;
-    let artifacts = documents(
-        &hashed.all,
-        &recorded,
-        Status::Trusted,
-        args.say.signer(),
-        args.receipt_dir.as_deref(),
-    );
-    tell(
-        session,
-        "notarization",
-        "notarized",
-        Status::Trusted,
-        &hashed,
-        &recorded,
-        artifacts,
-        watch,
-    )?;
+    let artifacts =
+        documents(&hashed.all, &recorded, Status::Trusted, args.say.signer(), args.receipt_dir.as_deref());
+    tell(session, "notarization", "notarized", Status::Trusted, &hashed, &recorded, artifacts, watch)?;
     Ok(Exit::Done)
 }
 
@@ -135,9 +121,6 @@ pub(super) fn tell(
         };
         let transactions = text::count(recorded.transactions, "transaction");
         let proof = checkpoint.map(convert::certified_by).unwrap_or_default();
-        format!(
-            "{listed}{done} {all}{same} in {}, {transactions}; {proof}\n",
-            time::seconds(elapsed)
-        )
+        format!("{listed}{done} {all}{same} in {}, {transactions}; {proof}\n", time::seconds(elapsed))
     })
 }

@@ -63,9 +63,7 @@ fn one_log(policy: &Policy, ledger: &str) -> Option<Result<Policy, PolicyFileErr
     let log = policy.logs().iter().find(|log| is_it(log.key().name()))?;
     let mut file = format!("log {}\n", log.key()).into_bytes();
     let bytes = policy.to_bytes();
-    let rules = bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| !line.starts_with(b"log "));
+    let rules = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"log "));
     file.extend(rules.flatten());
     Some(Policy::parse(file))
 }
@@ -90,10 +88,7 @@ fn export(
         Some(file) => format!("{file}\n"),
         None => document.policy.clone(),
     })?;
-    output.hint(&format!(
-        "fingerprint, to compare by voice:\n{}",
-        spoken(&policy.fingerprint())
-    ));
+    output.hint(&format!("fingerprint, to compare by voice:\n{}", spoken(&policy.fingerprint())));
     Ok(Exit::Done)
 }
 
@@ -105,21 +100,15 @@ fn show(global: &Global, files: &[PathBuf], policy: &Policy) -> Result<Exit, Cli
     let document = json::Policy {
         files: files.iter().map(|file| file.display().to_string()).collect(),
         fingerprint: policy.fingerprint().to_string(),
-        logs: logs
-            .map(|log| key(log.key().name().to_owned(), log.key().to_string()))
-            .collect(),
-        witnesses: witnesses
-            .map(|one| key(one.name().to_string(), one.key().to_string()))
-            .collect(),
+        logs: logs.map(|log| key(log.key().name().to_owned(), log.key().to_string())).collect(),
+        witnesses: witnesses.map(|one| key(one.name().to_string(), one.key().to_string())).collect(),
         counted_witnesses: promise.witnesses.to_string(),
         threshold: promise.threshold.to_string(),
         fork_impossible_up_to: promise.fork_impossible_up_to.map(|liars| liars.to_string()),
         may_be_down: promise.may_be_down.to_string(),
         provably_guilty: promise.provably_guilty.to_string(),
     };
-    global
-        .output()
-        .result("policy", &document, |document| table(document, policy))?;
+    global.output().result("policy", &document, |document| table(document, policy))?;
     Ok(Exit::Done)
 }
 
@@ -140,10 +129,7 @@ fn table(document: &json::Policy, policy: &Policy) -> String {
     row.row([
         document.counted_witnesses.clone(),
         document.threshold.clone(),
-        document
-            .fork_impossible_up_to
-            .clone()
-            .unwrap_or_else(|| "never".to_owned()),
+        document.fork_impossible_up_to.clone().unwrap_or_else(|| "never".to_owned()),
         document.may_be_down.clone(),
         document.provably_guilty.clone(),
     ]);
@@ -159,10 +145,7 @@ fn table(document: &json::Policy, policy: &Policy) -> String {
 /// A hash in groups of four digits, eight groups on a line: easy to read out, and to keep one's place in.
 fn spoken(hash: &Hash) -> String {
     let hex = hash.to_string();
-    let groups: Vec<&str> = (0..hex.len())
-        .step_by(4)
-        .filter_map(|start| hex.get(start..start + 4))
-        .collect();
+    let groups: Vec<&str> = (0..hex.len()).step_by(4).filter_map(|start| hex.get(start..start + 4)).collect();
     let lines: Vec<String> = groups.chunks(8).map(|line| text::line(&line.join(" "))).collect();
     lines.join("\n")
 }
@@ -181,10 +164,7 @@ mod tests {
         let log = |ledger: &str| LogKey::derive(&[9; 32], &cluster.ledger(&LedgerName::new(ledger).unwrap()));
         let node = |id: u8| {
             let name = cluster.node(NodeId::new(u64::from(id)));
-            CosignerKey::from_seed(&name, &[id; 32])
-                .unwrap()
-                .verifier()
-                .clone()
+            CosignerKey::from_seed(&name, &[id; 32]).unwrap().verifier().clone()
         };
         let of_default = Policy::majority(log("default").verifier(), &[node(1), node(2), node(3)]).unwrap();
         let both = format!("log {}\n{of_default}", log("_system").verifier());

@@ -73,11 +73,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, CliError>
             )
         })?),
     };
-    let options = PutOptions {
-        content_type: args.content_type,
-        attributes: args.attr,
-        expires_at,
-    };
+    let options = PutOptions { content_type: args.content_type, attributes: args.attr, expires_at };
     let transaction = Transaction::new().put_with(key.clone(), value, options);
     args.write.commit(session, &key, transaction, "put").await
 }

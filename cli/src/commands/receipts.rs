@@ -54,10 +54,7 @@ fn cut_out(receipt: &Receipt, path: &[Hash], revealed: &quorate_core::receipt::R
         attributes: revealed.attributes.clone(),
         value: revealed.value.clone(),
     });
-    let hashes = revealed
-        .path
-        .iter()
-        .filter_map(|hash| Hash::try_from(hash.as_slice()).ok());
+    let hashes = revealed.path.iter().filter_map(|hash| Hash::try_from(hash.as_slice()).ok());
     let proof = TransactionProof {
         index: receipt.index(),
         leaf: extra.leaf.clone(),
@@ -68,10 +65,7 @@ fn cut_out(receipt: &Receipt, path: &[Hash], revealed: &quorate_core::receipt::R
             path: hashes.collect(),
             contents,
         }],
-        meta: salt(&extra.meta_salt).map(|salt| Meta {
-            salt,
-            bytes: extra.meta.clone(),
-        }),
+        meta: salt(&extra.meta_salt).map(|salt| Meta { salt, bytes: extra.meta.clone() }),
     };
     Receipt::of_transaction(receipt.note().clone(), &proof)
 }

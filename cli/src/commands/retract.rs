@@ -35,15 +35,9 @@ pub(crate) struct Retraction {
 }
 
 /// `quorate untrust`.
-pub(crate) const UNTRUST: Retraction = Retraction {
-    status: Status::Untrusted,
-    done: "untrusted",
-};
+pub(crate) const UNTRUST: Retraction = Retraction { status: Status::Untrusted, done: "untrusted" };
 /// `quorate unsupport`.
-pub(crate) const UNSUPPORT: Retraction = Retraction {
-    status: Status::Unsupported,
-    done: "unsupported",
-};
+pub(crate) const UNSUPPORT: Retraction = Retraction { status: Status::Unsupported, done: "unsupported" };
 
 /// Records.
 pub(crate) async fn run(session: &Session, args: Args, retraction: Retraction) -> Result<Exit, CliError> {
@@ -58,16 +52,7 @@ pub(crate) async fn run(session: &Session, args: Args, retraction: Retraction) -
     bar.finish_and_clear();
     let recorded = recorded?;
     let artifacts = documents(&hashed.all, &recorded, retraction.status, args.say.signer(), None);
-    tell(
-        session,
-        "retraction",
-        retraction.done,
-        retraction.status,
-        &hashed,
-        &recorded,
-        artifacts,
-        watch,
-    )?;
+    tell(session, "retraction", retraction.done, retraction.status, &hashed, &recorded, artifacts, watch)?;
     Ok(Exit::Done)
 }
 
@@ -77,27 +62,19 @@ pub(super) async fn read_newest(
     artifacts: &[Artifact],
 ) -> Result<Vec<Read<Option<Value>>>, CliError> {
     let bar = progress::bar(session.output, "reading", artifacts.len());
-    let batches: Vec<Vec<String>> = artifacts
-        .chunks(BATCH)
-        .map(|batch| batch.iter().map(Artifact::key).collect())
-        .collect();
+    let batches: Vec<Vec<String>> =
+        artifacts.chunks(BATCH).map(|batch| batch.iter().map(Artifact::key).collect()).collect();
     let read = async |keys: Vec<String>| {
         let read = session.ledger.get_many(&keys, session.read_options()).await?;
         bar.inc(u64::try_from(keys.len()).unwrap_or(0));
         match read.len() == keys.len() {
             true => Ok(read),
-            false => Err(CliError::other(format!(
-                "{} keys were asked for, {} answered",
-                keys.len(),
-                read.len()
-            ))),
+            false => {
+                Err(CliError::other(format!("{} keys were asked for, {} answered", keys.len(), read.len())))
+            }
         }
     };
-    let reads = futures::stream::iter(batches)
-        .map(read)
-        .buffered(IN_FLIGHT)
-        .try_collect::<Vec<_>>()
-        .await;
+    let reads = futures::stream::iter(batches).map(read).buffered(IN_FLIGHT).try_collect::<Vec<_>>().await;
     bar.finish_and_clear();
     Ok(reads?.concat())
 }
@@ -111,10 +88,7 @@ fn entry(
 ) -> Result<Entry, CliError> {
     let key = artifact.key();
     let revision = read.written.as_ref().map(|written| written.revision);
-    let before = read
-        .value
-        .as_ref()
-        .and_then(|value| Record::read(key.as_bytes(), &value.value));
+    let before = read.value.as_ref().and_then(|value| Record::read(key.as_bytes(), &value.value));
     let record = match before {
         Some(record) => record.restated(status, say.signer(), &say.attr),
         None => Record::new(artifact, status, say.signer(), &say.attr),

@@ -87,14 +87,8 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
         verified: found.checkpoint.is_some(),
         checkpoint: found.checkpoint.as_deref().map(convert::checkpoint),
     };
-    session
-        .output
-        .result("scan", &document, |_| table(&found.entries, args.keys_only))?;
-    let more = if found.complete {
-        ""
-    } else {
-        "; there are more: --limit"
-    };
+    session.output.result("scan", &document, |_| table(&found.entries, args.keys_only))?;
+    let more = if found.complete { "" } else { "; there are more: --limit" };
     session.output.hint(&format!(
         "{}{more}; {}",
         text::count(found.entries.len(), "key"),
@@ -105,16 +99,10 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
 
 impl Question {
     fn of(args: &Args) -> Result<Self, CliError> {
-        let decode = |key: &Option<String>| {
-            key.as_deref()
-                .map(|key| args.key_as.encoding.decode(key))
-                .transpose()
-        };
-        let question = Self {
-            prefix: decode(&args.prefix)?,
-            first: decode(&args.first)?,
-            end: decode(&args.end)?,
-        };
+        let decode =
+            |key: &Option<String>| key.as_deref().map(|key| args.key_as.encoding.decode(key)).transpose();
+        let question =
+            Self { prefix: decode(&args.prefix)?, first: decode(&args.first)?, end: decode(&args.end)? };
         match &question.end {
             Some(end) if *end <= question.first.clone().unwrap_or_default() => Err(CliError::usage(
                 "--end is not greater than --first, so there is nothing between them",
@@ -128,10 +116,7 @@ impl Question {
         if self.first.is_none() && self.end.is_none() {
             return Query::Prefix(self.prefix.clone().unwrap_or_default());
         }
-        Query::Range {
-            first: self.first.clone().unwrap_or_default(),
-            end: self.end.clone(),
-        }
+        Query::Range { first: self.first.clone().unwrap_or_default(), end: self.end.clone() }
     }
 }
 
@@ -142,21 +127,14 @@ async fn collect(session: &Session, args: &Args, query: Query) -> Result<Found, 
     }
     // One more than wanted tells whether there are more.
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let mut scan = session
-        .ledger
-        .scan(query, options)
-        .page_size(args.limit.saturating_add(1).min(MAX_PAGE));
+    let mut scan = session.ledger.scan(query, options).page_size(args.limit.saturating_add(1).min(MAX_PAGE));
     if args.reverse {
         scan = scan.reverse();
     }
     if args.keys_only {
         scan = scan.keys_only();
     }
-    let mut found = Found {
-        entries: Vec::new(),
-        complete: true,
-        checkpoint: None,
-    };
+    let mut found = Found { entries: Vec::new(), complete: true, checkpoint: None };
     while let Some(page) = scan.next_page().await? {
         found.entries.extend(page.entries);
         found.checkpoint = page.checkpoint;
@@ -171,10 +149,7 @@ async fn collect(session: &Session, args: &Args, query: Query) -> Result<Found, 
 
 fn table(entries: &[Entry], keys_only: bool) -> String {
     if keys_only {
-        return entries
-            .iter()
-            .map(|entry| format!("{}\n", text::key(&entry.key)))
-            .collect();
+        return entries.iter().map(|entry| format!("{}\n", text::key(&entry.key))).collect();
     }
     let mut table = Table::new(["KEY", "REVISION", "INDEX", "VALUE"]);
     for entry in entries {
@@ -182,12 +157,8 @@ fn table(entries: &[Entry], keys_only: bool) -> String {
         let written = entry.written.as_ref();
         table.row([
             text::key(&entry.key),
-            written
-                .map(|written| written.revision.to_string())
-                .unwrap_or_default(),
-            written
-                .map(|written| written.index.to_string())
-                .unwrap_or_default(),
+            written.map(|written| written.revision.to_string()).unwrap_or_default(),
+            written.map(|written| written.index.to_string()).unwrap_or_default(),
             value.unwrap_or_else(|| format!("({})", convert::state_word(entry.state))),
         ]);
     }

@@ -16,9 +16,7 @@ pub(crate) async fn run(session: &Session) -> Result<Exit, CliError> {
         .iter()
         .map(|(endpoint, answer)| replica(endpoint, answer.as_ref(), &session.ledger_name))
         .collect();
-    let cluster = answers
-        .iter()
-        .find_map(|(_, answer)| Some(answer.as_ref().ok()?.cluster.clone()));
+    let cluster = answers.iter().find_map(|(_, answer)| Some(answer.as_ref().ok()?.cluster.clone()));
     let document = json::Status {
         ledger: session.ledger_name.clone(),
         cluster,
@@ -40,11 +38,7 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         Ok(status) => status,
         Err(error) => {
             let error = Some(reason(error));
-            return json::Replica {
-                endpoint: endpoint.to_owned(),
-                error,
-                ..json::Replica::default()
-            };
+            return json::Replica { endpoint: endpoint.to_owned(), error, ..json::Replica::default() };
         }
     };
     let on_it = status.ledgers.iter().find(|one| one.name == ledger);
@@ -57,12 +51,7 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         role: Some(status.role.clone()),
         leader: leader.map(|leader| leader.to_string()),
         term: Some(status.term.to_string()),
-        lag: Some(
-            status
-                .committed_index
-                .saturating_sub(status.applied_index)
-                .to_string(),
-        ),
+        lag: Some(status.committed_index.saturating_sub(status.applied_index).to_string()),
         size: on_it.map(|one| one.size.to_string()),
         certified_size: on_it.map(|one| one.certified_size.to_string()),
         log_root: on_it.map(|one| hex::encode(&one.log_root)),
@@ -101,10 +90,7 @@ fn roots(replicas: &[json::Replica]) -> &'static str {
         }
     }
     let groups: Vec<_> = by_size.values().filter(|roots| roots.len() > 1).collect();
-    if groups
-        .iter()
-        .any(|roots| roots.windows(2).any(|pair| pair[0] != pair[1]))
-    {
+    if groups.iter().any(|roots| roots.windows(2).any(|pair| pair[0] != pair[1])) {
         return "differ";
     }
     if groups.is_empty() { "unknown" } else { "equal" }
@@ -112,11 +98,8 @@ fn roots(replicas: &[json::Replica]) -> &'static str {
 
 fn judge(status: &json::Status) -> (Exit, String) {
     let all = status.replicas.len();
-    let well = status
-        .replicas
-        .iter()
-        .filter(|replica| replica.error.is_none() && replica.fault.is_none())
-        .count();
+    let well =
+        status.replicas.iter().filter(|replica| replica.error.is_none() && replica.fault.is_none()).count();
     if status.roots == "differ" {
         return (
             Exit::Unverified,
@@ -124,10 +107,7 @@ fn judge(status: &json::Status) -> (Exit, String) {
         );
     }
     if well == 0 || well <= all / 2 {
-        return (
-            Exit::Unavailable,
-            format!("{well} of {all} replicas are well: not a majority"),
-        );
+        return (Exit::Unavailable, format!("{well} of {all} replicas are well: not a majority"));
     }
     let Some(leader) = &status.leader else {
         return (
@@ -157,11 +137,8 @@ const fn advice(exit: Exit) -> &'static str {
 }
 
 fn table(status: &json::Status) -> String {
-    let short = |root: &Option<String>| {
-        root.as_deref()
-            .map(|root| text::shorten(root, 13))
-            .unwrap_or_default()
-    };
+    let short =
+        |root: &Option<String>| root.as_deref().map(|root| text::shorten(root, 13)).unwrap_or_default();
     let or_dash = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "-".to_owned());
     let mut table = Table::new([
         "NODE",
@@ -176,11 +153,7 @@ fn table(status: &json::Status) -> String {
     ]);
     let mut notes = String::new();
     for replica in &status.replicas {
-        let role = if replica.error.is_some() {
-            "no answer".to_owned()
-        } else {
-            or_dash(&replica.role)
-        };
+        let role = if replica.error.is_some() { "no answer".to_owned() } else { or_dash(&replica.role) };
         table.row([
             or_dash(&replica.node),
             replica.endpoint.clone(),
@@ -195,9 +168,7 @@ fn table(status: &json::Status) -> String {
         let wrong = [("no answer", &replica.error), ("stopped", &replica.fault)];
         for (what, why) in wrong {
             if let Some(why) = why {
-                let why = why
-                    .strip_prefix(&format!("{}: ", replica.endpoint))
-                    .unwrap_or(why);
+                let why = why.strip_prefix(&format!("{}: ", replica.endpoint)).unwrap_or(why);
                 notes.push_str(&format!("{}: {what}: {}\n", replica.endpoint, text::line(why)));
             }
         }
@@ -222,63 +193,29 @@ mod tests {
 
     fn judged(replicas: Vec<json::Replica>) -> Exit {
         let (leader, roots) = (leader(&replicas), roots(&replicas));
-        judge(&json::Status {
-            ledger: "default".into(),
-            cluster: None,
-            leader,
-            roots,
-            replicas,
-        })
-        .0
+        judge(&json::Status { ledger: "default".into(), cluster: None, leader, roots, replicas }).0
     }
 
     #[test]
     fn a_healthy_cluster_is_done_whatever_sizes_it_is_at() {
-        assert_eq!(
-            judged(vec![at("5", "a", "1"), at("5", "a", "1"), at("5", "a", "1")]),
-            Exit::Done
-        );
-        assert_eq!(
-            judged(vec![at("5", "a", "1"), at("6", "b", "1"), at("7", "c", "1")]),
-            Exit::Done
-        );
-        let gone = json::Replica {
-            error: Some("gone".into()),
-            ..json::Replica::default()
-        };
-        assert_eq!(
-            judged(vec![at("5", "a", "1"), at("5", "a", "1"), gone]),
-            Exit::Done
-        );
+        assert_eq!(judged(vec![at("5", "a", "1"), at("5", "a", "1"), at("5", "a", "1")]), Exit::Done);
+        assert_eq!(judged(vec![at("5", "a", "1"), at("6", "b", "1"), at("7", "c", "1")]), Exit::Done);
+        let gone = json::Replica { error: Some("gone".into()), ..json::Replica::default() };
+        assert_eq!(judged(vec![at("5", "a", "1"), at("5", "a", "1"), gone]), Exit::Done);
     }
 
     #[test]
     fn different_roots_at_one_size_are_the_worst_news() {
-        assert_eq!(
-            judged(vec![at("5", "a", "1"), at("5", "b", "1"), at("6", "c", "1")]),
-            Exit::Unverified
-        );
+        assert_eq!(judged(vec![at("5", "a", "1"), at("5", "b", "1"), at("6", "c", "1")]), Exit::Unverified);
     }
 
     #[test]
     fn without_majority_or_leader_it_is_unavailable() {
-        let gone = || json::Replica {
-            error: Some("gone".into()),
-            ..json::Replica::default()
-        };
+        let gone = || json::Replica { error: Some("gone".into()), ..json::Replica::default() };
         assert_eq!(judged(vec![at("5", "a", "1"), gone(), gone()]), Exit::Unavailable);
         assert_eq!(judged(vec![gone(), gone(), gone()]), Exit::Unavailable);
-        assert_eq!(
-            judged(vec![at("5", "a", "1"), at("5", "a", "2"), at("5", "a", "3")]),
-            Exit::Unavailable
-        );
-        let stopped = json::Replica {
-            fault: Some("diverged".into()),
-            ..at("5", "a", "1")
-        };
-        assert_eq!(
-            judged(vec![stopped.clone(), stopped, at("5", "a", "1")]),
-            Exit::Unavailable
-        );
+        assert_eq!(judged(vec![at("5", "a", "1"), at("5", "a", "2"), at("5", "a", "3")]), Exit::Unavailable);
+        let stopped = json::Replica { fault: Some("diverged".into()), ..at("5", "a", "1") };
+        assert_eq!(judged(vec![stopped.clone(), stopped, at("5", "a", "1")]), Exit::Unavailable);
     }
 }

@@ -20,11 +20,7 @@ By its log index, or by the idempotency key it was asked for with.
   quorate tx --request build-4711 --receipt build-4711.tlog-proof")]
 pub(crate) struct Args {
     /// Its log index
-    #[arg(
-        value_name = "INDEX",
-        required_unless_present = "request",
-        conflicts_with = "request"
-    )]
+    #[arg(value_name = "INDEX", required_unless_present = "request", conflicts_with = "request")]
     index: Option<u64>,
 
     /// The idempotency key of its request
@@ -53,12 +49,10 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
     // The receipt carries the checkpoint, which the record does not.
     let receipt = session.ledger.receipt_for(record.index).await?;
     let policy = session.ledger.policy().await?;
-    let certified = policy
-        .certify(receipt.note().clone())
-        .map_err(|error| CliError::Unverified {
-            message: format!("the checkpoint of transaction {}: {error}", record.index),
-            next: "`quorate policy show` shows the keys that count".to_owned(),
-        })?;
+    let certified = policy.certify(receipt.note().clone()).map_err(|error| CliError::Unverified {
+        message: format!("the checkpoint of transaction {}: {error}", record.index),
+        next: "`quorate policy show` shows the keys that count".to_owned(),
+    })?;
     if let Some(path) = &args.receipt {
         write_whole(path, receipt.to_string().as_bytes())?;
     }
@@ -74,18 +68,13 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
         verified: true,
         checkpoint: Some(convert::checkpoint(&certified)),
     };
-    session
-        .output
-        .result("transaction", &document, |_| table(&record))?;
+    session.output.result("transaction", &document, |_| table(&record))?;
     session.output.hint(&convert::certified_by(&certified));
     Ok(Exit::Done)
 }
 
 fn table(record: &TransactionRecord) -> String {
-    let author = record
-        .author
-        .as_deref()
-        .map_or_else(|| "not shown".to_owned(), text::line);
+    let author = record.author.as_deref().map_or_else(|| "not shown".to_owned(), text::line);
     let mut table = Table::new(["OPERATION", "KEY", "REVISION", "VALUE"]);
     for operation in &record.operations {
         let value = operation.value.as_ref().map(|value| text::value(&value.value));

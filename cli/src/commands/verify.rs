@@ -47,10 +47,7 @@ pub(crate) struct Args {
 /// Verifies.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let policy = policy_files::load(&global.settings()?.policy)?;
-    let because = |source| CliError::Receipt {
-        path: args.receipt.clone(),
-        source,
-    };
+    let because = |source| CliError::Receipt { path: args.receipt.clone(), source };
     let receipt = Receipt::parse(&read_receipt(&args.receipt)?).map_err(because)?;
     let verified = receipt.verify(&policy).map_err(because)?;
     let mut document = describe(args, &verified);
@@ -107,11 +104,7 @@ fn describe(args: &Args, verified: &VerifiedReceipt) -> json::Receipt {
 
 fn item_of_key(args: &Args, verified: &VerifiedReceipt, key: &[u8]) -> Result<Item, CliError> {
     let other = |reason: String| CliError::Unverified {
-        message: format!(
-            "{} does not speak of the key {}: {reason}",
-            args.receipt.display(),
-            text::key(key)
-        ),
+        message: format!("{} does not speak of the key {}: {reason}", args.receipt.display(), text::key(key)),
         next: "leave out --key to see what the receipt is about".to_owned(),
     };
     match verified {
@@ -124,11 +117,7 @@ fn item_of_key(args: &Args, verified: &VerifiedReceipt, key: &[u8]) -> Result<It
             let shown = transaction
                 .operation_on(key)
                 .ok_or_else(|| other("it shows no operation on it".to_owned()))?;
-            Ok(convert::item_of_included(
-                transaction.index(),
-                transaction.leaf().time,
-                shown,
-            ))
+            Ok(convert::item_of_included(transaction.index(), transaction.leaf().time, shown))
         }
     }
 }
@@ -138,10 +127,7 @@ fn about(args: &Args, verified: &VerifiedReceipt, argument: &OsString) -> Result
     let (name, kind, digest) = hash(argument)?;
     let Some(found) = verified.artifact(&digest) else {
         return Err(CliError::Unverified {
-            message: format!(
-                "{name} (SHA-256 {digest}) is not what {} is about",
-                args.receipt.display()
-            ),
+            message: format!("{name} (SHA-256 {digest}) is not what {} is about", args.receipt.display()),
             next: "the artifact is not the one that was recorded, or the receipt is another one's; `quorate \
                    authenticate` asks the ledger itself"
                 .to_owned(),
@@ -149,10 +135,7 @@ fn about(args: &Args, verified: &VerifiedReceipt, argument: &OsString) -> Result
     };
     let record =
         Record::read(found.write.key(), &found.contents.value).filter(|_| found.named_by == NamedBy::Key);
-    let signer = record
-        .as_ref()
-        .map(|record| record.signer.clone())
-        .filter(|signer| !signer.is_empty());
+    let signer = record.as_ref().map(|record| record.signer.clone()).filter(|signer| !signer.is_empty());
     Ok(Artifact {
         name,
         artifact: kind,
@@ -185,11 +168,7 @@ fn table(document: &json::Receipt, verified: &VerifiedReceipt) -> String {
     let origin = text::line(&document.checkpoint.origin);
     let what = match verified {
         VerifiedReceipt::Transaction(_) => {
-            let author = document
-                .author
-                .as_deref()
-                .map(text::line)
-                .unwrap_or_else(|| "not shown".to_owned());
+            let author = document.author.as_deref().map(text::line).unwrap_or_else(|| "not shown".to_owned());
             let index = LogIndex::new(document.index.parse().unwrap_or_default());
             format!(
                 "transaction {index} of {origin}, {}, author {author} (by the word of the leader)",
@@ -197,26 +176,14 @@ fn table(document: &json::Receipt, verified: &VerifiedReceipt) -> String {
             )
         }
         VerifiedReceipt::State(_) => {
-            format!(
-                "state of {origin} at size {}, {}",
-                document.checkpoint.size, document.time
-            )
+            format!("state of {origin} at size {}, {}", document.checkpoint.size, document.time)
         }
     };
-    let mut lines = format!(
-        "verified: {what}\n{}\n",
-        convert::certified_by(verified.checkpoint())
-    );
+    let mut lines = format!("verified: {what}\n{}\n", convert::certified_by(verified.checkpoint()));
     if let Some(artifact) = &document.artifact {
-        let signer = artifact
-            .claimed_signer
-            .as_deref()
-            .map_or_else(|| "nobody".to_owned(), text::line);
+        let signer = artifact.claimed_signer.as_deref().map_or_else(|| "nobody".to_owned(), text::line);
         let name = text::line(&artifact.name);
-        lines.push_str(&format!(
-            "artifact {name}: {}, signer (claimed): {signer}\n",
-            artifact.status
-        ));
+        lines.push_str(&format!("artifact {name}: {}, signer (claimed): {signer}\n", artifact.status));
     }
     let mut table = Table::new(["KEY", "STATE", "REVISION", "INDEX", "VALUE"]);
     for item in &document.items {

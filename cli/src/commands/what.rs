@@ -40,19 +40,14 @@ pub(super) struct Hashed {
 impl What {
     /// Finds and hashes them all. Nothing is written anywhere before this is done.
     pub(super) async fn hash(&self, output: Output) -> Result<Hashed, CliError> {
-        let mut sources = self
-            .artifacts
-            .iter()
-            .map(Source::parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut sources = self.artifacts.iter().map(Source::parse).collect::<Result<Vec<_>, _>>()?;
         if let Some(range) = &self.git {
             sources.push(Source::range(self.repo.clone(), range)?);
         }
         let excluded = self.exclude.clone();
         let work = tokio::task::spawn_blocking(move || collect(&sources, &excluded));
-        let collected = work
-            .await
-            .map_err(|error| CliError::other(format!("the search stopped: {error}")))??;
+        let collected =
+            work.await.map_err(|error| CliError::other(format!("the search stopped: {error}")))??;
         if let Some(left_out) = collected.left_out() {
             output.hint(&left_out);
         }
@@ -61,11 +56,7 @@ impl What {
         bar.finish_and_clear();
         let all = hashed?;
         let mut seen = BTreeSet::new();
-        let distinct = all
-            .iter()
-            .filter(|artifact| seen.insert(artifact.sha256))
-            .cloned()
-            .collect();
+        let distinct = all.iter().filter(|artifact| seen.insert(artifact.sha256)).cloned().collect();
         Ok(Hashed { all, distinct })
     }
 }

@@ -65,13 +65,9 @@ impl Condition {
         let revision = |number| Some(Revision::new(number)).filter(|_| number != 0);
         None.or_else(|| self.if_absent.then(|| Precondition::Absent(key())))
             .or_else(|| self.if_exists.then(|| Precondition::Exists(key())))
+            .or_else(|| self.if_revision.map(|number| Precondition::RevisionEquals(key(), revision(number))))
             .or_else(|| {
-                self.if_revision
-                    .map(|number| Precondition::RevisionEquals(key(), revision(number)))
-            })
-            .or_else(|| {
-                self.if_unmodified_after
-                    .map(|at| Precondition::NotModifiedAfter(key(), LogIndex::new(at)))
+                self.if_unmodified_after.map(|at| Precondition::NotModifiedAfter(key(), LogIndex::new(at)))
             })
     }
 }
@@ -170,10 +166,7 @@ pub(crate) fn random_name() -> Result<String, CliError> {
 fn with_name(error: quorate_client::Error, name: &str) -> CliError {
     use quorate_client::{Error, Outcome};
     match &error {
-        Error::Unavailable {
-            outcome: Outcome::Unknown,
-            ..
-        } => CliError::Partly {
+        Error::Unavailable { outcome: Outcome::Unknown, .. } => CliError::Partly {
             done: "whether it was written is unknown".to_owned(),
             next: format!("repeat the command with --idempotency-key {name}: it is executed once at most"),
             source: Box::new(error.into()),

@@ -41,11 +41,7 @@ impl Entry {
         let value = record.to_bytes().map_err(|error| {
             CliError::other(format!("the record of {} is no JSON: {error}", artifact.name))
         })?;
-        Ok(Self {
-            artifact,
-            value,
-            precondition,
-        })
+        Ok(Self { artifact, value, precondition })
     }
 }
 
@@ -102,9 +98,7 @@ fn commits(
         }
         (artifacts, session.ledger.commit(transaction).await)
     };
-    futures::stream::iter(batches(entries))
-        .map(commit)
-        .buffered(IN_FLIGHT)
+    futures::stream::iter(batches(entries)).map(commit).buffered(IN_FLIGHT)
 }
 
 /// Splits the entries, in their order, by number and bytes.
@@ -135,9 +129,7 @@ async fn keep(
     receipt_dir: Option<&Path>,
 ) -> Result<(), CliError> {
     for (artifact, revision) in batch.iter().zip(&committed.revisions) {
-        recorded
-            .places
-            .insert(artifact.sha256, (committed.index, *revision));
+        recorded.places.insert(artifact.sha256, (committed.index, *revision));
     }
     recorded.transactions += 1;
     recorded.size = recorded.size.max(committed.size);
@@ -151,15 +143,10 @@ async fn keep(
     let directory: PathBuf = directory.to_owned();
     let keys: Vec<String> = batch.iter().map(Artifact::key).collect();
     let work = tokio::task::spawn_blocking(move || receipts::save(&directory, &receipt, &keys));
-    let saved = work
-        .await
-        .map_err(|error| CliError::other(format!("saving receipts stopped: {error}")))??;
+    let saved =
+        work.await.map_err(|error| CliError::other(format!("saving receipts stopped: {error}")))??;
     if saved.len() < batch.len() {
-        return Err(CliError::other(format!(
-            "{} receipts of {} could be made",
-            saved.len(),
-            batch.len()
-        )));
+        return Err(CliError::other(format!("{} receipts of {} could be made", saved.len(), batch.len())));
     }
     Ok(())
 }
@@ -212,30 +199,15 @@ mod tests {
             sha256: Hash::ZERO,
             metadata: BTreeMap::new(),
         };
-        Entry {
-            artifact,
-            value: vec![0; bytes],
-            precondition: None,
-        }
+        Entry { artifact, value: vec![0; bytes], precondition: None }
     }
 
     #[test]
     fn batches_are_bounded_by_number_and_by_bytes() {
         let sizes = |entries: Vec<Entry>| batches(entries).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(sizes((0..1_001).map(|_| entry(10)).collect()), [500, 500, 1]);
-        assert_eq!(
-            sizes(vec![
-                entry(BATCH_BYTES + 1),
-                entry(1),
-                entry(BATCH_BYTES),
-                entry(1)
-            ]),
-            [1, 1, 1, 1]
-        );
-        assert_eq!(
-            sizes(vec![entry(BATCH_BYTES / 2), entry(BATCH_BYTES / 2), entry(1)]),
-            [2, 1]
-        );
+        assert_eq!(sizes(vec![entry(BATCH_BYTES + 1), entry(1), entry(BATCH_BYTES), entry(1)]), [1, 1, 1, 1]);
+        assert_eq!(sizes(vec![entry(BATCH_BYTES / 2), entry(BATCH_BYTES / 2), entry(1)]), [2, 1]);
         assert!(sizes(Vec::new()).is_empty());
     }
 }

@@ -57,11 +57,7 @@ impl Contexts {
         };
         toml::from_str(&text).map_err(|error| {
             CliError::usage(
-                format!(
-                    "contexts file {}: {}",
-                    path.display(),
-                    error.to_string().trim_end()
-                ),
+                format!("contexts file {}: {}", path.display(), error.to_string().trim_end()),
                 "correct the file, or move it away and start with `quorate dev` or explicit flags",
             )
         })
@@ -71,10 +67,7 @@ impl Contexts {
     pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
         let text = toml::to_string(self)
             .map_err(|error| CliError::other(format!("the contexts cannot be written as TOML: {error}")))?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(CliError::io("create directory", folder))?;
         let new = path.with_extension(format!("toml.{}.new", std::process::id()));
         let write = || -> io::Result<()> {
@@ -112,10 +105,7 @@ impl Contexts {
         } else {
             format!("known: {}", known.join(", "))
         };
-        CliError::usage(
-            format!("there is no context {name:?}; {known}"),
-            "`quorate context list` shows them",
-        )
+        CliError::usage(format!("there is no context {name:?}; {known}"), "`quorate context list` shows them")
     }
 }
 
@@ -142,11 +132,7 @@ mod tests {
         contexts.use_by_default("dev").unwrap();
         contexts.save(&path).unwrap();
         assert_eq!(Contexts::load(&path).unwrap(), contexts);
-        assert_eq!(
-            fs::read_dir(path.parent().unwrap()).unwrap().count(),
-            1,
-            "nothing is left beside it"
-        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]
@@ -155,10 +141,7 @@ mod tests {
         contexts.contexts.insert("dev".into(), dev());
         assert!(contexts.select(None).unwrap().is_none());
         let error = contexts.select(Some("prod")).unwrap_err().to_string();
-        assert!(
-            error.contains("\"prod\"") && error.contains("known: dev"),
-            "{error}"
-        );
+        assert!(error.contains("\"prod\"") && error.contains("known: dev"), "{error}");
         assert!(contexts.use_by_default("prod").is_err());
     }
 
@@ -168,9 +151,6 @@ mod tests {
         let path = dir.path().join("contexts.toml");
         fs::write(&path, "[contexts.dev]\nendpoints = []\npolcy = []\n").unwrap();
         let error = Contexts::load(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("polcy") && error.contains("contexts.toml"),
-            "{error}"
-        );
+        assert!(error.contains("polcy") && error.contains("contexts.toml"), "{error}");
     }
 }

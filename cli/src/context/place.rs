@@ -10,16 +10,12 @@ pub(crate) fn contexts_file() -> Result<PathBuf, CliError> {
     if let Some(path) = variable("QUORATE_CONFIG") {
         return Ok(path);
     }
-    Ok(base("XDG_CONFIG_HOME", ".config")?
-        .join("quorate")
-        .join("contexts.toml"))
+    Ok(base("XDG_CONFIG_HOME", ".config")?.join("quorate").join("contexts.toml"))
 }
 
 /// The trust store, unless something else was said.
 pub(crate) fn default_trust_dir() -> Result<PathBuf, CliError> {
-    Ok(base("XDG_STATE_HOME", ".local/state")?
-        .join("quorate")
-        .join("trust"))
+    Ok(base("XDG_STATE_HOME", ".local/state")?.join("quorate").join("trust"))
 }
 
 /// The cluster of `quorate dev`, unless another directory was named.
@@ -42,7 +38,5 @@ fn base(name: &str, below_home: &str) -> Result<PathBuf, CliError> {
 }
 
 fn variable(name: &str) -> Option<PathBuf> {
-    env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -26,11 +26,7 @@ struct Document<'a, T> {
 
 /// A document with its head, indented, with a newline at the end.
 pub(crate) fn document<T: Serialize>(kind: &'static str, body: &T) -> Result<String, CliError> {
-    let document = Document {
-        schema: SCHEMA,
-        kind,
-        body,
-    };
+    let document = Document { schema: SCHEMA, kind, body };
     let mut text = serde_json::to_string_pretty(&document)
         .map_err(|error| CliError::other(format!("the {kind} document cannot be written: {error}")))?;
     text.push('\n');
@@ -45,15 +41,8 @@ pub(crate) fn error_line(exit: Exit, message: &str, next: Option<&str>) -> Strin
         error: &'a str,
         next: Option<&'a str>,
     }
-    let document = Document {
-        schema: SCHEMA,
-        kind: "error",
-        body: &Body {
-            exit: exit.code(),
-            error: message,
-            next,
-        },
-    };
+    let document =
+        Document { schema: SCHEMA, kind: "error", body: &Body { exit: exit.code(), error: message, next } };
     serde_json::to_string(&document).unwrap_or_else(|_| message.to_owned())
 }
 

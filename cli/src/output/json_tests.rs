@@ -13,14 +13,8 @@ fn checkpoint() -> Checkpoint {
         size: "26".into(),
         log_root: "ab".repeat(32),
         cosigners: vec![
-            Cosignature {
-                name: "acme/0a1b2c3d/node/1".into(),
-                time: "2026-11-23T00:35:45Z".into(),
-            },
-            Cosignature {
-                name: "acme/0a1b2c3d/node/3".into(),
-                time: "2026-11-23T00:35:46Z".into(),
-            },
+            Cosignature { name: "acme/0a1b2c3d/node/1".into(), time: "2026-11-23T00:35:45Z".into() },
+            Cosignature { name: "acme/0a1b2c3d/node/3".into(), time: "2026-11-23T00:35:46Z".into() },
         ],
     }
 }
@@ -31,10 +25,7 @@ fn item(state: &'static str) -> Item {
         state,
         value: Some(Bytes::of("grüße".as_bytes())),
         content_type: text("text/plain"),
-        attributes: vec![Attribute {
-            name: "from".into(),
-            value: "me".into(),
-        }],
+        attributes: vec![Attribute { name: "from".into(), value: "me".into() }],
         index: text("17"),
         revision: text("2"),
         time: None,
@@ -64,10 +55,7 @@ const ITEM: &str = concat!(
 
 #[test]
 fn a_document_is_indented_json_with_schema_and_kind_first() {
-    let body = Ledgers {
-        ledgers: Vec::new(),
-        verified: true,
-    };
+    let body = Ledgers { ledgers: Vec::new(), verified: true };
     let expected =
         "{\n  \"schema\": 1,\n  \"kind\": \"ledgers\",\n  \"ledgers\": [],\n  \"verified\": true\n}\n";
     assert_eq!(document("ledgers", &body).unwrap_or_default(), expected);
@@ -82,15 +70,9 @@ fn bytes_are_text_where_they_can_be() {
 #[test]
 fn an_error_is_one_line() {
     let line = error_line(Exit::Unverified, "a \"bad\"\nanswer", Some("stop"));
-    assert_eq!(
-        line,
-        r#"{"schema":1,"kind":"error","exit":10,"error":"a \"bad\"\nanswer","next":"stop"}"#
-    );
+    assert_eq!(line, r#"{"schema":1,"kind":"error","exit":10,"error":"a \"bad\"\nanswer","next":"stop"}"#);
     let line = error_line(Exit::Error, "x", None);
-    assert_eq!(
-        line,
-        r#"{"schema":1,"kind":"error","exit":1,"error":"x","next":null}"#
-    );
+    assert_eq!(line, r#"{"schema":1,"kind":"error","exit":1,"error":"x","next":null}"#);
 }
 
 #[test]
@@ -194,24 +176,14 @@ fn transaction() {
 
 #[test]
 fn ledgers_and_checkpoint() {
-    let ledger = Ledger {
-        name: "default".into(),
-        origin: "o".into(),
-        log_vkey: "o+1+2".into(),
-        size: text("26"),
-    };
-    let body = Ledgers {
-        ledgers: vec![ledger],
-        verified: true,
-    };
+    let ledger =
+        Ledger { name: "default".into(), origin: "o".into(), log_vkey: "o+1+2".into(), size: text("26") };
+    let body = Ledgers { ledgers: vec![ledger], verified: true };
     let expected = r#"{"schema": 1,"kind": "ledgers","ledgers": [{"name": "default","origin": "o","log_vkey": "o+1+2","size": "26"}],"verified": true}"#;
     assert_eq!(compact("ledgers", &body), expected);
     let body = CheckpointNote {
         ledger: "default".into(),
-        checkpoint: Checkpoint {
-            cosigners: Vec::new(),
-            ..checkpoint()
-        },
+        checkpoint: Checkpoint { cosigners: Vec::new(), ..checkpoint() },
         note: "a\nb\n".into(),
         file: None,
     };
@@ -224,11 +196,7 @@ fn ledgers_and_checkpoint() {
 
 #[test]
 fn status() {
-    let silent = Replica {
-        endpoint: "https://b:1".into(),
-        error: text("refused"),
-        ..Replica::default()
-    };
+    let silent = Replica { endpoint: "https://b:1".into(), error: text("refused"), ..Replica::default() };
     let body = Status {
         ledger: "default".into(),
         cluster: text("acme/0a1b2c3d"),
@@ -330,10 +298,7 @@ fn receipt_and_inspection() {
 
 #[test]
 fn policy_and_contexts() {
-    let key = |name: &str| PolicyKey {
-        name: name.into(),
-        vkey: format!("{name}+1+2"),
-    };
+    let key = |name: &str| PolicyKey { name: name.into(), vkey: format!("{name}+1+2") };
     let body = Policy {
         files: vec!["p".into()],
         fingerprint: "00".into(),
@@ -351,12 +316,8 @@ fn policy_and_contexts() {
         r#""fork_impossible_up_to": "0","may_be_down": "1","provably_guilty": "1"}"#
     );
     assert_eq!(compact("policy", &body), expected);
-    let body = PolicyExport {
-        ledger: "l".into(),
-        fingerprint: "00".into(),
-        file: None,
-        policy: "log\n".into(),
-    };
+    let body =
+        PolicyExport { ledger: "l".into(), fingerprint: "00".into(), file: None, policy: "log\n".into() };
     let expected = r#"{"schema": 1,"kind": "policy_export","ledger": "l","fingerprint": "00","file": null,"policy": "log\n"}"#;
     assert_eq!(compact("policy_export", &body), expected);
     let context = Context {
@@ -368,10 +329,7 @@ fn policy_and_contexts() {
         trust_dir: None,
         plaintext: false,
     };
-    let body = Contexts {
-        file: "f".into(),
-        contexts: vec![context],
-    };
+    let body = Contexts { file: "f".into(), contexts: vec![context] };
     let expected = concat!(
         r#"{"schema": 1,"kind": "contexts","file": "f","contexts": [{"name": "dev","default": true,"#,
         r#""endpoints": ["https://a:1"],"policy": ["p"],"cacert": null,"trust_dir": null,"plaintext": false}]}"#

@@ -70,11 +70,7 @@ impl Output {
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => CliError::ReaderGone,
-            _ => CliError::Io {
-                action: "write to",
-                path: "stdout".into(),
-                source: error,
-            },
+            _ => CliError::Io { action: "write to", path: "stdout".into(), source: error },
         })
     }
 

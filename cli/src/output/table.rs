@@ -14,10 +14,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these columns.
     pub(crate) fn new<const N: usize>(head: [&'static str; N]) -> Self {
-        Self {
-            head: head.to_vec(),
-            rows: Vec::new(),
-        }
+        Self { head: head.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row; cells beyond the columns are dropped, missing ones are empty.
@@ -34,11 +31,7 @@ impl fmt::Display for Table {
             return Ok(());
         }
         let mut lines: Vec<Vec<String>> = vec![self.head.iter().map(|name| (*name).to_owned()).collect()];
-        lines.extend(
-            self.rows
-                .iter()
-                .map(|row| row.iter().map(|cell| text::line(cell)).collect()),
-        );
+        lines.extend(self.rows.iter().map(|row| row.iter().map(|cell| text::line(cell)).collect()));
         let width = |column: usize| {
             let cells = lines.iter().filter_map(|line| line.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

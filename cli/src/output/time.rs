@@ -20,8 +20,7 @@ pub(crate) fn rfc3339(time: Micros) -> String {
 /// The same for whole seconds, as cosignatures are dated: `2026-11-23T00:35:45Z`.
 pub(crate) fn rfc3339_secs(secs: u64) -> String {
     let text = rfc3339(Micros::new(secs.saturating_mul(1_000_000)));
-    text.split_once('.')
-        .map_or(text.clone(), |(whole, _)| format!("{whole}Z"))
+    text.split_once('.').map_or(text.clone(), |(whole, _)| format!("{whole}Z"))
 }
 
 /// Year, month and day of a day since the epoch. Counts from March, so that a leap day is the last of its year.
@@ -32,11 +31,7 @@ fn civil(day: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -74,10 +69,7 @@ mod tests {
 
     #[test]
     fn microseconds_are_kept_and_no_time_is_too_late() {
-        assert_eq!(
-            rfc3339(Micros::new(1_700_000_000_000_001)),
-            "2023-11-14T22:13:20.000001Z"
-        );
+        assert_eq!(rfc3339(Micros::new(1_700_000_000_000_001)), "2023-11-14T22:13:20.000001Z");
         assert!(rfc3339(Micros::new(u64::MAX)).ends_with('Z'));
         assert!(rfc3339_secs(u64::MAX).ends_with('Z'));
     }

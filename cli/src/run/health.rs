@@ -28,10 +28,8 @@ pub(crate) struct Args {
 /// Takes `host:port` with or without `http://` before it.
 fn host_and_port(text: &str) -> Result<String, String> {
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    let port = address
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
-        .and_then(|(_, port)| port.parse().ok());
+    let port =
+        address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse().ok());
     match port {
         Some(1_u16..) => Ok(address.to_owned()),
         _ => Err("expected HOST:PORT, such as 127.0.0.1:7402".to_owned()),
@@ -44,20 +42,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn ask(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let (path, wanted) = if args.live {
-        ("/livez", "alive")
-    } else {
-        ("/readyz", "ready")
-    };
+    let (path, wanted) = if args.live { ("/livez", "alive") } else { ("/readyz", "ready") };
     let at = &args.http;
     let answer = within(global.timeout, probe::get(at, path)).await;
     let answer =
         answer.map_err(|error| CliError::other(format!("the node at {at} is not {wanted}: {error}")))?;
     if answer.status != 200 {
         let reason = format!("HTTP status {}: {}", answer.status, answer.body);
-        return Err(CliError::other(format!(
-            "the node at {at} is not {wanted}: {reason}"
-        )));
+        return Err(CliError::other(format!("the node at {at} is not {wanted}: {reason}")));
     }
     if global.output().is_json() {
         #[derive(serde::Serialize)]
@@ -65,13 +57,7 @@ async fn ask(global: &Global, args: &Args) -> Result<Exit, CliError> {
             http: &'a str,
             state: &'static str,
         }
-        global.output().json(
-            "health",
-            &Health {
-                http: at,
-                state: wanted,
-            },
-        )?;
+        global.output().json("health", &Health { http: at, state: wanted })?;
     } else {
         global.output().text(&format!("{wanted}\n"))?;
     }
@@ -81,16 +67,12 @@ async fn ask(global: &Global, args: &Args) -> Result<Exit, CliError> {
 async fn within<T>(limit: Duration, work: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
     let in_time = tokio::time::timeout(limit, work).await;
     in_time.unwrap_or_else(|_| {
-        Err(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("no answer in {limit:?}"),
-        ))
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer in {limit:?}")))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

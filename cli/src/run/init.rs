@@ -58,9 +58,7 @@ struct NodeSpec {
 
 impl NodeSpec {
     fn parse(text: &str) -> Result<Self, String> {
-        let (id, rest) = text
-            .split_once('=')
-            .ok_or("expected ID=HOST, such as 1=ledger-1.example")?;
+        let (id, rest) = text.split_once('=').ok_or("expected ID=HOST, such as 1=ledger-1.example")?;
         let id = id
             .parse()
             .ok()
@@ -71,10 +69,7 @@ impl NodeSpec {
                 let (host, ports) = rest.split_once(']').ok_or("the ] after the address is missing")?;
                 (
                     host,
-                    ports
-                        .strip_prefix(':')
-                        .or(ports.is_empty().then_some(""))
-                        .ok_or("expected : after ]")?,
+                    ports.strip_prefix(':').or(ports.is_empty().then_some("")).ok_or("expected : after ]")?,
                 )
             }
             None => rest.split_once(':').unwrap_or((rest, "")),
@@ -82,24 +77,15 @@ impl NodeSpec {
         if host.is_empty() || host.contains(['/', ' ', '@']) {
             return Err(format!("{host:?} is no host name or address"));
         }
-        let mut node = Self {
-            id,
-            host: host.to_owned(),
-            ports: PORTS,
-        };
+        let mut node = Self { id, host: host.to_owned(), ports: PORTS };
         let given: Vec<&str> = ports.split(':').filter(|port| !port.is_empty()).collect();
         if given.len() > PORTS.len() || ports.split(':').count() > given.len().max(1) {
-            return Err(
-                "expected up to three ports, CLIENT:PEER:HTTP; IPv6 addresses are written as [::1]"
-                    .to_owned(),
-            );
+            return Err("expected up to three ports, CLIENT:PEER:HTTP; IPv6 addresses are written as [::1]"
+                .to_owned());
         }
         for (slot, port) in node.ports.iter_mut().zip(given) {
-            *slot = port
-                .parse()
-                .ok()
-                .filter(|port| *port > 0)
-                .ok_or_else(|| format!("{port:?} is no port"))?;
+            *slot =
+                port.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("{port:?} is no port"))?;
         }
         Ok(node)
     }
@@ -109,14 +95,7 @@ impl NodeSpec {
         let own = self.host.parse::<IpAddr>().ok().filter(IpAddr::is_loopback);
         let listen = listen.or(own).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let [client_port, peer_port, http_port] = self.ports;
-        NodePlan {
-            id: self.id,
-            host: self.host.clone(),
-            listen,
-            client_port,
-            peer_port,
-            http_port,
-        }
+        NodePlan { id: self.id, host: self.host.clone(), listen, client_port, peer_port, http_port }
     }
 }
 
@@ -151,20 +130,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     };
     let cluster = provision(&plan, &args.out, clock::now())
         .map_err(|error| CliError::usage(error.to_string(), "`quorate init --help` shows an example"))?;
-    global
-        .output()
-        .result("init", &made(&args.out, &plan, &cluster), |made| {
-            text(made, &program())
-        })?;
+    global.output().result("init", &made(&args.out, &plan, &cluster), |made| text(made, &program()))?;
     Ok(Exit::Done)
 }
 
 fn made(out: &Path, plan: &Plan, cluster: &Cluster) -> Made {
     let show = |path: &[&str]| {
-        path.iter()
-            .fold(out.to_owned(), |folder, name| folder.join(name))
-            .display()
-            .to_string()
+        path.iter().fold(out.to_owned(), |folder, name| folder.join(name)).display().to_string()
     };
     let node = |node: &NodePlan| {
         let folder = format!("node-{}", node.id);
@@ -179,11 +151,7 @@ fn made(out: &Path, plan: &Plan, cluster: &Cluster) -> Made {
         cluster: cluster.id.to_string(),
         name: plan.name.clone(),
         out: out.display().to_string(),
-        endpoints: cluster
-            .members
-            .values()
-            .map(|member| format!("https://{}", member.client))
-            .collect(),
+        endpoints: cluster.members.values().map(|member| format!("https://{}", member.client)).collect(),
         policies: ["default", "_system"]
             .map(|ledger| show(&["client", &format!("{ledger}.policy")]))
             .to_vec(),
@@ -203,26 +171,19 @@ fn text(made: &Made, program: &str) -> String {
     line("Each node's folder holds its secret keys. Copy it to its machine, and start it there:".to_owned());
     for node in &made.nodes {
         line(format!("  scp -rp {} {}:", node.folder, node.host));
-        line(format!(
-            "  {program} server --config node-{}/{CONFIG_FILE}        # on {}",
-            node.id, node.host
-        ));
+        line(format!("  {program} server --config node-{}/{CONFIG_FILE}        # on {}", node.id, node.host));
     }
     line("\nClients need the folder client, which holds nothing secret, and then:".to_owned());
     line(format!("  export QUORATE_ENDPOINTS={}", made.endpoints.join(",")));
     line(format!("  export QUORATE_POLICY={}", made.policies.join(",")));
     line(format!("  export QUORATE_CACERT={}", made.cacert));
     line(format!("  {program} put greeting hello"));
-    line(format!(
-        "\nKeep {}/authority off the nodes: its key makes certificates for new ones.",
-        made.out
-    ));
+    line(format!("\nKeep {}/authority off the nodes: its key makes certificates for new ones.", made.out));
     text
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn spec(text: &str) -> (u64, String, [u16; 3]) {
@@ -232,20 +193,11 @@ mod tests {
 
     #[test]
     fn ports_that_are_not_given_are_the_usual_ones() {
-        assert_eq!(
-            spec("1=ledger-1.example"),
-            (1, "ledger-1.example".to_owned(), PORTS)
-        );
-        assert_eq!(
-            spec("2=10.0.0.2:8000"),
-            (2, "10.0.0.2".to_owned(), [8000, 7401, 7402])
-        );
+        assert_eq!(spec("1=ledger-1.example"), (1, "ledger-1.example".to_owned(), PORTS));
+        assert_eq!(spec("2=10.0.0.2:8000"), (2, "10.0.0.2".to_owned(), [8000, 7401, 7402]));
         assert_eq!(spec("3=host:1:2:3"), (3, "host".to_owned(), [1, 2, 3]));
         assert_eq!(spec("4=[::1]"), (4, "::1".to_owned(), PORTS));
-        assert_eq!(
-            spec("5=[2001:db8::5]:8000:8001"),
-            (5, "2001:db8::5".to_owned(), [8000, 8001, 7402])
-        );
+        assert_eq!(spec("5=[2001:db8::5]:8000:8001"), (5, "2001:db8::5".to_owned(), [8000, 8001, 7402]));
     }
 
     #[test]
@@ -299,11 +251,8 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words} is not in:\n{text}");
         }
-        for file in made
-            .policies
-            .iter()
-            .chain([&made.cacert])
-            .chain(made.nodes.iter().map(|node| &node.config))
+        for file in
+            made.policies.iter().chain([&made.cacert]).chain(made.nodes.iter().map(|node| &node.config))
         {
             assert!(dir.path().join(file).is_file(), "{file} was not made");
         }

@@ -15,9 +15,7 @@ pub(super) fn start(log: &Log) -> Result<(), CliError> {
             "write it as LEVEL or MODULE=LEVEL, separated by commas: info,openraft=warn",
         )
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match log.format {
         LogFormat::Text => builder.with_ansi(wants_colours()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -26,20 +24,16 @@ pub(super) fn start(log: &Log) -> Result<(), CliError> {
 }
 
 fn wants_colours() -> bool {
-    io::stderr().is_terminal() && !std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
     fn a_filter_that_is_none_is_named() {
-        let log = Log {
-            filter: "quorate_node=loud".to_owned(),
-            ..Log::default()
-        };
+        let log = Log { filter: "quorate_node=loud".to_owned(), ..Log::default() };
         let error = start(&log).unwrap_err().to_string();
         assert!(error.contains("log.filter") && error.contains("loud"), "{error}");
     }

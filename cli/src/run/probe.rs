@@ -33,19 +33,12 @@ fn parse(answer: &[u8]) -> Option<Answer> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut words = head.lines().next()?.split(' ');
-    let status = words
-        .next()
-        .filter(|version| version.starts_with("HTTP/1."))
-        .and(words.next())?;
-    Some(Answer {
-        status: status.parse().ok()?,
-        body: body.trim().to_owned(),
-    })
+    let status = words.next().filter(|version| version.starts_with("HTTP/1.")).and(words.next())?;
+    Some(Answer { status: status.parse().ok()?, body: body.trim().to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use tokio::net::TcpListener;
 
     use super::*;
@@ -58,32 +51,19 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 16];
             stream.read_exact(&mut request).await.unwrap();
-            stream
-                .write_all(b"HTTP/1.1 503 Service Unavailable\r\nX: y\r\n\r\ncatching up\n")
-                .await
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nX: y\r\n\r\ncatching up\n").await.unwrap();
             request
         });
         let answer = get(&address, "/readyz").await.unwrap();
-        assert_eq!(
-            answer,
-            Answer {
-                status: 503,
-                body: "catching up".to_owned()
-            }
-        );
+        assert_eq!(answer, Answer { status: 503, body: "catching up".to_owned() });
         assert!(server.await.unwrap().starts_with(b"GET /readyz HTTP"));
     }
 
     #[test]
     fn what_is_no_http_is_refused() {
-        for answer in [
-            "",
-            "SSH-2.0-x\r\n\r\n",
-            "HTTP/1.1\r\n\r\n",
-            "HTTP/1.1 abc\r\n\r\n",
-            "HTTP/1.1 200 OK\r\n",
-        ] {
+        for answer in
+            ["", "SSH-2.0-x\r\n\r\n", "HTTP/1.1\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\n"]
+        {
             assert_eq!(parse(answer.as_bytes()), None, "{answer:?}");
         }
     }

@@ -31,10 +31,7 @@ pub(crate) struct Args {
 /// Runs the node until it is asked to stop.
 pub(crate) fn run(args: &Args) -> Result<Exit, CliError> {
     let config = NodeConfig::load(&args.config).map_err(|error| {
-        let next = format!(
-            "correct {} (deploy/quorate.toml explains every key)",
-            args.config.display()
-        );
+        let next = format!("correct {} (deploy/quorate.toml explains every key)", args.config.display());
         CliError::usage(error.to_string(), next)
     })?;
     logging::start(&config.log)?;

@@ -20,12 +20,7 @@ impl Stop {
     /// Listens for SIGINT and SIGTERM.
     pub(super) fn listen() -> Result<Self, CliError> {
         let (interrupt, terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-        Ok(Self {
-            interrupt,
-            terminate,
-            hangup: None,
-            stdin: None,
-        })
+        Ok(Self { interrupt, terminate, hangup: None, stdin: None })
     }
 
     /// Takes the end of the terminal as a request too. A server does not: `nohup` is to work.

@@ -50,11 +50,7 @@ impl Client {
             idempotency_key: random::idempotency_key()?.into(),
             not_after: clock::from_now(KNOWN_FOR).get(),
         };
-        let answered = self
-            .inner()
-            .fleet
-            .call(&request, self.plan(Route::Leader))
-            .await?;
+        let answered = self.inner().fleet.call(&request, self.plan(Route::Leader)).await?;
         let endpoint = answered.replica.endpoint();
         let missing = || Error::untrusted(endpoint, Distrust::Missing { part: "the ledger" });
         let claimed = LedgerInfo::claimed(answered.response.ledger.ok_or_else(missing)?);
@@ -72,21 +68,13 @@ impl Client {
     pub async fn list_ledgers(&self) -> Result<Vec<LedgerInfo>, Error> {
         let plan = self.plan(Route::Any);
         let answered = self.inner().fleet.call(&v1::ListLedgersRequest {}, plan).await?;
-        let claimed: Vec<LedgerInfo> = answered
-            .response
-            .ledgers
-            .into_iter()
-            .map(LedgerInfo::claimed)
-            .collect();
+        let claimed: Vec<LedgerInfo> =
+            answered.response.ledgers.into_iter().map(LedgerInfo::claimed).collect();
         if !self.knows_registry() {
             return Ok(claimed);
         }
-        let size_of = |name: &str| {
-            claimed
-                .iter()
-                .find(|ledger| ledger.name == name)
-                .and_then(|ledger| ledger.size)
-        };
+        let size_of =
+            |name: &str| claimed.iter().find(|ledger| ledger.name == name).and_then(|ledger| ledger.size);
         let system = self.ledger(LedgerName::SYSTEM);
         let query = Query::Prefix(registry::PREFIX.to_vec());
         let entries = system.scan(query, ReadOptions::new()).all().await?;
@@ -94,10 +82,8 @@ impl Client {
         documents
             .map(|document| {
                 let record: LedgerRecord = prost::Message::decode(document.value).map_err(|_| {
-                    let what = Distrust::Registry {
-                        ledger: String::new(),
-                        what: "a document does not decode",
-                    };
+                    let what =
+                        Distrust::Registry { ledger: String::new(), what: "a document does not decode" };
                     Error::untrusted(answered.replica.endpoint(), what)
                 })?;
                 let size = size_of(&record.name);
@@ -109,36 +95,24 @@ impl Client {
     /// What each replica says of itself and of the cluster, by endpoint. Unproven: for people and dashboards.
     pub async fn status(&self) -> Vec<(String, Result<Status, Error>)> {
         let timeout = self.inner().settings.timeout;
-        let asked = self
-            .inner()
-            .fleet
-            .replicas()
-            .into_iter()
-            .map(|replica| async move {
-                let status = v1::StatusRequest {}.send(&replica, timeout).await;
-                if let Ok(status) = &status {
-                    replica.set_node(NodeId::new(status.node_id));
-                }
-                (
-                    replica.endpoint().to_string(),
-                    status.map_err(|failure| failure.into_error(1)),
-                )
-            });
+        let asked = self.inner().fleet.replicas().into_iter().map(|replica| async move {
+            let status = v1::StatusRequest {}.send(&replica, timeout).await;
+            if let Ok(status) = &status {
+                replica.set_node(NodeId::new(status.node_id));
+            }
+            (replica.endpoint().to_string(), status.map_err(|failure| failure.into_error(1)))
+        });
         join_all(asked).await
     }
 
     fn plan(&self, route: Route) -> Plan {
         let deadline = Deadline::after(self.inner().settings.timeout);
-        Plan {
-            route,
-            deadline,
-            patience: Duration::ZERO,
-        }
+        Plan { route, deadline, patience: Duration::ZERO }
     }
 
     fn knows_registry(&self) -> bool {
         let system = self.cluster().ledger(&LedgerName::system());
-        self.policy().log(&system.to_string()).is_some()
+        self.policy().log(system.as_ref()).is_some()
     }
 }
 
@@ -154,12 +128,6 @@ impl LedgerInfo {
     }
 
     fn proven(record: LedgerRecord, size: Option<TreeSize>) -> Self {
-        Self {
-            name: record.name,
-            origin: record.origin,
-            log_vkey: record.log_vkey,
-            size,
-            verified: true,
-        }
+        Self { name: record.name, origin: record.origin, log_vkey: record.log_vkey, size, verified: true }
     }
 }

@@ -49,18 +49,12 @@ impl Ledger {
         let known_for = timeout.saturating_mul(2).clamp(MIN_KNOWN, MAX_KNOWN);
         let sent = Sent {
             attributes: encoded_attributes(&transaction.writes),
-            not_after: transaction
-                .not_after
-                .unwrap_or_else(|| clock::from_now(known_for)),
+            not_after: transaction.not_after.unwrap_or_else(|| clock::from_now(known_for)),
             transaction: &transaction,
             idempotency_key,
         };
         let request = sent.to_wire(&session);
-        let answered = session
-            .state
-            .fleet
-            .call(&request, session.plan(Route::Leader))
-            .await?;
+        let answered = session.state.fleet.call(&request, session.plan(Route::Leader)).await?;
         self.verify_commit(&session, &sent, answered).await
     }
 
@@ -106,19 +100,14 @@ impl Ledger {
         sent: &Sent<'_>,
         index: LogIndex,
     ) -> Result<Vec<Option<Salt>>, Error> {
-        let (_, proven, _) = self
-            .proven_transaction(&TransactionId::Index(index), true, None)
-            .await?;
+        let (_, proven, _) = self.proven_transaction(&TransactionId::Index(index), true, None).await?;
         let reused = Error::IdempotencyKeyReused { index };
         let Ok(included) = proven.transaction(index) else {
             return Err(reused);
         };
         let contents =
             verify::same_request_as(&sent.request(None, true, &[]).operations, included).ok_or(reused)?;
-        Ok(contents
-            .into_iter()
-            .map(|contents| contents.map(|contents| contents.salt))
-            .collect())
+        Ok(contents.into_iter().map(|contents| contents.map(|contents| contents.salt)).collect())
     }
 }
 
@@ -159,9 +148,7 @@ impl Sent<'_> {
 }
 
 fn transaction_proof(transaction: Option<v1::Transaction>) -> Result<TransactionProof, Distrust> {
-    let transaction = transaction.ok_or(Distrust::Missing {
-        part: "the transaction",
-    })?;
+    let transaction = transaction.ok_or(Distrust::Missing { part: "the transaction" })?;
     Ok(TransactionProof::try_from(transaction).map_err(|error| error.within("transaction"))?)
 }
 
@@ -174,11 +161,7 @@ fn committed(rebuilt: Rebuilt, accepted: Option<&Accepted>, known: bool) -> Resu
         index,
         size: least,
         time: transaction.leaf().time,
-        revisions: transaction
-            .operations()
-            .iter()
-            .map(|operation| operation.revision)
-            .collect(),
+        revisions: transaction.operations().iter().map(|operation| operation.revision).collect(),
         receipt: None,
         checkpoint: None,
         known,

@@ -47,21 +47,13 @@ impl Ledger {
         let replicas = session.state.fleet.replicas();
         let latest = ask_all(&session, &replicas, None).await;
         let sizes = latest.iter().filter_map(|answer| answer.checkpoint.as_ref().ok());
-        let size = sizes
-            .map(|checkpoint| checkpoint.checkpoint().size)
-            .min()
-            .unwrap_or_default();
+        let size = sizes.map(|checkpoint| checkpoint.checkpoint().size).min().unwrap_or_default();
         let answers = match latest.iter().all(|answer| shows(answer, size)) {
             true => latest,
             false => ask_all(&session, &replicas, Some(size)).await,
         };
         let (agree, evidence) = judge(&answers);
-        Ok(Comparison {
-            size,
-            replicas: answers,
-            agree,
-            evidence,
-        })
+        Ok(Comparison { size, replicas: answers, agree, evidence })
     }
 }
 
@@ -93,31 +85,18 @@ async fn ask(
 }
 
 fn shows(answer: &ReplicaCheckpoint, size: TreeSize) -> bool {
-    answer
-        .checkpoint
-        .as_ref()
-        .is_ok_and(|checkpoint| checkpoint.checkpoint().size == size)
+    answer.checkpoint.as_ref().is_ok_and(|checkpoint| checkpoint.checkpoint().size == size)
 }
 
 /// Whether all that answered agree, and the proof if they do not. An answer that was not believed beside what was
 /// believed before is a disagreement, too.
 fn judge(answers: &[ReplicaCheckpoint]) -> (bool, Option<Evidence>) {
-    let refused = answers
-        .iter()
-        .filter_map(|answer| answer.checkpoint.as_ref().err());
+    let refused = answers.iter().filter_map(|answer| answer.checkpoint.as_ref().err());
     let mut untrusted = refused.filter(|error| error.is_untrusted());
     if let Some(error) = untrusted.next() {
-        return (
-            false,
-            error
-                .evidence()
-                .or_else(|| untrusted.find_map(Error::evidence))
-                .cloned(),
-        );
+        return (false, error.evidence().or_else(|| untrusted.find_map(Error::evidence)).cloned());
     }
-    let mut shown = answers
-        .iter()
-        .filter_map(|answer| answer.checkpoint.as_ref().ok());
+    let mut shown = answers.iter().filter_map(|answer| answer.checkpoint.as_ref().ok());
     let Some(first) = shown.next() else {
         return (true, None);
     };

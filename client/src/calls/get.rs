@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_core::answer::Reading;
 use quorate_proto::v1;
 
-use crate::error::{Distrust, Error};
+use crate::error::Error;
 use crate::leader::Route;
 use crate::ledger::{Accepted, Ledger, Session};
 use crate::options::ReadOptions;
@@ -33,13 +33,9 @@ impl Ledger {
         if options.unverified {
             let session = self.begin(options.timeout).await?;
             let request = get_request(&session, key, options)?;
-            let answered = session
-                .state
-                .fleet
-                .call(&request, session.plan(Route::Any))
-                .await?;
+            let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
             let claimed = Read::claimed(answered.response.item, answered.response.size);
-            return session.believe(&answered.replica, claimed.map_err(Distrust::from));
+            return session.believe(&answered.replica, claimed);
         }
         let proven = self.proven_get(key, options).await?;
         Ok(Read::proven(proven.reading, &proven.accepted.ground.certified))
@@ -49,30 +45,16 @@ impl Ledger {
     pub(super) async fn proven_get(&self, key: &[u8], options: ReadOptions) -> Result<ProvenGet, Error> {
         let session = self.begin(options.timeout).await?;
         let request = get_request(&session, key, options)?;
-        let answered = session
-            .state
-            .fleet
-            .call(&request, session.plan(Route::Any))
-            .await?;
+        let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let (replica, response) = (answered.replica, answered.response);
         let accepted = session.accept(&replica, response.checkpoint, options.min_cosigners)?;
         session.believe(&replica, session.check_age(&accepted.ground.certified, options))?;
         let point = session.point(&accepted.ground, options.at).await?;
         let state_proof = Vec::from(response.state_proof);
-        let reading = verify::get(
-            &accepted.ground,
-            point.as_ref(),
-            key,
-            state_proof.clone(),
-            response.item,
-        );
+        let reading = verify::get(&accepted.ground, point.as_ref(), key, state_proof.clone(), response.item);
         let reading = session.believe(&replica, reading)?;
         session.finish(&accepted).await?;
-        Ok(ProvenGet {
-            accepted,
-            reading,
-            state_proof,
-        })
+        Ok(ProvenGet { accepted, reading, state_proof })
     }
 
     /// What several keys hold, all at one checkpoint; in the order asked.
@@ -93,25 +75,15 @@ impl Ledger {
         }
         let request = v1::GetManyRequest {
             ledger: session.state.name(),
-            keys: keys
-                .iter()
-                .map(|key| Bytes::copy_from_slice(key.as_ref()))
-                .collect(),
+            keys: keys.iter().map(|key| Bytes::copy_from_slice(key.as_ref())).collect(),
             options: Some(session.read_options(options)),
         };
-        let answered = session
-            .state
-            .fleet
-            .call(&request, session.plan(Route::Any))
-            .await?;
+        let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let (replica, response) = (answered.replica, answered.response);
         if options.unverified {
             let size = response.size;
-            let each = response
-                .answers
-                .into_iter()
-                .map(|answer| Read::claimed(answer.item, size));
-            return session.believe(&replica, each.collect::<Result<_, _>>().map_err(Distrust::from));
+            let each = response.answers.into_iter().map(|answer| Read::claimed(answer.item, size));
+            return session.believe(&replica, each.collect::<Result<_, _>>());
         }
         let accepted = session.accept(&replica, response.checkpoint, options.min_cosigners)?;
         session.believe(&replica, session.check_age(&accepted.ground.certified, options))?;
@@ -120,10 +92,7 @@ impl Ledger {
         let readings = session.believe(&replica, readings)?;
         session.finish(&accepted).await?;
         let certified = &accepted.ground.certified;
-        Ok(readings
-            .into_iter()
-            .map(|reading| Read::proven(reading, certified))
-            .collect())
+        Ok(readings.into_iter().map(|reading| Read::proven(reading, certified)).collect())
     }
 }
 

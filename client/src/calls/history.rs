@@ -82,17 +82,11 @@ impl History {
     /// [`Error`]; after one the history stands where it stood.
     pub async fn next_page(&mut self) -> Result<Option<HistoryPage>, Error> {
         check_key("key", &self.key)?;
-        let mut place = self
-            .place
-            .clone()
-            .unwrap_or_else(|| HistoryPlace::new(&self.key, self.direction));
+        let mut place = self.place.clone().unwrap_or_else(|| HistoryPlace::new(&self.key, self.direction));
         if place.is_done() {
             return Ok(None);
         }
-        let options = ReadOptions {
-            unverified: false,
-            ..self.options
-        };
+        let options = ReadOptions { unverified: false, ..self.options };
         let session = self.ledger.begin(options.timeout).await?;
         let request = v1::HistoryRequest {
             ledger: session.state.name(),
@@ -102,11 +96,7 @@ impl History {
             page_token: self.token.clone(),
             options: Some(session.read_options(options)),
         };
-        let answered = session
-            .state
-            .fleet
-            .call(&request, session.plan(Route::Any))
-            .await?;
+        let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let (replica, mut response) = (answered.replica, answered.response);
         let token = response.next_page_token.clone();
         let accepted = session.accept(&replica, response.checkpoint.take(), options.min_cosigners)?;
@@ -117,11 +107,7 @@ impl History {
         let entries = session.believe(&replica, entries)?;
         session.finish(&accepted).await?;
         (self.place, self.token) = (Some(place), token);
-        Ok(Some(HistoryPage {
-            entries,
-            size: checkpoint.checkpoint().size,
-            checkpoint,
-        }))
+        Ok(Some(HistoryPage { entries, size: checkpoint.checkpoint().size, checkpoint }))
     }
 
     /// All writes, one after the other. Ends after the first error.

@@ -47,21 +47,14 @@ impl Ledger {
         let tree = accepted.ground.certified.checkpoint();
         if !tree.size.contains(index) {
             let message = format!("there is no leaf {index} in the ledger of size {}", tree.size);
-            return Err(Error::NotFound {
-                reason: "out_of_range".to_owned(),
-                message,
-            });
+            return Err(Error::NotFound { reason: "out_of_range".to_owned(), message });
         }
         let (replica, leaf) = session.leaf(index, tree.size).await?;
         let hash = leaf_hash(&leaf.proof.leaf);
         let proven = inclusion::verify(&hash, index, tree.size, &leaf.proof.path, &tree.root);
         session.believe(&replica, proven.map_err(Distrust::from))?;
         session.finish(&accepted).await?;
-        Ok(ProvenInclusion {
-            index,
-            proof: leaf.proof,
-            checkpoint: accepted.ground.certified,
-        })
+        Ok(ProvenInclusion { index, proof: leaf.proof, checkpoint: accepted.ground.certified })
     }
 
     /// Proves that the log at one size begins with the log at another; both are sizes of certified checkpoints. Gives
@@ -91,24 +84,16 @@ impl Ledger {
         options: CheckpointOptions,
     ) -> Result<(Session, Accepted), Error> {
         let mut session = self.begin(None).await?;
-        let wait_ms = u32::try_from(options.wait.as_millis())
-            .unwrap_or(u32::MAX)
-            .min(MAX_WAIT_MS);
+        let wait_ms = u32::try_from(options.wait.as_millis()).unwrap_or(u32::MAX).min(MAX_WAIT_MS);
         session.deadline = Deadline::after(session.state.settings.timeout.saturating_add(options.wait));
         let request = checkpoint_request(&session, options.size, options.min_cosigners, wait_ms);
-        let plan = Plan {
-            route: Route::Any,
-            deadline: session.deadline,
-            patience: options.wait,
-        };
+        let plan = Plan { route: Route::Any, deadline: session.deadline, patience: options.wait };
         let answered = session.state.fleet.call(&request, plan).await?;
         let replica = answered.replica;
         let accepted = session.accept(&replica, answered.response.checkpoint, options.min_cosigners)?;
         let got = accepted.ground.certified.checkpoint().size;
         if options.size.is_some_and(|wanted| wanted != got) {
-            let other = Err(Distrust::NotAsked {
-                what: "a checkpoint of another size",
-            });
+            let other = Err(Distrust::NotAsked { what: "a checkpoint of another size" });
             return session.believe(&replica, other);
         }
         Ok((session, accepted))

@@ -24,12 +24,10 @@ impl Ledger {
         let id = id.into();
         let (_, proven, proof) = self.proven_transaction(&id, true, None).await?;
         let included = proven.transaction(proof.index);
-        included
-            .map(|included| TransactionRecord::of(&proven, included))
-            .map_err(|error| {
-                // The same index was found in it a moment ago, by the function that proved it.
-                Error::untrusted(&"the answer".into(), error)
-            })
+        included.map(|included| TransactionRecord::of(&proven, included)).map_err(|error| {
+            // The same index was found in it a moment ago, by the function that proved it.
+            Error::untrusted(&"the answer".into(), error)
+        })
     }
 
     /// A receipt of the transaction at a log index, self-contained, values included. What was erased since is not in
@@ -38,13 +36,8 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::transaction`].
     pub async fn receipt_for(&self, index: LogIndex) -> Result<Receipt, Error> {
-        let (accepted, _, proof) = self
-            .proven_transaction(&TransactionId::Index(index), true, None)
-            .await?;
-        Ok(Receipt::of_transaction(
-            accepted.ground.certified.note().clone(),
-            &proof,
-        ))
+        let (accepted, _, proof) = self.proven_transaction(&TransactionId::Index(index), true, None).await?;
+        Ok(Receipt::of_transaction(accepted.ground.certified.note().clone(), &proof))
     }
 
     /// A receipt of what a key holds now: of its value, or that it has none.
@@ -81,10 +74,7 @@ impl Ledger {
         let session = self.begin(timeout).await?;
         let which = match id {
             TransactionId::Index(index) => Which::Index(index.get()),
-            TransactionId::Request {
-                author,
-                idempotency_key,
-            } => Which::Request(v1::RequestName {
+            TransactionId::Request { author, idempotency_key } => Which::Request(v1::RequestName {
                 author: author.clone().unwrap_or_default(),
                 idempotency_key: idempotency_key.clone().into(),
             }),
@@ -95,16 +85,10 @@ impl Ledger {
             options: Some(session.read_options(ReadOptions::new())),
             contents,
         };
-        let answered = session
-            .state
-            .fleet
-            .call(&request, session.plan(Route::Any))
-            .await?;
+        let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let (replica, response) = (answered.replica, answered.response);
         let accepted = session.accept(&replica, response.checkpoint, None)?;
-        let transaction = response.transaction.ok_or(Distrust::Missing {
-            part: "the transaction",
-        });
+        let transaction = response.transaction.ok_or(Distrust::Missing { part: "the transaction" });
         let transaction = session.believe(&replica, transaction)?;
         let caller = session.state.settings.author.as_deref();
         let proven = verify::get_transaction(&accepted.ground, id, caller, transaction);

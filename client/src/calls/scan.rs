@@ -11,7 +11,7 @@ use quorate_core::position::TreeSize;
 use quorate_core::state_tree::Query;
 use quorate_proto::v1;
 
-use crate::error::{Distrust, Error};
+use crate::error::Error;
 use crate::leader::Route;
 use crate::ledger::{Ledger, Session};
 use crate::options::ReadOptions;
@@ -111,11 +111,7 @@ impl Scan {
             // Whether a value is there, erased or expired is part of what is proven: values come along.
             keys_only: self.keys_only && self.options.unverified,
         };
-        let answered = session
-            .state
-            .fleet
-            .call(&request, session.plan(Route::Any))
-            .await?;
+        let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let token = answered.response.next_page_token.clone();
         let page = match self.options.unverified {
             true => self.claimed(&session, answered, &token)?,
@@ -167,9 +163,7 @@ impl Scan {
         // The first page of a scan of the present is of the present; all that follow are as of then.
         let is_present = asked_at.is_none()
             || (options.at.is_none() && asked_at == certified.checkpoint().size.last_index());
-        let point = session
-            .point(&accepted.ground, asked_at.filter(|_| !is_present))
-            .await?;
+        let point = session.point(&accepted.ground, asked_at.filter(|_| !is_present)).await?;
         let readings = verify::scan(&accepted.ground, point.as_ref(), place, response);
         self.is_done = place.is_done();
         let readings = session.believe(&replica, readings)?;
@@ -189,12 +183,8 @@ impl Scan {
         token: &Bytes,
     ) -> Result<ScanPage, Error> {
         let Answered { response, replica } = answered;
-        let entries = response
-            .items
-            .into_iter()
-            .map(Entry::claimed)
-            .collect::<Result<Vec<_>, _>>();
-        let entries = session.believe(&replica, entries.map_err(Distrust::from))?;
+        let entries = response.items.into_iter().map(Entry::claimed).collect::<Result<Vec<_>, _>>();
+        let entries = session.believe(&replica, entries)?;
         self.is_done = token.is_empty();
         Ok(ScanPage {
             entries: self.shown(entries.into_iter()),

@@ -78,10 +78,7 @@ impl Reader {
         let to = to.unwrap_or_else(|| size.next_index());
         if from > to || to > size.next_index() {
             let message = format!("the ledger has the leaves 0 to below {size}, not {from} to below {to}");
-            return Err(Error::NotFound {
-                reason: "out_of_range".to_owned(),
-                message,
-            });
+            return Err(Error::NotFound { reason: "out_of_range".to_owned(), message });
         }
         let check = match from == LogIndex::default() || from == to {
             true => LeafCheck::from_start(certified),
@@ -94,15 +91,7 @@ impl Reader {
         };
         let is_empty = from == to;
         let to = if is_empty { LogIndex::default() } else { to };
-        Ok(Self {
-            session,
-            check,
-            to,
-            contents,
-            source: None,
-            breaks: 0,
-            ready: VecDeque::new(),
-        })
+        Ok(Self { session, check, to, contents, source: None, breaks: 0, ready: VecDeque::new() })
     }
 
     async fn next(&mut self) -> Result<Option<LogRecord>, Error> {
@@ -128,10 +117,8 @@ impl Reader {
             }
         }
         self.prove().await?;
-        let endpoint = self
-            .source
-            .as_ref()
-            .map_or_else(|| "the stream".into(), |(_, at)| at.endpoint().clone());
+        let endpoint =
+            self.source.as_ref().map_or_else(|| "the stream".into(), |(_, at)| at.endpoint().clone());
         let records = batch.into_iter().map(record).collect::<Result<Vec<_>, _>>();
         self.ready.extend(records.believe(&endpoint)?);
         Ok(())
@@ -153,11 +140,7 @@ impl Reader {
             Ok(Some(Err(failure))) => self.broke(failure).map(|()| Vec::new()),
             Ok(None) | Err(_) => {
                 let message = format!("{}: the stream ended before its time", replica.endpoint());
-                self.broke(Failure::TryAgain {
-                    message,
-                    no_effect: true,
-                })
-                .map(|()| Vec::new())
+                self.broke(Failure::TryAgain { message, no_effect: true }).map(|()| Vec::new())
             }
         }
     }
@@ -170,12 +153,7 @@ impl Reader {
             to: self.to.get(),
             contents: self.contents,
         };
-        let answered = self
-            .session
-            .state
-            .fleet
-            .call(&request, self.session.plan(Route::Any))
-            .await?;
+        let answered = self.session.state.fleet.call(&request, self.session.plan(Route::Any)).await?;
         Ok((answered.response, answered.replica))
     }
 
@@ -212,12 +190,7 @@ impl Reader {
         }
         let (endpoint, path) = match self.check.is_at_goal() {
             true => ("the stream".into(), Vec::new()),
-            false => {
-                self.session
-                    .state
-                    .prove(self.check.size(), self.check.goal())
-                    .await?
-            }
+            false => self.session.state.prove(self.check.size(), self.check.goal()).await?,
         };
         self.check.prove(&path).believe(&endpoint)
     }
@@ -226,15 +199,6 @@ impl Reader {
 /// How much memory an entry takes, roughly.
 fn weight(entry: &EntryParts) -> usize {
     let operations: usize = entry.operations.iter().map(Vec::len).sum();
-    let contents: usize = entry
-        .contents
-        .iter()
-        .flatten()
-        .map(|contents| contents.value.len())
-        .sum();
-    entry
-        .leaf
-        .len()
-        .saturating_add(operations)
-        .saturating_add(contents)
+    let contents: usize = entry.contents.iter().flatten().map(|contents| contents.value.len()).sum();
+    entry.leaf.len().saturating_add(operations).saturating_add(contents)
 }

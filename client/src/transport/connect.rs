@@ -39,10 +39,8 @@ pub(crate) struct EndpointAddress {
 impl EndpointAddress {
     /// Reads `https://host:port`, `http://host:port` or `host:port`; the last is encrypted unless `plaintext`.
     pub(crate) fn parse(text: &str, plaintext: bool) -> Result<Self, ConfigError> {
-        let error = |problem: &str| ConfigError::Endpoint {
-            endpoint: text.to_owned(),
-            problem: problem.to_owned(),
-        };
+        let error =
+            |problem: &str| ConfigError::Endpoint { endpoint: text.to_owned(), problem: problem.to_owned() };
         let (encrypted, rest) = match text.split_once("://") {
             Some(("https", rest)) => (true, rest),
             Some(("http", rest)) => (false, rest),
@@ -50,26 +48,15 @@ impl EndpointAddress {
             None => (!plaintext, text),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = authority
-            .rsplit_once(':')
-            .ok_or_else(|| error("it names no port"))?;
-        let port = port
-            .parse()
-            .map_err(|_| error("the port is no number from 0 to 65535"))?;
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
+        let (host, port) = authority.rsplit_once(':').ok_or_else(|| error("it names no port"))?;
+        let port = port.parse().map_err(|_| error("the port is no number from 0 to 65535"))?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() || host.contains(['/', '@', '?', '#']) {
             return Err(error("it names no host"));
         }
         let scheme = if encrypted { "https" } else { "http" };
-        let address = Self {
-            text: format!("{scheme}://{authority}").into(),
-            host: host.to_owned(),
-            port,
-            encrypted,
-        };
+        let address =
+            Self { text: format!("{scheme}://{authority}").into(), host: host.to_owned(), port, encrypted };
         address.uri()?;
         Ok(address)
     }
@@ -95,21 +82,17 @@ impl EndpointAddress {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .buffer_size(QUEUE);
         let dial = Arc::new(self.dialler(tls)?);
-        Ok(
-            endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-                let dial = Arc::clone(&dial);
-                async move { dial.connect().await.map(TokioIo::new) }
-            })),
-        )
+        Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+            let dial = Arc::clone(&dial);
+            async move { dial.connect().await.map(TokioIo::new) }
+        })))
     }
 
     fn uri(&self) -> Result<Uri, ConfigError> {
-        self.text
-            .parse()
-            .map_err(|error: <Uri as std::str::FromStr>::Err| ConfigError::Endpoint {
-                endpoint: self.text.to_string(),
-                problem: error.to_string(),
-            })
+        self.text.parse().map_err(|error: <Uri as std::str::FromStr>::Err| ConfigError::Endpoint {
+            endpoint: self.text.to_string(),
+            problem: error.to_string(),
+        })
     }
 
     fn dialler(&self, tls: Option<Arc<ClientConfig>>) -> Result<Dialler, ConfigError> {
@@ -117,25 +100,16 @@ impl EndpointAddress {
             (false, _) => None,
             (true, None) => {
                 let help = "an https endpoint needs the certificate of the cluster's authority: ClientBuilder::ca_pem";
-                return Err(ConfigError::Missing {
-                    setting: "CA certificate",
-                    help,
-                });
+                return Err(ConfigError::Missing { setting: "CA certificate", help });
             }
             (true, Some(config)) => {
-                let name =
-                    ServerName::try_from(self.host.clone()).map_err(|error| ConfigError::Endpoint {
-                        endpoint: self.text.to_string(),
-                        problem: error.to_string(),
-                    })?;
+                let name = ServerName::try_from(self.host.clone()).map_err(|error| {
+                    ConfigError::Endpoint { endpoint: self.text.to_string(), problem: error.to_string() }
+                })?;
                 Some((TlsConnector::from(config), name))
             }
         };
-        Ok(Dialler {
-            host: self.host.clone(),
-            port: self.port,
-            tls,
-        })
+        Ok(Dialler { host: self.host.clone(), port: self.port, tls })
     }
 }
 
@@ -176,23 +150,12 @@ mod tests {
             let address = EndpointAddress::parse(text, plaintext).unwrap();
             assert_eq!((address.text().as_ref(), address.encrypted), (full, encrypted));
         }
-        assert_eq!(
-            EndpointAddress::parse("http://[::1]:2", false).unwrap().host,
-            "::1"
-        );
+        assert_eq!(EndpointAddress::parse("http://[::1]:2", false).unwrap().host, "::1");
     }
 
     #[test]
     fn what_is_no_address_is_refused_by_name() {
-        for text in [
-            "",
-            "a",
-            "ftp://a:1",
-            "http://:1",
-            "http://a:99999",
-            "http://a/b:1",
-            "https://",
-        ] {
+        for text in ["", "a", "ftp://a:1", "http://:1", "http://a:99999", "http://a/b:1", "https://"] {
             let error = EndpointAddress::parse(text, false).unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")), "{error}");
         }

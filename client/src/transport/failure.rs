@@ -23,21 +23,14 @@ pub(super) fn failure(endpoint: &Arc<str>, status: &Status) -> Failure {
             message: message(),
         },
         // A queue that is full, or a connection that never came to be: the request was not taken.
-        Code::ResourceExhausted => Failure::TryAgain {
-            message: message(),
-            no_effect: true,
-        },
+        Code::ResourceExhausted => Failure::TryAgain { message: message(), no_effect: true },
         Code::Unavailable => {
             let no_effect = detail.no_effect || was_never_sent(status);
-            Failure::TryAgain {
-                message: message(),
-                no_effect,
-            }
+            Failure::TryAgain { message: message(), no_effect }
         }
-        Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown => Failure::TryAgain {
-            message: message(),
-            no_effect: detail.no_effect,
-        },
+        Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown => {
+            Failure::TryAgain { message: message(), no_effect: detail.no_effect }
+        }
         Code::Internal | Code::DataLoss => Failure::Broken(refusal(endpoint, status, detail)),
         _ => Failure::Final(refusal(endpoint, status, detail)),
     }
@@ -50,50 +43,26 @@ fn refusal(endpoint: &Arc<str>, status: &Status, detail: ErrorDetail) -> Error {
         Code::FailedPrecondition | Code::AlreadyExists => {
             Error::Rejected(Box::new(rejection(message, detail)))
         }
-        Code::InvalidArgument => Error::InvalidArgument {
-            field: detail.field,
-            message,
-        },
-        Code::NotFound => Error::NotFound {
-            reason: or(detail.reason, "not_found"),
-            message,
-        },
-        Code::OutOfRange => Error::NotFound {
-            reason: or(detail.reason, "out_of_range"),
-            message,
-        },
+        Code::InvalidArgument => Error::InvalidArgument { field: detail.field, message },
+        Code::NotFound => Error::NotFound { reason: or(detail.reason, "not_found"), message },
+        Code::OutOfRange => Error::NotFound { reason: or(detail.reason, "out_of_range"), message },
         Code::PermissionDenied | Code::Unauthenticated => Error::Denied { message },
-        code => Error::Server {
-            endpoint: Arc::clone(endpoint),
-            code: format!("{code:?}"),
-            message,
-        },
+        code => Error::Server { endpoint: Arc::clone(endpoint), code: format!("{code:?}"), message },
     }
 }
 
 fn rejection(message: String, detail: ErrorDetail) -> Rejection {
     let precondition = detail.precondition.map(|number| FailedPrecondition {
         number,
-        revision: Some(detail.revision)
-            .filter(|revision| *revision != 0)
-            .map(Revision::new),
+        revision: Some(detail.revision).filter(|revision| *revision != 0).map(Revision::new),
         index: detail.index.map(LogIndex::new),
         exists: detail.exists,
     });
-    Rejection {
-        reason: or(detail.reason, "rejected"),
-        message,
-        field: detail.field,
-        precondition,
-    }
+    Rejection { reason: or(detail.reason, "rejected"), message, field: detail.field, precondition }
 }
 
 fn or(text: String, otherwise: &str) -> String {
-    if text.is_empty() {
-        otherwise.to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { otherwise.to_owned() } else { text }
 }
 
 /// Whether the request cannot have left this machine: there was no connection.

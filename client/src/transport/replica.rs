@@ -31,11 +31,7 @@ impl Replica {
         let client = LedgerClient::new(channel)
             .max_decoding_message_size(MAX_ANSWER)
             .max_encoding_message_size(MAX_REQUEST);
-        Ok(Self {
-            address,
-            node: OnceLock::new(),
-            client,
-        })
+        Ok(Self { address, node: OnceLock::new(), client })
     }
 
     /// Its address, as text.

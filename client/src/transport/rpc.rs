@@ -64,9 +64,7 @@ impl Rpc for v1::ListTransactionsRequest {
         let mut client = replica.client();
         let stream = within(replica, timeout, client.list_transactions(Request::new(self))).await?;
         let endpoint = replica.endpoint().clone();
-        Ok(stream
-            .map(move |message| message.map_err(|status| failure(&endpoint, &status)))
-            .boxed())
+        Ok(stream.map(move |message| message.map_err(|status| failure(&endpoint, &status))).boxed())
     }
 }
 
@@ -87,11 +85,7 @@ async fn within<T>(
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) => Err(failure(replica.endpoint(), &status)),
         Err(_) => Err(Failure::TryAgain {
-            message: format!(
-                "{}: no answer within {} ms",
-                replica.endpoint(),
-                timeout.as_millis()
-            ),
+            message: format!("{}: no answer within {} ms", replica.endpoint(), timeout.as_millis()),
             no_effect: false,
         }),
     }

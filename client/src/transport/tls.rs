@@ -24,9 +24,7 @@ pub(crate) fn client_tls(files: &TlsFiles) -> Result<Option<Arc<ClientConfig>>, 
     };
     let mut roots = RootCertStore::empty();
     for certificate in certificates("CA file", ca)? {
-        roots
-            .add(certificate)
-            .map_err(|error| problem("CA file", error))?;
+        roots.add(certificate).map_err(|error| problem("CA file", error))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -57,8 +55,5 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
 }
 
 fn problem(what: &'static str, problem: impl ToString) -> ConfigError {
-    ConfigError::Tls {
-        what,
-        problem: problem.to_string(),
-    }
+    ConfigError::Tls { what, problem: problem.to_string() }
 }

@@ -86,11 +86,7 @@ impl Chain {
             self.newest().map(|newest| newest.checkpoint()) == anchor.map(|anchor| anchor.checkpoint());
         if is_prefix || from_newest {
             self.link(Arc::new(note.clone()));
-            return Ok(if is_prefix {
-                Standing::Known
-            } else {
-                Standing::Newest
-            });
+            return Ok(if is_prefix { Standing::Known } else { Standing::Newest });
         }
         self.wait_for_link(Arc::new(note.clone()))?;
         Ok(Standing::Loose)
@@ -171,11 +167,7 @@ fn check_prefix(small: &OpenedNote, large: &OpenedNote, path: &[Hash]) -> Result
         .and_then(|roots| Evidence::of_rewrite(small, large, roots.old, path));
     Err(match rewrite {
         Some(evidence) => AgreementError::Contradiction(Box::new(evidence)),
-        None => AgreementError::NotConsistent {
-            small: old.size,
-            large: new.size,
-            source,
-        },
+        None => AgreementError::NotConsistent { small: old.size, large: new.size, source },
     })
 }
 

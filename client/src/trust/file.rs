@@ -43,10 +43,7 @@ impl FileTrust {
     /// [`TrustError::Io`].
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, TrustError> {
         let directory = directory.into();
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         made.map_err(|error| io_error("create directory", &directory, &error))?;
         Ok(Self { directory })
     }
@@ -59,17 +56,12 @@ impl FileTrust {
 
     fn path(&self, origin: &str, extension: &str) -> PathBuf {
         let keep = |letter: char| {
-            if letter.is_ascii_alphanumeric() || "._-".contains(letter) {
-                letter
-            } else {
-                '+'
-            }
+            if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '+' }
         };
         let mut stem: String = origin.chars().map(keep).collect();
         // Only origins of the usual alphabet and length are spelled out one to one.
-        let is_plain = origin
-            .chars()
-            .all(|letter| letter == '/' || (keep(letter) == letter && letter != '+'));
+        let is_plain =
+            origin.chars().all(|letter| letter == '/' || (keep(letter) == letter && letter != '+'));
         if !is_plain || stem.len() > MAX_STEM || stem.starts_with('.') {
             stem.truncate(MAX_STEM);
             stem = format!("_{stem}+{}", sha256(&[origin.as_bytes()]));
@@ -80,12 +72,7 @@ impl FileTrust {
     /// Waits for the lock of a log; it is released when the file is dropped.
     fn lock(&self, origin: &str) -> Result<File, TrustError> {
         let path = self.path(origin, "lock");
-        let opened = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path);
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = opened.map_err(|error| io_error("open", &path, &error))?;
         file.lock().map_err(|error| io_error("lock", &path, &error))?;
         Ok(file)
@@ -95,12 +82,8 @@ impl FileTrust {
     fn replace(&self, origin: &str, note: &SignedNote) -> Result<(), TrustError> {
         let (new, path) = (self.path(origin, "new"), self.path_of(origin));
         let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&new)?;
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
             file.write_all(print(note).as_bytes())?;
             file.sync_all()
         };
@@ -120,10 +103,7 @@ impl TrustStore for FileTrust {
             Err(error) => return Err(io_error("open", &path, &error)),
         };
         let text = read(&file, &path)?;
-        let note = parse(&text).map_err(|reason| TrustError::Damaged {
-            path: path.clone(),
-            reason,
-        })?;
+        let note = parse(&text).map_err(|reason| TrustError::Damaged { path: path.clone(), reason })?;
         let got = &note.checkpoint().origin;
         if got != origin {
             let reason = format!("it is about {got}, not about {origin}");
@@ -168,10 +148,7 @@ fn read(file: &File, path: &Path) -> Result<String, TrustError> {
     let mut bytes = Vec::new();
     let mut limited = io::Read::take(file, MAX_FILE + 1);
     io::Read::read_to_end(&mut limited, &mut bytes).map_err(|error| io_error("read", path, &error))?;
-    let damaged = |reason: &str| TrustError::Damaged {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let damaged = |reason: &str| TrustError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_FILE) {
         return Err(damaged("it is far too long"));
     }
@@ -179,9 +156,5 @@ fn read(file: &File, path: &Path) -> Result<String, TrustError> {
 }
 
 fn io_error(action: &'static str, path: &Path, error: &io::Error) -> TrustError {
-    TrustError::Io {
-        action,
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
+    TrustError::Io { action, path: path.to_owned(), reason: error.to_string() }
 }

@@ -92,9 +92,7 @@ impl Keeper {
         certified: &CertifiedCheckpoint,
         path: &[Hash],
     ) -> Result<Standing, Error> {
-        self.chain()
-            .accept(anchor, certified.opened(), path)
-            .believe(endpoint)
+        self.chain().accept(anchor, certified.opened(), path).believe(endpoint)
     }
 
     /// Returns when a linked checkpoint of this size, or a newer one, is in the store.
@@ -126,11 +124,7 @@ impl Keeper {
                 }
             }
         }
-        Err(TrustError::Contended {
-            origin: self.origin.clone(),
-            attempts: MAX_SWAPS,
-        }
-        .into())
+        Err(TrustError::Contended { origin: self.origin.clone(), attempts: MAX_SWAPS }.into())
     }
 
     fn is_stored(&self, size: TreeSize) -> bool {
@@ -154,9 +148,7 @@ impl Keeper {
                 drop(linking);
                 return Ok(());
             };
-            let (endpoint, path) = prover
-                .prove(small.checkpoint().size, large.checkpoint().size)
-                .await?;
+            let (endpoint, path) = prover.prove(small.checkpoint().size, large.checkpoint().size).await?;
             let closed = self.chain().close(&small, &large, &path);
             if let Err(error) = closed.believe(&endpoint) {
                 return Err(self.broken.get_or_init(|| error).clone());
@@ -205,22 +197,15 @@ impl Keeper {
     fn open(&self, note: SignedNote) -> Result<OpenedNote, TrustError> {
         let got = &note.checkpoint().origin;
         if *got != self.origin {
-            return Err(TrustError::OtherOrigin {
-                wanted: self.origin.clone(),
-                got: got.clone(),
-            });
+            return Err(TrustError::OtherOrigin { wanted: self.origin.clone(), got: got.clone() });
         }
         let opened = note.open(self.policy.keys());
-        opened.map_err(|reason| TrustError::NotSigned {
-            origin: self.origin.clone(),
-            reason,
-        })
+        opened.map_err(|reason| TrustError::NotSigned { origin: self.origin.clone(), reason })
     }
 
     async fn swap(&self, expected: Option<Checkpoint>, new: SignedNote) -> Result<Swap, TrustError> {
         let store = Arc::clone(&self.store);
-        self.blocking(move || store.compare_and_swap(expected.as_ref(), &new))
-            .await
+        self.blocking(move || store.compare_and_swap(expected.as_ref(), &new)).await
     }
 
     /// Runs a call of the store where it may block.

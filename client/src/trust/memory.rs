@@ -26,12 +26,7 @@ impl MemoryTrust {
 
 impl TrustStore for MemoryTrust {
     fn load(&self, origin: &str) -> Result<Option<SignedNote>, TrustError> {
-        Ok(self
-            .stored
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(origin)
-            .cloned())
+        Ok(self.stored.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned())
     }
 
     fn compare_and_swap(&self, expected: Option<&Checkpoint>, new: &SignedNote) -> Result<Swap, TrustError> {

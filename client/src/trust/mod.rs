@@ -73,16 +73,13 @@ fn may_replace(
     let stored = stored.map(SignedNote::checkpoint);
     let to = new.checkpoint();
     match stored {
-        Some(from) if from.origin != to.origin => Err(TrustError::OtherOrigin {
-            wanted: to.origin.clone(),
-            got: from.origin.clone(),
-        }),
+        Some(from) if from.origin != to.origin => {
+            Err(TrustError::OtherOrigin { wanted: to.origin.clone(), got: from.origin.clone() })
+        }
         _ if stored != expected => Ok(false),
-        Some(from) if from.size > to.size => Err(TrustError::Backwards {
-            origin: to.origin.clone(),
-            from: from.size,
-            to: to.size,
-        }),
+        Some(from) if from.size > to.size => {
+            Err(TrustError::Backwards { origin: to.origin.clone(), from: from.size, to: to.size })
+        }
         _ => Ok(true),
     }
 }

@@ -34,9 +34,7 @@ fn origin() -> quorate_core::name::Origin {
 
 fn nodes() -> Vec<CosignerKey> {
     let name = |node| origin().cluster().node(NodeId::new(node));
-    (1..=3_u8)
-        .map(|node| CosignerKey::from_seed(&name(node.into()), &[node; 32]).unwrap())
-        .collect()
+    (1..=3_u8).map(|node| CosignerKey::from_seed(&name(node.into()), &[node; 32]).unwrap()).collect()
 }
 
 fn policy() -> Policy {
@@ -56,11 +54,7 @@ impl Log {
 
     fn note(&self, size: u64) -> SignedNote {
         let root = root_at(&self.tree, TreeSize::new(size)).unwrap();
-        let checkpoint = Checkpoint {
-            origin: origin().to_string(),
-            size: TreeSize::new(size),
-            root,
-        };
+        let checkpoint = Checkpoint { origin: origin().to_string(), size: TreeSize::new(size), root };
         let mut note = SignedNote::new(checkpoint.clone());
         note.add(LogKey::derive(&[9; 32], &origin()).sign(&checkpoint));
         for node in nodes().iter().take(2) {
@@ -93,10 +87,7 @@ impl Prover for LogProver {
 }
 
 fn prover(log: Log) -> LogProver {
-    LogProver {
-        log,
-        asked: AtomicUsize::new(0),
-    }
+    LogProver { log, asked: AtomicUsize::new(0) }
 }
 
 fn keeper(store: Arc<dyn TrustStore>) -> Keeper {
@@ -117,25 +108,13 @@ fn a_file_holds_what_was_stored_for_this_user_alone() {
     assert_eq!(store.compare_and_swap(None, &log.note(3)), Ok(Swap::Done));
     assert_eq!(store.load(&name), Ok(Some(log.note(3))));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(
-        (mode(&store.path_of(&name)), mode(&directory.path().join("trust"))),
-        (0o600, 0o700)
-    );
-    assert_eq!(
-        store.path_of(&name).file_name().unwrap(),
-        "trust.test+01010101+default.trust"
-    );
+    assert_eq!((mode(&store.path_of(&name)), mode(&directory.path().join("trust"))), (0o600, 0o700));
+    assert_eq!(store.path_of(&name).file_name().unwrap(), "trust.test+01010101+default.trust");
 
     let changed = Ok(Swap::Changed(Some(log.note(3))));
     assert_eq!(store.compare_and_swap(None, &log.note(5)), changed);
-    assert_eq!(
-        store.compare_and_swap(Some(log.note(4).checkpoint()), &log.note(5)),
-        changed
-    );
-    assert_eq!(
-        store.compare_and_swap(Some(log.note(3).checkpoint()), &log.note(5)),
-        Ok(Swap::Done)
-    );
+    assert_eq!(store.compare_and_swap(Some(log.note(4).checkpoint()), &log.note(5)), changed);
+    assert_eq!(store.compare_and_swap(Some(log.note(3).checkpoint()), &log.note(5)), Ok(Swap::Done));
     let back = store.compare_and_swap(Some(log.note(5).checkpoint()), &log.note(4));
     assert!(matches!(back, Err(TrustError::Backwards { .. })));
     assert_eq!(store.load(&name), Ok(Some(log.note(5))));
@@ -145,20 +124,8 @@ fn a_file_holds_what_was_stored_for_this_user_alone() {
 fn origins_never_share_a_file() {
     let store = FileTrust::open(tempfile::tempdir().unwrap().path().join("trust")).unwrap();
     let long = "a".repeat(250);
-    let origins = [
-        "a/b",
-        "a+b",
-        "a b",
-        "A/b",
-        "a/b/",
-        "../a",
-        "..",
-        ".",
-        "",
-        "_a",
-        &long,
-        &format!("{long}b"),
-    ];
+    let origins =
+        ["a/b", "a+b", "a b", "A/b", "a/b/", "../a", "..", ".", "", "_a", &long, &format!("{long}b")];
     let paths: BTreeSet<_> = origins.iter().map(|origin| store.path_of(origin)).collect();
     assert_eq!(paths.len(), origins.len());
     for path in paths {
@@ -191,10 +158,7 @@ fn a_damaged_file_is_an_error_and_stays_as_it_is() {
     }
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(
-        matches!(store.load(&name), Err(TrustError::Io { .. })),
-        "unreadable is not absent"
-    );
+    assert!(matches!(store.load(&name), Err(TrustError::Io { .. })), "unreadable is not absent");
 }
 
 #[test]
@@ -209,25 +173,19 @@ fn a_crash_between_writing_and_renaming_loses_nothing() {
         fs::write(&leftover, torn).unwrap();
         assert_eq!(store.load(&name), Ok(Some(log.note(3))));
     }
-    assert_eq!(
-        store.compare_and_swap(Some(log.note(3).checkpoint()), &log.note(5)),
-        Ok(Swap::Done)
-    );
+    assert_eq!(store.compare_and_swap(Some(log.note(3).checkpoint()), &log.note(5)), Ok(Swap::Done));
     assert_eq!(store.load(&name), Ok(Some(log.note(5))));
     assert!(!leftover.exists());
 }
 
 /// Moves what is stored one leaf forward, `times` times, against everybody else who does so.
 fn step_forward(store: &dyn TrustStore, times: u64, log: &Log) {
-    let mut stored = store.load(&origin().to_string()).unwrap();
+    let mut stored = store.load(origin().as_ref()).unwrap();
     for _ in 0..times {
         loop {
             let size = stored.as_ref().map_or(1, |note| note.checkpoint().size.get() + 1);
             let new = log.note(size);
-            match store
-                .compare_and_swap(stored.as_ref().map(SignedNote::checkpoint), &new)
-                .unwrap()
-            {
+            match store.compare_and_swap(stored.as_ref().map(SignedNote::checkpoint), &new).unwrap() {
                 Swap::Done => {
                     stored = Some(new);
                     break;
@@ -241,17 +199,15 @@ fn step_forward(store: &dyn TrustStore, times: u64, log: &Log) {
 #[test]
 fn of_many_threads_each_step_is_made_once() {
     let directory = tempfile::tempdir().unwrap();
-    let stores: [Arc<dyn TrustStore>; 2] = [
-        Arc::new(FileTrust::open(directory.path()).unwrap()),
-        Arc::new(MemoryTrust::new()),
-    ];
+    let stores: [Arc<dyn TrustStore>; 2] =
+        [Arc::new(FileTrust::open(directory.path()).unwrap()), Arc::new(MemoryTrust::new())];
     for store in stores {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| step_forward(store.as_ref(), 10, &Log::new(40, 40)));
             }
         });
-        let stored = store.load(&origin().to_string()).unwrap().unwrap();
+        let stored = store.load(origin().as_ref()).unwrap().unwrap();
         assert_eq!(stored.checkpoint().size, TreeSize::new(40));
     }
 }
@@ -280,11 +236,7 @@ fn of_many_processes_each_step_is_made_once() {
     for mut process in processes {
         assert!(process.wait().unwrap().success());
     }
-    let stored = FileTrust::open(directory.path())
-        .unwrap()
-        .load(&origin().to_string())
-        .unwrap()
-        .unwrap();
+    let stored = FileTrust::open(directory.path()).unwrap().load(origin().as_ref()).unwrap().unwrap();
     assert_eq!(stored.checkpoint().size, TreeSize::new(32));
 }
 
@@ -302,18 +254,14 @@ async fn answers_one_after_the_other_are_linked_at_once() {
         (9, Standing::Known),
     ] {
         let anchor = keeper.anchor().await.unwrap();
-        let trusted = anchor
-            .as_ref()
-            .map_or(size, |anchor| anchor.checkpoint().size.get());
+        let trusted = anchor.as_ref().map_or(size, |anchor| anchor.checkpoint().size.get());
         let path = log.path(trusted.min(size), trusted.max(size));
-        let got = keeper
-            .accept(&who(), anchor.as_ref(), &log.certified(size), &path)
-            .unwrap();
+        let got = keeper.accept(&who(), anchor.as_ref(), &log.certified(size), &path).unwrap();
         assert_eq!(got, standing, "{size}");
         keeper.save(TreeSize::new(size), &prover).await.unwrap();
     }
     assert_eq!(prover.asked.load(Ordering::Relaxed), 0);
-    let stored = store.load(&origin().to_string()).unwrap().unwrap();
+    let stored = store.load(origin().as_ref()).unwrap().unwrap();
     assert_eq!(stored.checkpoint().size, TreeSize::new(9));
 }
 
@@ -325,9 +273,7 @@ async fn answers_at_the_same_time_are_linked_afterwards() {
     let anchor = keeper.anchor().await.unwrap();
     let sizes = [9, 40, 7, 30, 50, 20];
     let standings = sizes.map(|size| {
-        keeper
-            .accept(&who(), anchor.as_ref(), &log.certified(size), &log.path(5, size))
-            .unwrap()
+        keeper.accept(&who(), anchor.as_ref(), &log.certified(size), &log.path(5, size)).unwrap()
     });
     assert_eq!(standings[0], Standing::Newest);
     assert!(standings[1..].iter().all(|standing| *standing == Standing::Loose));
@@ -344,12 +290,8 @@ async fn a_fork_between_answers_at_the_same_time_ends_all_belief() {
     let keeper = keeper(Arc::new(MemoryTrust::new()));
     keeper.accept(&who(), None, &log.certified(5), &[]).unwrap();
     let anchor = keeper.anchor().await.unwrap();
-    keeper
-        .accept(&who(), anchor.as_ref(), &log.certified(20), &log.path(5, 20))
-        .unwrap();
-    let loose = keeper
-        .accept(&who(), anchor.as_ref(), &fork.certified(30), &fork.path(5, 30))
-        .unwrap();
+    keeper.accept(&who(), anchor.as_ref(), &log.certified(20), &log.path(5, 20)).unwrap();
+    let loose = keeper.accept(&who(), anchor.as_ref(), &fork.certified(30), &fork.path(5, 30)).unwrap();
     assert_eq!(loose, Standing::Loose);
     // Whoever serves the fork proves it well; that proof convicts those who signed both.
     let error = keeper.link(&prover(Log::new(60, 8))).await.unwrap_err();
@@ -363,23 +305,12 @@ async fn another_root_for_a_known_size_is_refused_at_once() {
     let keeper = keeper(Arc::new(MemoryTrust::new()));
     keeper.accept(&who(), None, &log.certified(20), &[]).unwrap();
     let anchor = keeper.anchor().await.unwrap();
-    let error = keeper
-        .accept(&who(), anchor.as_ref(), &fork.certified(20), &[])
-        .unwrap_err();
+    let error = keeper.accept(&who(), anchor.as_ref(), &fork.certified(20), &[]).unwrap_err();
     assert!(error.evidence().is_some(), "{error}");
-    let wrong = keeper
-        .accept(&who(), anchor.as_ref(), &log.certified(30), &log.path(19, 30))
-        .unwrap_err();
-    let Error::Untrusted { what, .. } = wrong else {
-        panic!("{wrong}")
-    };
-    assert!(
-        matches!(*what, Distrust::Agreement(AgreementError::NotConsistent { .. })),
-        "{what}"
-    );
-    keeper
-        .accept(&who(), anchor.as_ref(), &log.certified(30), &log.path(20, 30))
-        .unwrap();
+    let wrong = keeper.accept(&who(), anchor.as_ref(), &log.certified(30), &log.path(19, 30)).unwrap_err();
+    let Error::Untrusted { what, .. } = wrong else { panic!("{wrong}") };
+    assert!(matches!(*what, Distrust::Agreement(AgreementError::NotConsistent { .. })), "{what}");
+    keeper.accept(&who(), anchor.as_ref(), &log.certified(30), &log.path(20, 30)).unwrap();
 }
 
 #[tokio::test]
@@ -399,7 +330,7 @@ async fn what_another_process_believed_meanwhile_is_linked_or_refused() {
             }
             false => assert!(saved.unwrap_err().is_untrusted()),
         }
-        let stored = store.load(&origin().to_string()).unwrap().unwrap();
+        let stored = store.load(origin().as_ref()).unwrap().unwrap();
         assert_eq!(stored, theirs.note(40), "what is stored does not go back");
     }
 }
@@ -407,21 +338,14 @@ async fn what_another_process_believed_meanwhile_is_linked_or_refused() {
 #[tokio::test]
 async fn a_stored_note_of_unknown_keys_is_an_error() {
     let other = ClusterOrigin::new("trust.test", &ClusterId::new([2; 16])).unwrap();
-    let checkpoint = Checkpoint {
-        origin: origin().to_string(),
-        size: TreeSize::new(3),
-        root: Hash::ZERO,
-    };
+    let checkpoint = Checkpoint { origin: origin().to_string(), size: TreeSize::new(3), root: Hash::ZERO };
     let stranger = CosignerKey::from_seed(&other.node(NodeId::new(1)), &[77; 32]).unwrap();
     let mut note = SignedNote::new(checkpoint.clone());
     note.add(stranger.cosign(&checkpoint, 5).unwrap().to_line());
     let store = Arc::new(MemoryTrust::new());
     store.compare_and_swap(None, &note).unwrap();
     let error = keeper(store).anchor().await.unwrap_err();
-    assert!(
-        matches!(error, Error::TrustStore(TrustError::NotSigned { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, Error::TrustStore(TrustError::NotSigned { .. })), "{error}");
 }
 
 /// A store that is slow and counts, to see that calls which move forward together write together.
@@ -452,9 +376,7 @@ async fn many_calls_share_one_write_of_the_store() {
     for size in 1..=40 {
         let anchor = keeper.anchor().await.unwrap();
         let path = log.path(size.max(2) - 1, size);
-        keeper
-            .accept(&who(), anchor.as_ref(), &log.certified(size), &path)
-            .unwrap();
+        keeper.accept(&who(), anchor.as_ref(), &log.certified(size), &path).unwrap();
     }
     let saves = (1..=40).map(|size| keeper.save(TreeSize::new(size), &prover));
     futures::future::try_join_all(saves).await.unwrap();

@@ -134,9 +134,7 @@ impl Value {
     /// Media type of the value, if its attributes say one.
     #[must_use]
     pub fn content_type(&self) -> Option<String> {
-        self.described()
-            .map(|attributes| attributes.content_type)
-            .filter(|kind| !kind.is_empty())
+        self.described().map(|attributes| attributes.content_type).filter(|kind| !kind.is_empty())
     }
 }
 
@@ -181,25 +179,12 @@ impl Read<Option<Value>> {
         let entry = item.map(Entry::claimed).transpose()?;
         let size = TreeSize::new(size);
         Ok(match entry {
-            Some(Entry {
-                value,
-                state,
-                written,
-                ..
-            }) => Self {
-                value,
-                state,
-                written,
-                size,
-                checkpoint: None,
-            },
-            None => Self {
-                value: None,
-                state: KeyState::NeverWritten,
-                written: None,
-                size,
-                checkpoint: None,
-            },
+            Some(Entry { value, state, written, .. }) => {
+                Self { value, state, written, size, checkpoint: None }
+            }
+            None => {
+                Self { value: None, state: KeyState::NeverWritten, written: None, size, checkpoint: None }
+            }
         })
     }
 }
@@ -210,12 +195,7 @@ impl Entry {
         let item = ItemParts::try_from(item).map_err(|error| error.within("item"))?;
         let key = item.key.into();
         let Some(index) = item.index else {
-            return Ok(Self {
-                key,
-                value: None,
-                state: KeyState::NeverWritten,
-                written: None,
-            });
+            return Ok(Self { key, value: None, state: KeyState::NeverWritten, written: None });
         };
         let operation = Operation::decode(&item.operation).map_err(AnswerError::from)?;
         let state = match (operation.kind, &item.contents, &item.erased_by) {
@@ -224,26 +204,14 @@ impl Entry {
             (_, None, None) if operation.expires_at.is_some() => KeyState::Expired,
             _ => KeyState::Present,
         };
-        let value = item
-            .contents
-            .map(|contents| Value::new(index, &operation, contents));
-        Ok(Self {
-            key,
-            value,
-            state,
-            written: Some(Written::new(index, &operation)),
-        })
+        let value = item.contents.map(|contents| Value::new(index, &operation, contents));
+        Ok(Self { key, value, state, written: Some(Written::new(index, &operation)) })
     }
 
     /// From a proven reading.
     pub(crate) fn proven(reading: Reading) -> Self {
         let (key, state, written, value) = open(reading);
-        Self {
-            key: key.into(),
-            value,
-            state,
-            written,
-        }
+        Self { key: key.into(), value, state, written }
     }
 }
 
@@ -275,9 +243,7 @@ impl HistoryEntry {
 /// The parts of a reading that callers see: key, state, newest write, value.
 fn open(reading: Reading) -> (Vec<u8>, KeyState, Option<Written>, Option<Value>) {
     let key = reading.key().to_vec();
-    let written = reading
-        .write()
-        .map(|write| Written::new(write.index(), write.operation()));
+    let written = reading.write().map(|write| Written::new(write.index(), write.operation()));
     let (state, value) = match reading {
         Reading::Absent(Absent::NeverWritten { .. }) => (KeyState::NeverWritten, None),
         Reading::Absent(Absent::Deleted(_)) => (KeyState::Deleted, None),
@@ -285,10 +251,7 @@ fn open(reading: Reading) -> (Vec<u8>, KeyState, Option<Written>, Option<Value>)
         Reading::Erased(erased) => (KeyState::Erased { at: erased.at() }, None),
         Reading::Value(value) => {
             let (index, operation) = (value.write().index(), value.write().operation().clone());
-            (
-                KeyState::Present,
-                Some(Value::new(index, &operation, value.into_contents())),
-            )
+            (KeyState::Present, Some(Value::new(index, &operation, value.into_contents())))
         }
     };
     (key, state, written, value)

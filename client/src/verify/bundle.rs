@@ -30,10 +30,7 @@ impl Parts {
         if let Some(contents) = item.contents {
             self.add_contents(contents);
         }
-        for transaction in [item.erased_by, item.written, item.superseded_by]
-            .into_iter()
-            .flatten()
-        {
+        for transaction in [item.erased_by, item.written, item.superseded_by].into_iter().flatten() {
             self.add_transaction(transaction);
         }
     }
@@ -82,10 +79,7 @@ impl Parts {
     }
 
     pub(super) fn into_bundle(self) -> Bundle {
-        let Self {
-            mut bundle,
-            transactions,
-        } = self;
+        let Self { mut bundle, transactions } = self;
         bundle.transactions.extend(transactions.into_values());
         bundle
     }

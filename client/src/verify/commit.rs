@@ -40,9 +40,7 @@ impl Rebuilt {
 /// [`Distrust::Answer`] with [`AnswerError::KeyReused`] if another request was made under this idempotency key: not yet
 /// proven, see [`prove_leaf`].
 pub(crate) fn rebuild(sent: &SentRequest<'_>, proof: TransactionProof) -> Result<Rebuilt, Distrust> {
-    let meta = proof
-        .meta
-        .ok_or_else(|| WireError::new("transaction.meta", WireProblem::Missing))?;
+    let meta = proof.meta.ok_or_else(|| WireError::new("transaction.meta", WireProblem::Missing))?;
     let operations = proof.operations.iter().map(|revealed| {
         let operation = Operation::decode(&revealed.operation).map_err(AnswerError::from)?;
         Ok(AddedToOperation {
@@ -58,10 +56,7 @@ pub(crate) fn rebuild(sent: &SentRequest<'_>, proof: TransactionProof) -> Result
         operations: operations.collect::<Result<_, Distrust>>()?,
         meta,
     };
-    Ok(Rebuilt {
-        transaction: sent.rebuild(answer)?,
-        path: proof.path,
-    })
+    Ok(Rebuilt { transaction: sent.rebuild(answer)?, path: proof.path })
 }
 
 /// That a leaf is in the log, before somebody is told that a key was used for it.
@@ -70,13 +65,7 @@ pub(crate) fn rebuild(sent: &SentRequest<'_>, proof: TransactionProof) -> Result
 /// [`Distrust::Proof`].
 pub(crate) fn prove_leaf(proof: &TransactionProof, checkpoint: &CertifiedCheckpoint) -> Result<(), Distrust> {
     let tree = checkpoint.checkpoint();
-    Ok(inclusion::verify(
-        &leaf_hash(&proof.leaf),
-        proof.index,
-        tree.size,
-        &proof.path,
-        &tree.root,
-    )?)
+    Ok(inclusion::verify(&leaf_hash(&proof.leaf), proof.index, tree.size, &proof.path, &tree.root)?)
 }
 
 /// Whether a transaction of the log, shown with its contents, wrote what was sent, under other salts: the same
@@ -91,37 +80,24 @@ pub(crate) fn same_request_as(
     if shown.len() != sent.len() {
         return None;
     }
-    let same = sent
-        .iter()
-        .zip(shown)
-        .map(|(sent, shown)| match (sent, shown.contents()) {
-            (
-                SentOperation::Put {
-                    key,
-                    value,
-                    attributes,
-                    expires_at,
-                    ..
-                },
-                Some(contents),
-            ) => {
-                let operation = shown.operation();
-                let is_same = operation.key == *key
-                    && operation.expires_at == *expires_at
-                    && contents.value == *value
-                    && contents.attributes == *attributes;
-                is_same.then(|| Some(contents.clone()))
-            }
-            (SentOperation::Delete { key }, None) => (shown.operation().key == *key).then_some(None),
-            _ => None,
-        });
+    let same = sent.iter().zip(shown).map(|(sent, shown)| match (sent, shown.contents()) {
+        (SentOperation::Put { key, value, attributes, expires_at, .. }, Some(contents)) => {
+            let operation = shown.operation();
+            let is_same = operation.key == *key
+                && operation.expires_at == *expires_at
+                && contents.value == *value
+                && contents.attributes == *attributes;
+            is_same.then(|| Some(contents.clone()))
+        }
+        (SentOperation::Delete { key }, None) => (shown.operation().key == *key).then_some(None),
+        _ => None,
+    });
     same.collect()
 }
 
 fn author(meta: &Meta) -> Result<String, Distrust> {
     let decoded = TransactionMeta::decode(meta.bytes.as_slice());
-    let decoded = decoded.map_err(|_| Distrust::NotAsked {
-        what: "its meta is no TransactionMeta message",
-    })?;
+    let decoded =
+        decoded.map_err(|_| Distrust::NotAsked { what: "its meta is no TransactionMeta message" })?;
     Ok(decoded.author)
 }

@@ -28,11 +28,7 @@ pub(crate) struct LeafCheck {
 impl LeafCheck {
     /// From the first leaf of the log.
     pub(crate) fn from_start(certified: Arc<CertifiedCheckpoint>) -> Self {
-        Self {
-            certified,
-            tree: Frontier::new(),
-            first: LogIndex::default(),
-        }
+        Self { certified, tree: Frontier::new(), first: LogIndex::default() }
     }
 
     /// From a later leaf. The inclusion path of a tree's last leaf is the right edge of the tree before it; `path`
@@ -44,9 +40,7 @@ impl LeafCheck {
     ) -> Result<Self, Distrust> {
         let (index, size) = (first.index, first.size);
         if index.size_through() != Some(size) {
-            return Err(Distrust::NotAsked {
-                what: "the proof of another leaf",
-            });
+            return Err(Distrust::NotAsked { what: "the proof of another leaf" });
         }
         let hash = leaf_hash(&first.proof.leaf);
         let root = inclusion::root_from_path(&hash, index, size, &first.proof.path)?;
@@ -54,14 +48,9 @@ impl LeafCheck {
         consistency::verify(size, &root, tree.size, &tree.root, path)?;
         let peaks = first.proof.path.iter().rev().copied().collect();
         let before = TreeSize::new(index.get());
-        let tree = Frontier::from_parts(before, peaks).map_err(|_| Distrust::Missing {
-            part: "hashes of the right edge of the tree",
-        })?;
-        Ok(Self {
-            certified,
-            tree,
-            first: index,
-        })
+        let tree = Frontier::from_parts(before, peaks)
+            .map_err(|_| Distrust::Missing { part: "hashes of the right edge of the tree" })?;
+        Ok(Self { certified, tree, first: index })
     }
 
     /// Size of the tree that has been read.
@@ -77,9 +66,7 @@ impl LeafCheck {
     /// Adds the next leaf.
     pub(crate) fn push(&mut self, entry: &EntryParts) -> Result<(), Distrust> {
         if entry.index != self.tree.size().next_index() {
-            return Err(Distrust::NotAsked {
-                what: "a leaf out of order",
-            });
+            return Err(Distrust::NotAsked { what: "a leaf out of order" });
         }
         self.tree.push(leaf_hash(&entry.leaf));
         Ok(())
@@ -95,13 +82,9 @@ impl LeafCheck {
         let (tree, root) = (self.certified.checkpoint(), self.tree.root());
         match consistency::verify(self.size(), &root, tree.size, &tree.root, path) {
             Ok(()) => Ok(()),
-            Err(ProofError::WrongRoot {
-                expected, computed, ..
-            }) => Err(Distrust::WrongLeaves {
-                first: self.first,
-                expected,
-                computed,
-            }),
+            Err(ProofError::WrongRoot { expected, computed, .. }) => {
+                Err(Distrust::WrongLeaves { first: self.first, expected, computed })
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -113,10 +96,7 @@ pub(crate) fn record(entry: EntryParts) -> Result<LogRecord, Distrust> {
     match Leaf::decode(&entry.leaf).map_err(AnswerError::from)? {
         Leaf::Transaction(leaf) => transaction(&leaf, entry).map(LogRecord::Transaction),
         Leaf::Commit(leaf) => Ok(LogRecord::Commit(CommitRecord { index, leaf })),
-        Leaf::Opaque(_) => Ok(LogRecord::Opaque {
-            index,
-            leaf: entry.leaf.into(),
-        }),
+        Leaf::Opaque(_) => Ok(LogRecord::Opaque { index, leaf: entry.leaf.into() }),
     }
 }
 
@@ -157,10 +137,7 @@ fn operation(
         Err(EntryError::ReservedKind { .. }) => return Ok(None),
         decoded => decoded.map_err(AnswerError::from)?,
     };
-    if contents
-        .as_ref()
-        .is_some_and(|contents| !contents.opens(&operation))
-    {
+    if contents.as_ref().is_some_and(|contents| !contents.opens(&operation)) {
         let key = operation.key.escape_ascii().to_string();
         return Err(AnswerError::WrongContents { key, index }.into());
     }

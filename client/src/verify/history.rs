@@ -24,12 +24,7 @@ pub(crate) struct HistoryPlace {
 impl HistoryPlace {
     pub(crate) fn new(key: &[u8], direction: Direction) -> Self {
         let cursor = Some(HistoryCursor::new(key, direction));
-        Self {
-            key: key.to_vec(),
-            direction,
-            cursor,
-            begun: false,
-        }
+        Self { key: key.to_vec(), direction, cursor, begun: false }
     }
 
     /// Whether everything has been read.
@@ -46,9 +41,7 @@ pub(crate) fn history(
     place: &mut HistoryPlace,
     response: v1::HistoryResponse,
 ) -> Result<Vec<HistoryEntry>, Distrust> {
-    let cursor = place.cursor.clone().ok_or(Distrust::NotAsked {
-        what: "a page after the last one",
-    })?;
+    let cursor = place.cursor.clone().ok_or(Distrust::NotAsked { what: "a page after the last one" })?;
     let has_token = !response.next_page_token.is_empty();
     let mut parts = Parts::default();
     parts.add_state_proof(response.state_proof.into());
@@ -63,14 +56,10 @@ pub(crate) fn history(
             begin_down(&ground.open(parts, Some(point))?, point, &place.key)?
         }
         (Some(point), Direction::Ascending) => {
-            let after = after
-                .map(|next| write_after(ground, point, &place.key, next))
-                .transpose()?;
+            let after = after.map(|next| write_after(ground, point, &place.key, next)).transpose()?;
             let page = up_to(&ground.open(parts, None)?, &cursor, after, is_empty)?;
             if page.0.iter().any(|entry| entry.index > point.index) {
-                return Err(Distrust::NotAsked {
-                    what: "writes after the log index asked about",
-                });
+                return Err(Distrust::NotAsked { what: "writes after the log index asked about" });
             }
             page
         }
@@ -80,9 +69,7 @@ pub(crate) fn history(
         }
     };
     if next.is_some() && !has_token {
-        return Err(Distrust::Missing {
-            part: "the token of the next page, though writes are left",
-        });
+        return Err(Distrust::Missing { part: "the token of the next page, though writes are left" });
     }
     place.cursor = next;
     place.begun = true;
@@ -109,22 +96,15 @@ fn write_after(
 ) -> Result<(Option<LogIndex>, Revision), Distrust> {
     let index = next.index;
     if index <= point.index {
-        return Err(Distrust::NotAsked {
-            what: "a next write that is not after the log index asked about",
-        });
+        return Err(Distrust::NotAsked { what: "a next write that is not after the log index asked about" });
     }
     // Apart from the page: what it wrote is not asked for, and need not be shown.
     let mut parts = Parts::default();
     parts.add_transaction(next);
     let proven = ground.open(parts, None)?;
-    let shown = proven
-        .transaction(index)?
-        .operation_on(key)
-        .map(IncludedOperation::operation);
+    let shown = proven.transaction(index)?.operation_on(key).map(IncludedOperation::operation);
     let write = shown.filter(|operation| operation.kind.is_write());
-    let write = write.ok_or(Distrust::Missing {
-        part: "the key's next write",
-    })?;
+    let write = write.ok_or(Distrust::Missing { part: "the key's next write" })?;
     Ok((write.prev_index, write.revision))
 }
 
@@ -141,23 +121,13 @@ fn up_to(
         return Ok((Vec::new(), None));
     }
     let (entries, next) = shown(proven, &proven.history(cursor)?);
-    let last = entries
-        .last()
-        .and_then(|last| Some((Some(last.index), last.revision.next()?)));
+    let last = entries.last().and_then(|last| Some((Some(last.index), last.revision.next()?)));
     let is_complete = after.is_some() && last == after;
     Ok((entries, next.filter(|_| !is_complete)))
 }
 
 fn shown(proven: &Proven, page: &HistoryPage<'_>) -> Page {
-    let time_of = |index| {
-        proven
-            .transaction(index)
-            .ok()
-            .map(|transaction| transaction.leaf().time)
-    };
-    let entries = page
-        .entries()
-        .iter()
-        .map(|entry| HistoryEntry::of(entry, time_of));
+    let time_of = |index| proven.transaction(index).ok().map(|transaction| transaction.leaf().time);
+    let entries = page.entries().iter().map(|entry| HistoryEntry::of(entry, time_of));
     (entries.collect(), page.next().cloned())
 }

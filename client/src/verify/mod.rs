@@ -14,6 +14,7 @@ mod history;
 #[path = "../../../core/tests/support/mod.rs"]
 #[allow(
     dead_code,
+    unused_imports,
     clippy::allow_attributes,
     reason = "a model of a ledger; these tests use a part of it"
 )]
@@ -60,9 +61,6 @@ impl Ground {
     /// Verifies all the parts of an answer.
     pub(crate) fn open(&self, mut parts: Parts, point: Option<&Point>) -> Result<Proven, Distrust> {
         parts.set_ground(self.commit.clone(), point.and_then(|point| point.leaf.clone()));
-        Ok(Proven::open(
-            CertifiedCheckpoint::clone(&self.certified),
-            parts.into_bundle(),
-        )?)
+        Ok(Proven::open(CertifiedCheckpoint::clone(&self.certified), parts.into_bundle())?)
     }
 }

@@ -26,10 +26,7 @@ struct Opened {
 
 impl Notes {
     pub(crate) fn new(policy: Arc<Policy>) -> Self {
-        Self {
-            policy,
-            opened: Mutex::default(),
-        }
+        Self { policy, opened: Mutex::default() }
     }
 
     /// Opens a note, or finds it opened.

@@ -36,25 +36,13 @@ pub(crate) fn get_many<K: AsRef<[u8]>>(
     answers: Vec<v1::KeyAnswer>,
 ) -> Result<Vec<Reading>, Distrust> {
     if answers.len() != keys.len() {
-        return Err(AnswerError::StateProofCount {
-            wanted: keys.len(),
-            got: answers.len(),
-        }
-        .into());
+        return Err(AnswerError::StateProofCount { wanted: keys.len(), got: answers.len() }.into());
     }
     if point.is_some() {
         // As of an index, a key may be proven from the log alone: each answer is one of its own.
         let each = keys.iter().zip(answers);
         return each
-            .map(|(key, answer)| {
-                get(
-                    ground,
-                    point,
-                    key.as_ref(),
-                    answer.state_proof.into(),
-                    answer.item,
-                )
-            })
+            .map(|(key, answer)| get(ground, point, key.as_ref(), answer.state_proof.into(), answer.item))
             .collect();
     }
     let mut parts = Parts::default();
@@ -81,30 +69,19 @@ pub(crate) fn get_transaction(
     let included = proven.transaction(proof.index)?;
     match asked {
         TransactionId::Index(index) if *index != proof.index => {
-            return Err(Distrust::NotAsked {
-                what: "another transaction",
-            });
+            return Err(Distrust::NotAsked { what: "another transaction" });
         }
         TransactionId::Index(_) => {}
-        TransactionId::Request {
-            author,
-            idempotency_key,
-        } => {
+        TransactionId::Request { author, idempotency_key } => {
             let shown = author_of(included);
             // Whose request it is was named by the caller of this function, or is what the leader called them.
-            let author = author
-                .as_deref()
-                .or(caller)
-                .or(shown.as_deref())
-                .unwrap_or_default();
+            let author = author.as_deref().or(caller).or(shown.as_deref()).unwrap_or_default();
             let id = request_id(author, idempotency_key).map_err(AnswerError::from)?;
             proven.request(&id)?;
         }
     }
     if !included.is_complete() {
-        return Err(Distrust::Missing {
-            part: "operations of the transaction",
-        });
+        return Err(Distrust::Missing { part: "operations of the transaction" });
     }
     Ok((proven, proof))
 }

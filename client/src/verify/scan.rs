@@ -17,11 +17,7 @@ pub(crate) struct ScanPlace {
 
 impl ScanPlace {
     pub(crate) const fn new(range: KeyRange, direction: Direction, at: Option<LogIndex>) -> Self {
-        Self {
-            rest: Some(range),
-            direction,
-            at,
-        }
+        Self { rest: Some(range), direction, at }
     }
 
     /// Whether everything has been read.
@@ -46,20 +42,14 @@ pub(crate) fn scan(
     place: &mut ScanPlace,
     response: v1::ScanResponse,
 ) -> Result<Vec<Reading>, Distrust> {
-    let asked = place.rest.as_ref().ok_or(Distrust::NotAsked {
-        what: "a page after the last one",
-    })?;
+    let asked = place.rest.as_ref().ok_or(Distrust::NotAsked { what: "a page after the last one" })?;
     let at = LogIndex::new(response.at);
     let last = ground.certified.checkpoint().size.last_index();
     // The first page of a scan of the present says which log index that is: its checkpoint's own last one.
     if at != place.at.or(last).unwrap_or_default() {
-        return Err(Distrust::NotAsked {
-            what: "a page as of another log index",
-        });
+        return Err(Distrust::NotAsked { what: "a page as of another log index" });
     }
-    let covered = response.covered.ok_or(Distrust::Missing {
-        part: "the range that the page covers",
-    })?;
+    let covered = response.covered.ok_or(Distrust::Missing { part: "the range that the page covers" })?;
     let covered = KeyRange::try_from(covered).map_err(|error| error.within("covered"))?;
     let mut parts = Parts::default();
     parts.add_state_proof(response.state_proof.into());
@@ -69,14 +59,10 @@ pub(crate) fn scan(
     let proven = ground.open(parts, point)?;
     let page = match point {
         None => proven.scan(asked, place.direction, &covered)?,
-        Some(point) => proven
-            .as_of(point.index)?
-            .scan(asked, place.direction, &covered)?,
+        Some(point) => proven.as_of(point.index)?.scan(asked, place.direction, &covered)?,
     };
     if page.rest().is_some() && response.next_page_token.is_empty() {
-        return Err(Distrust::Missing {
-            part: "the token of the next page, though keys are left",
-        });
+        return Err(Distrust::Missing { part: "the token of the next page, though keys are left" });
     }
     place.rest = page.rest().cloned();
     place.at = Some(at);

@@ -18,10 +18,7 @@ fn ground(ledger: &Ledger, notes: &Notes) -> Ground {
         consistency: Vec::new(),
     };
     let parts = CheckpointParts::try_from(v1::CheckpointProof::from(parts)).unwrap();
-    Ground {
-        certified: notes.open(&parts.note).unwrap(),
-        commit: parts.commit,
-    }
+    Ground { certified: notes.open(&parts.note).unwrap(), commit: parts.commit }
 }
 
 fn notes(ledger: &Ledger) -> Notes {
@@ -51,12 +48,7 @@ fn a_transaction_shown_for_several_keys_is_proven_once() {
         &[Shown::Key(b"a"), Shown::Key(b"a"), Shown::Key(b"d")],
         &[Shown::All, Shown::Key(b"b")],
         &[Shown::Key(b"b"), Shown::All],
-        &[
-            Shown::Key(b"a"),
-            Shown::Key(b"b"),
-            Shown::Key(b"c"),
-            Shown::Key(b"d"),
-        ],
+        &[Shown::Key(b"a"), Shown::Key(b"b"), Shown::Key(b"c"), Shown::Key(b"d")],
     ];
     for order in orders {
         let mut parts = Parts::default();
@@ -84,10 +76,7 @@ fn a_false_showing_of_a_transaction_does_not_hide_behind_a_true_one() {
     ledger.block(2_000_000_000, &[vec![put("a"), put("b")]]);
     let ground = ground(&ledger, &notes(&ledger));
     let mut wrong = ledger.transaction_proof(1, Shown::Key(b"b"));
-    wrong.operations[0].contents = Some(Contents {
-        value: b"w".to_vec(),
-        ..Contents::default()
-    });
+    wrong.operations[0].contents = Some(Contents { value: b"w".to_vec(), ..Contents::default() });
     let mut parts = Parts::default();
     parts.add_transaction(ledger.transaction_proof(1, Shown::Key(b"a")));
     parts.add_transaction(wrong);
@@ -104,10 +93,7 @@ fn opened_notes_are_remembered_and_bounded() {
     for time in 1..=1_024 {
         notes.open(&note(time)).unwrap();
     }
-    assert!(
-        !Arc::ptr_eq(&first, &notes.open(&note(0)).unwrap()),
-        "the oldest gave way"
-    );
+    assert!(!Arc::ptr_eq(&first, &notes.open(&note(0)).unwrap()), "the oldest gave way");
     let bad = note(0).replace("default", "other");
     assert!(notes.open(&bad).is_err() && notes.open(&bad).is_err());
 }
@@ -156,10 +142,7 @@ fn verifying_under_an_opened_checkpoint_is_cheap() {
     };
     let page = best_of(5, 50, || {
         let mut place = ScanPlace::new(range.clone(), Direction::Ascending, None);
-        assert_eq!(
-            scan(&ground, None, &mut place, response.clone()).unwrap().len(),
-            50
-        );
+        assert_eq!(scan(&ground, None, &mut place, response.clone()).unwrap().len(), 50);
     });
     println!("a verified page of 50 keys: {page:?}");
     assert!(page < Duration::from_micros(1_000), "{page:?}");

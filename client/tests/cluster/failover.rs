@@ -28,11 +28,7 @@ async fn without_a_hint_every_replica_is_tried() {
     cluster.nodes[0].set_mode(Mode::Follower(0));
     cluster.nodes[1].set_mode(Mode::Follower(0));
     cluster.nodes[2].set_mode(Mode::Leader);
-    client(&cluster.all())
-        .ledger("default")
-        .commit(put())
-        .await
-        .unwrap();
+    client(&cluster.all()).ledger("default").commit(put()).await.unwrap();
 }
 
 #[tokio::test]
@@ -44,11 +40,7 @@ async fn an_election_is_waited_for() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         next.set_mode(Mode::Leader);
     });
-    client(&cluster.all())
-        .ledger("default")
-        .commit(put())
-        .await
-        .unwrap();
+    client(&cluster.all()).ledger("default").commit(put()).await.unwrap();
     election.await.unwrap();
 }
 
@@ -56,18 +48,11 @@ async fn an_election_is_waited_for() {
 async fn a_write_whose_answer_is_lost_is_done_once() {
     let cluster = Cluster::start().await;
     let client = client(&cluster.all());
-    client
-        .ledger("default")
-        .get("k", ReadOptions::new())
-        .await
-        .unwrap();
+    client.ledger("default").get("k", ReadOptions::new()).await.unwrap();
     cluster.nodes[0].set_mode(Mode::Hanging);
     cluster.nodes[1].set_mode(Mode::Leader);
     let committed = client.ledger("default").commit(put()).await.unwrap();
-    assert!(
-        committed.known,
-        "the first attempt was executed, and the second answered with it"
-    );
+    assert!(committed.known, "the first attempt was executed, and the second answered with it");
     assert_eq!(cluster.with(|ledger| ledger.records(b"k").len()), 1);
 }
 
@@ -76,12 +61,7 @@ async fn reads_go_to_the_next_replica_when_one_fails() {
     let cluster = Cluster::start().await;
     cluster.put("k", "v");
     let ledger = client(&cluster.all()).ledger("default");
-    for mode in [
-        Mode::Unavailable { no_effect: false },
-        Mode::Busy,
-        Mode::Broken,
-        Mode::Hanging,
-    ] {
+    for mode in [Mode::Unavailable { no_effect: false }, Mode::Busy, Mode::Broken, Mode::Hanging] {
         cluster.nodes[0].set_mode(mode);
         cluster.nodes[1].set_mode(mode);
         assert!(ledger.get("k", ReadOptions::new()).await.unwrap().value.is_some());
@@ -97,11 +77,7 @@ async fn a_full_queue_is_tried_again() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         busy.set_mode(Mode::Leader);
     });
-    client(&cluster.all())
-        .ledger("default")
-        .commit(put())
-        .await
-        .unwrap();
+    client(&cluster.all()).ledger("default").commit(put()).await.unwrap();
     relief.await.unwrap();
 }
 
@@ -121,27 +97,13 @@ async fn when_time_is_up_the_outcome_is_told_apart() {
         cluster.nodes.iter().for_each(|node| node.set_mode(mode));
         let begun = started();
         let error = ledger.commit(put().timeout(timeout)).await.unwrap_err();
-        let Error::Unavailable {
-            outcome,
-            attempts,
-            ref last,
-        } = error
-        else {
-            panic!("{error}")
-        };
+        let Error::Unavailable { outcome, attempts, ref last } = error else { panic!("{error}") };
         assert_eq!(outcome, wanted, "{last}");
-        assert!(
-            attempts > 0 && begun.elapsed() < timeout * 3,
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(attempts > 0 && begun.elapsed() < timeout * 3, "{:?}", begun.elapsed());
     }
     cluster.nodes.iter().for_each(|node| node.set_mode(Mode::Broken));
     let error = ledger.commit(put().timeout(timeout)).await.unwrap_err();
-    assert!(
-        matches!(error, Error::Server { ref code, .. } if code == "Internal"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Server { ref code, .. } if code == "Internal"), "{error}");
 }
 
 #[tokio::test]
@@ -153,16 +115,7 @@ async fn where_nobody_listens_nothing_was_done() {
         .build()
         .unwrap();
     let error = client.ledger("_system").commit(put()).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Unavailable {
-                outcome: Outcome::NotDone,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Unavailable { outcome: Outcome::NotDone, .. }), "{error}");
     let status = client.status().await;
     assert!(status.len() == 2 && status.iter().all(|(_, status)| status.is_err()));
 }

@@ -29,10 +29,7 @@ fn distrust<T: std::fmt::Debug>(result: Result<T, Error>) -> Distrust {
 }
 
 async fn get(node: &Node, key: &str) -> Result<Read<Option<Value>>, Error> {
-    client(&[node])
-        .ledger("default")
-        .get(key, ReadOptions::new())
-        .await
+    client(&[node]).ledger("default").get(key, ReadOptions::new()).await
 }
 
 #[tokio::test]
@@ -56,10 +53,7 @@ async fn an_answer_about_another_key_or_value_is_not_believed() {
     };
     node.alter(|alter| alter.get = Some(Arc::new(other)));
     let what = distrust(ledger.get("a", ReadOptions::new()).await);
-    assert!(
-        matches!(what, Distrust::Answer(AnswerError::MissingContents { .. })),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Answer(AnswerError::MissingContents { .. })), "{what}");
 }
 
 #[tokio::test]
@@ -75,17 +69,11 @@ async fn absence_expiry_and_erasure_are_proven_or_not_believed() {
     };
     node.alter(|alter| alter.get = Some(Arc::new(hidden)));
     let what = distrust(ledger.get("a", ReadOptions::new()).await);
-    assert!(
-        matches!(what, Distrust::Answer(AnswerError::StateProof(_))),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Answer(AnswerError::StateProof(_))), "{what}");
     let erased = |response: &mut v1::GetResponse| response.item.as_mut().unwrap().content = None;
     node.alter(|alter| alter.get = Some(Arc::new(erased)));
     let what = distrust(ledger.get("a", ReadOptions::new()).await);
-    assert!(
-        matches!(what, Distrust::Answer(AnswerError::MissingContents { .. })),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Answer(AnswerError::MissingContents { .. })), "{what}");
 }
 
 #[tokio::test]
@@ -122,10 +110,7 @@ async fn old_cosignatures_are_not_fresh() {
     ledger.get("a", ReadOptions::new()).await.unwrap();
     let fresh = ReadOptions::new().max_staleness(Duration::from_secs(60));
     let what = distrust(ledger.get("a", fresh).await);
-    assert!(
-        matches!(what, Distrust::NotFresh { allowed_secs: 61, .. }),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::NotFresh { allowed_secs: 61, .. }), "{what}");
 }
 
 #[tokio::test]
@@ -134,23 +119,13 @@ async fn withheld_cosignatures_are_named() {
     let node = &cluster.nodes[0];
     node.state().cosigners = vec![2];
     let what = distrust(get(node, "a").await);
-    let Distrust::Policy(PolicyError::NotMet {
-        have: 1,
-        need: 2,
-        missing,
-    }) = what
-    else {
-        panic!("{what}")
-    };
+    let Distrust::Policy(PolicyError::NotMet { have: 1, need: 2, missing }) = what else { panic!("{what}") };
     assert_eq!(missing, ["node-1", "node-3"]);
     node.state().cosigners = vec![1, 2];
     let ledger = client(&[node]).ledger("default");
     let all = CheckpointOptions::latest().min_cosigners(3);
     let what = distrust(ledger.checkpoint(all).await);
-    assert!(
-        matches!(what, Distrust::TooFewCosigners { wanted: 3, got: 2 }),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::TooFewCosigners { wanted: 3, got: 2 }), "{what}");
 }
 
 #[tokio::test]
@@ -170,10 +145,7 @@ async fn a_bad_signature_of_a_known_key_spoils_a_note() {
     };
     node.alter(|alter| alter.get = Some(Arc::new(replayed)));
     let what = distrust(ledger.get("a", ReadOptions::new()).await);
-    assert!(
-        matches!(what, Distrust::Policy(PolicyError::Note(NoteError::Signature(_)))),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Policy(PolicyError::Note(NoteError::Signature(_)))), "{what}");
 }
 
 #[tokio::test]
@@ -189,10 +161,7 @@ async fn a_checkpoint_of_another_ledger_is_not_believed() {
         }));
     });
     let what = distrust(ledger.get("a", ReadOptions::new()).await);
-    assert!(
-        matches!(what, Distrust::Policy(PolicyError::UnknownOrigin { .. })),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Policy(PolicyError::UnknownOrigin { .. })), "{what}");
 }
 
 #[tokio::test]
@@ -217,9 +186,7 @@ async fn a_forged_root_convicts_those_who_signed_it() {
     let evidence = error.evidence().unwrap();
     assert_eq!(evidence.kind(), EvidenceKind::Fork);
     let verdict = evidence.verify(&Keys::from(&policy(2))).unwrap();
-    let Verdict::Guilty { culprits, .. } = verdict else {
-        panic!("guilty")
-    };
+    let Verdict::Guilty { culprits, .. } = verdict else { panic!("guilty") };
     assert_eq!(culprits.len(), 2);
 }
 
@@ -233,10 +200,7 @@ async fn a_forked_history_convicts_those_who_signed_both() {
     cluster.put("a", "2");
     ledger.get("a", ReadOptions::new()).await.unwrap();
     let honest = std::mem::replace(&mut node.state().model, Arc::new(Mutex::new(fork)));
-    let fork = Cluster {
-        model: Arc::clone(&node.state().model),
-        nodes: Vec::new(),
-    };
+    let fork = Cluster { model: Arc::clone(&node.state().model), nodes: Vec::new() };
     fork.put("a", "another 2");
     fork.put("a", "another 3");
     let error = ledger.get("a", ReadOptions::new()).await.unwrap_err();
@@ -248,16 +212,7 @@ async fn a_forked_history_convicts_those_who_signed_both() {
     let all = client(&cluster.all());
     assert!(!all.ledger("default").compare_replicas().await.unwrap().agree);
     node.state().model = honest;
-    assert_eq!(
-        ledger
-            .get("a", ReadOptions::new())
-            .await
-            .unwrap()
-            .value
-            .unwrap()
-            .value,
-        "2"
-    );
+    assert_eq!(ledger.get("a", ReadOptions::new()).await.unwrap().value.unwrap().value, "2");
 }
 
 #[tokio::test]
@@ -266,10 +221,7 @@ async fn two_clients_that_share_what_they_believe_see_a_fork_between_them() {
     let fork = Arc::new(Mutex::new(Model::clone(&cluster.model.lock().unwrap())));
     let liar = Node::start(4, Arc::clone(&fork), Mode::Leader).await;
     let trust = Arc::new(MemoryTrust::new());
-    let (left, right) = (
-        client_with(&cluster.all(), trust.clone()),
-        client_with(&[&liar], trust),
-    );
+    let (left, right) = (client_with(&cluster.all(), trust.clone()), client_with(&[&liar], trust));
     let (left, right) = (left.ledger("default"), right.ledger("default"));
     left.get("a", ReadOptions::new()).await.unwrap();
     right.get("a", ReadOptions::new()).await.unwrap();
@@ -293,20 +245,14 @@ async fn somebody_elses_index_or_leaf_is_no_answer_to_a_commit() {
     };
     node.state().alter.commit = Some(deferred(somebody_else));
     let what = distrust(ledger.commit(Transaction::new().put("a", "1")).await);
-    assert!(
-        matches!(what, Distrust::Answer(AnswerError::AnotherRequest { .. })),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Answer(AnswerError::AnotherRequest { .. })), "{what}");
     let wrong_leaf = |response: &mut v1::CommitResponse| {
         let transaction = response.transaction.as_mut().unwrap();
         transaction.index += 1;
     };
     node.alter(|alter| alter.commit = Some(Arc::new(wrong_leaf)));
     let what = distrust(ledger.commit(Transaction::new().put("a", "1")).await);
-    assert!(
-        matches!(what, Distrust::Answer(AnswerError::NotIncluded { .. })),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Answer(AnswerError::NotIncluded { .. })), "{what}");
     let no_checkpoint = |response: &mut v1::CommitResponse| response.checkpoint = None;
     node.alter(|alter| alter.commit = Some(Arc::new(no_checkpoint)));
     let what = distrust(ledger.commit(Transaction::new().put("a", "1")).await);
@@ -334,19 +280,10 @@ async fn a_key_left_out_of_a_scan_is_noticed() {
     ledger.policy().await.unwrap();
     node.alter(|alter| alter.scan = Some(Arc::new(narrower)));
     let what = distrust(ledger.scan(Query::everything(), ReadOptions::new()).all().await);
-    assert!(
-        matches!(what, Distrust::Answer(AnswerError::StateProof(_))),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Answer(AnswerError::StateProof(_))), "{what}");
     let ends_early = |response: &mut v1::ScanResponse| response.next_page_token.clear();
     node.alter(|alter| alter.scan = Some(Arc::new(ends_early)));
-    let what = distrust(
-        ledger
-            .scan(Query::everything(), ReadOptions::new())
-            .page_size(1)
-            .all()
-            .await,
-    );
+    let what = distrust(ledger.scan(Query::everything(), ReadOptions::new()).page_size(1).all().await);
     assert!(matches!(what, Distrust::Missing { .. }), "{what}");
     let another_time = |response: &mut v1::ScanResponse| response.at -= 2;
     node.alter(|alter| alter.scan = Some(Arc::new(another_time)));
@@ -380,11 +317,7 @@ async fn an_altered_log_is_noticed_before_it_is_shown() {
     }
     let node = &cluster.nodes[0];
     let ledger = client(&[node]).ledger("default");
-    let read = |from| {
-        ledger
-            .transactions(LogIndex::new(from), None, true)
-            .try_collect::<Vec<_>>()
-    };
+    let read = |from| ledger.transactions(LogIndex::new(from), None, true).try_collect::<Vec<_>>();
     read(0).await.unwrap();
     let flip = |response: &mut v1::ListTransactionsResponse| {
         if let Some(entry) = response.entries.last_mut() {
@@ -405,10 +338,7 @@ async fn an_altered_log_is_noticed_before_it_is_shown() {
     };
     node.alter(|alter| alter.entries = Some(Arc::new(value)));
     let what = distrust(read(0).await);
-    assert!(
-        matches!(what, Distrust::Answer(AnswerError::WrongContents { .. })),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Answer(AnswerError::WrongContents { .. })), "{what}");
 }
 
 #[tokio::test]
@@ -424,10 +354,7 @@ async fn an_answer_that_is_not_believed_is_not_asked_for_again() {
     distrust(ledger.get("a", ReadOptions::new()).await);
     assert_eq!(cluster.nodes.iter().map(Node::calls).sum::<usize>(), before + 1);
     // The next call goes to another replica.
-    assert_eq!(
-        ledger.get("a", ReadOptions::new()).await.unwrap().state,
-        KeyState::Present
-    );
+    assert_eq!(ledger.get("a", ReadOptions::new()).await.unwrap().state, KeyState::Present);
 }
 
 #[tokio::test]
@@ -447,10 +374,7 @@ async fn a_wrong_consistency_proof_is_an_error_and_no_evidence() {
     let error = ledger.get("a", ReadOptions::new()).await.unwrap_err();
     assert!(error.is_untrusted() && error.evidence().is_none());
     let what = distrust::<()>(Err(error));
-    assert!(
-        matches!(what, Distrust::Agreement(AgreementError::NotConsistent { .. })),
-        "{what}"
-    );
+    assert!(matches!(what, Distrust::Agreement(AgreementError::NotConsistent { .. })), "{what}");
 }
 
 /// Whatever bit of an answer is flipped: it is refused, or it still says the same.
@@ -467,13 +391,7 @@ async fn no_flipped_bit_changes_what_is_believed() {
         let checkpoint = Some(ledger.checkpoint_proof(ledger.size(), 0, &[1, 2, 3], 5));
         let proof = ledger.prove(&Query::Key(b"b".to_vec()));
         let item = ledger.item(b"b", None);
-        v1::GetResponse {
-            checkpoint,
-            state_proof: proof.into(),
-            item,
-            size: 9,
-        }
-        .encoded_len()
+        v1::GetResponse { checkpoint, state_proof: proof.into(), item, size: 9 }.encoded_len()
     });
     let mut refused = 0;
     for position in 0..len {

@@ -35,17 +35,12 @@ impl Proven {
     pub fn as_of(&self, index: LogIndex) -> Result<AsOf<'_>, AnswerError> {
         let tree = self.checkpoint().checkpoint();
         if !tree.size.contains(index) {
-            return Err(AnswerError::NotInTree {
-                index,
-                size: tree.size,
-            });
+            return Err(AnswerError::NotInTree { index, size: tree.size });
         }
         let time = match &self.point {
             None if tree.size.last_index() == Some(index) => self.state()?.commit().time,
             None => {
-                return Err(AnswerError::Missing {
-                    part: "the leaf at the log index asked about",
-                });
+                return Err(AnswerError::Missing { part: "the leaf at the log index asked about" });
             }
             Some(point) => {
                 include(tree, index, &point.leaf, &point.path)?;
@@ -53,19 +48,12 @@ impl Proven {
                     Leaf::Transaction(leaf) => leaf.time,
                     Leaf::Commit(leaf) => leaf.time,
                     Leaf::Opaque(_) => {
-                        return Err(AnswerError::WrongLeaf {
-                            index,
-                            wanted: "known",
-                        });
+                        return Err(AnswerError::WrongLeaf { index, wanted: "known" });
                     }
                 }
             }
         };
-        Ok(AsOf {
-            proven: self,
-            index,
-            time,
-        })
+        Ok(AsOf { proven: self, index, time })
     }
 }
 
@@ -94,9 +82,7 @@ impl AsOf<'_> {
         if self.proven.state_proof_count() == 0 {
             return self.read(key, self.written_before(self.next_shown(key)?)?);
         }
-        self.get_many(&[key])?
-            .pop()
-            .ok_or(AnswerError::StateProofCount { wanted: 1, got: 0 })
+        self.get_many(&[key])?.pop().ok_or(AnswerError::StateProofCount { wanted: 1, got: 0 })
     }
 
     /// What several keys held: as [`AsOf::get`], with one state proof per key in the order of the keys.
@@ -107,10 +93,7 @@ impl AsOf<'_> {
         self.proven.expect_state_proofs(keys.len())?;
         let read = |(place, key): (usize, &K)| {
             let newest = self.proven.newest(place, key.as_ref())?;
-            self.read(
-                key.as_ref(),
-                newest.map_or(Ok(None), |newest| self.resolve(newest))?,
-            )
+            self.read(key.as_ref(), newest.map_or(Ok(None), |newest| self.resolve(newest))?)
         };
         keys.iter().enumerate().map(read).collect()
     }
@@ -160,14 +143,8 @@ impl AsOf<'_> {
 
     /// The next write of the key after the index, shown in its transaction.
     fn next_shown(&self, key: &[u8]) -> Result<ProvenWrite, AnswerError> {
-        let missing = || AnswerError::MissingNextWrite {
-            key: key_text(key),
-            after: self.index,
-        };
-        let next = self
-            .proven
-            .write_after(key, Some(self.index))
-            .ok_or_else(missing)?;
+        let missing = || AnswerError::MissingNextWrite { key: key_text(key), after: self.index };
+        let next = self.proven.write_after(key, Some(self.index)).ok_or_else(missing)?;
         self.is_next(&next)?.then_some(next).ok_or_else(missing)
     }
 

@@ -59,9 +59,7 @@ impl Proven {
     /// [`AnswerError`] at the first part that is not what the checkpoint covers.
     pub fn open(checkpoint: CertifiedCheckpoint, bundle: Bundle) -> Result<Self, AnswerError> {
         let commit = bundle.commit.as_ref();
-        let state = commit
-            .map(|proof| CertifiedState::verify(checkpoint.clone(), proof))
-            .transpose()?;
+        let state = commit.map(|proof| CertifiedState::verify(checkpoint.clone(), proof)).transpose()?;
         let mut proven = Self {
             checkpoint,
             state,
@@ -89,9 +87,7 @@ impl Proven {
     /// # Errors
     /// [`AnswerError::Missing`] if the answer came without the commit leaf.
     pub fn state(&self) -> Result<&CertifiedState, AnswerError> {
-        self.state.as_ref().ok_or(AnswerError::Missing {
-            part: "the commit leaf",
-        })
+        self.state.as_ref().ok_or(AnswerError::Missing { part: "the commit leaf" })
     }
 
     /// The transaction at this log index, with the operations that were shown.
@@ -99,9 +95,7 @@ impl Proven {
     /// # Errors
     /// [`AnswerError::MissingTransaction`] if the answer holds another, or none.
     pub fn transaction(&self, index: LogIndex) -> Result<&IncludedTransaction, AnswerError> {
-        self.transactions
-            .get(&index)
-            .ok_or(AnswerError::MissingTransaction { index })
+        self.transactions.get(&index).ok_or(AnswerError::MissingTransaction { index })
     }
 
     /// The transaction of a request, asked for by its id ([`crate::entry::request_id`]).
@@ -112,9 +106,7 @@ impl Proven {
         self.transactions
             .values()
             .find(|transaction| transaction.leaf().request_id == *request_id)
-            .ok_or(AnswerError::MissingRequest {
-                request_id: *request_id,
-            })
+            .ok_or(AnswerError::MissingRequest { request_id: *request_id })
     }
 
     /// All transactions of the answer, by ascending log index.
@@ -144,10 +136,7 @@ impl Proven {
         for (place, item) in transaction.operations().iter().enumerate() {
             let operation = item.operation();
             if operation.kind.is_write() {
-                self.writes
-                    .entry(operation.key.clone())
-                    .or_default()
-                    .insert(index, place);
+                self.writes.entry(operation.key.clone()).or_default().insert(index, place);
             } else if let Some(written) = operation.prev_index {
                 self.erasures.insert((operation.key.clone(), written), index);
             }
@@ -160,9 +149,7 @@ impl Proven {
 
     /// The state proof number `place` of the answer, verified for this query.
     pub(super) fn query(&self, place: usize, query: &Query) -> Result<VerifiedAnswer, AnswerError> {
-        let proof = self.state_proofs.get(place).ok_or(AnswerError::Missing {
-            part: "a state proof",
-        })?;
+        let proof = self.state_proofs.get(place).ok_or(AnswerError::Missing { part: "a state proof" })?;
         let root = &self.state()?.commit().state_root;
         Ok(state_tree::verify(root, query, proof)?)
     }
@@ -176,11 +163,7 @@ impl Proven {
     pub(crate) fn newest(&self, place: usize, key: &[u8]) -> Result<Option<ProvenWrite>, AnswerError> {
         let answer = self.query(place, &Query::Key(key.to_vec()))?;
         // The query asks for one key, so there is one leaf or none.
-        answer
-            .leaves()
-            .first()
-            .map(|leaf| state_write(leaf.index(), leaf.op()))
-            .transpose()
+        answer.leaves().first().map(|leaf| state_write(leaf.index(), leaf.op())).transpose()
     }
 
     /// The write of this key at this log index, if the answer shows it.
@@ -213,12 +196,10 @@ impl Proven {
         if let Some(contents) = shown.or_else(|| self.contents.open(operation)) {
             return Ok(Content::Value(contents));
         }
-        self.erasure(write)
-            .map(|at| Content::Erased { at })
-            .ok_or_else(|| AnswerError::MissingContents {
-                key: key_text(&operation.key),
-                index: write.index(),
-            })
+        self.erasure(write).map(|at| Content::Erased { at }).ok_or_else(|| AnswerError::MissingContents {
+            key: key_text(&operation.key),
+            index: write.index(),
+        })
     }
 
     /// What a reader sees of a write at a time.
@@ -252,8 +233,6 @@ impl Proven {
 
 /// A leaf of the state tree as a write. The tree of an honest log holds nothing else.
 pub(super) fn state_write(index: LogIndex, operation: &Operation) -> Result<ProvenWrite, AnswerError> {
-    ProvenWrite::new(index, operation).ok_or_else(|| AnswerError::MissingWrite {
-        key: key_text(&operation.key),
-        index,
-    })
+    ProvenWrite::new(index, operation)
+        .ok_or_else(|| AnswerError::MissingWrite { key: key_text(&operation.key), index })
 }

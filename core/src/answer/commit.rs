@@ -127,14 +127,7 @@ impl SentOperation<'_> {
             value_digest: Hash::ZERO,
             key: self.key().to_vec(),
         };
-        let Self::Put {
-            value,
-            attributes,
-            salt,
-            expires_at,
-            ..
-        } = self
-        else {
+        let Self::Put { value, attributes, salt, expires_at, .. } = self else {
             let kind = match self {
                 Self::Erase { .. } => OpKind::Erase,
                 _ => OpKind::Delete,
@@ -145,19 +138,12 @@ impl SentOperation<'_> {
             (Some(sent), _) => *sent,
             (None, Some(drawn)) => drawn,
             (None, None) => {
-                return Err(AnswerError::CommitShape {
-                    what: "a salt is missing",
-                });
+                return Err(AnswerError::CommitShape { what: "a salt is missing" });
             }
         };
-        let contents = Contents {
-            salt,
-            attributes: attributes.to_vec(),
-            value: value.to_vec(),
-        };
-        let value_len = u32::try_from(value.len()).map_err(|_| AnswerError::CommitShape {
-            what: "a value of 4 GiB or more",
-        })?;
+        let contents = Contents { salt, attributes: attributes.to_vec(), value: value.to_vec() };
+        let value_len = u32::try_from(value.len())
+            .map_err(|_| AnswerError::CommitShape { what: "a value of 4 GiB or more" })?;
         let operation = Operation {
             expires_at: *expires_at,
             value_len,
@@ -178,10 +164,7 @@ impl SentRequest<'_> {
     pub fn rebuild(&self, answer: CommitAnswer) -> Result<RebuiltTransaction, AnswerError> {
         let index = answer.index;
         let Leaf::Transaction(leaf) = Leaf::decode(&answer.leaf)? else {
-            return Err(AnswerError::WrongLeaf {
-                index,
-                wanted: "transaction",
-            });
+            return Err(AnswerError::WrongLeaf { index, wanted: "transaction" });
         };
         if self.author.is_some_and(|author| author != answer.author)
             || leaf.request_id != request_id(&answer.author, self.idempotency_key)?
@@ -196,9 +179,7 @@ impl SentRequest<'_> {
             return Err(AnswerError::KeyReused { index });
         }
         if answer.operations.len() != self.operations.len() {
-            return Err(AnswerError::CommitShape {
-                what: "not one addition per operation",
-            });
+            return Err(AnswerError::CommitShape { what: "not one addition per operation" });
         }
         let (operations, contents) = self
             .operations
@@ -217,13 +198,7 @@ impl SentRequest<'_> {
                 what: "the leaf has another not_after than the one sent",
             });
         }
-        Ok(RebuiltTransaction {
-            index,
-            leaf,
-            operations,
-            contents,
-            meta: answer.meta,
-        })
+        Ok(RebuiltTransaction { index, leaf, operations, contents, meta: answer.meta })
     }
 
     /// An erase must be of the write that was named.
@@ -233,9 +208,7 @@ impl SentRequest<'_> {
             SentOperation::Put { .. } | SentOperation::Delete { .. } => false,
         };
         if self.operations.iter().zip(operations).any(differs) {
-            return Err(AnswerError::CommitShape {
-                what: "another write was erased than the one named",
-            });
+            return Err(AnswerError::CommitShape { what: "another write was erased than the one named" });
         }
         Ok(())
     }
@@ -289,10 +262,6 @@ impl RebuiltTransaction {
         checkpoint: &CertifiedCheckpoint,
         path: Vec<Hash>,
     ) -> Result<IncludedTransaction, AnswerError> {
-        IncludedTransaction::verify(
-            checkpoint.checkpoint(),
-            self.into_proof(path),
-            Paths::MayBeOmitted,
-        )
+        IncludedTransaction::verify(checkpoint.checkpoint(), self.into_proof(path), Paths::MayBeOmitted)
     }
 }

@@ -36,23 +36,14 @@ impl HistoryCursor {
             Direction::Ascending => Place::After(None),
             Direction::Descending => Place::Newest,
         };
-        Self {
-            key: key.to_vec(),
-            place,
-        }
+        Self { key: key.to_vec(), place }
     }
 
     /// Downwards from a write that is already proven, with that write first: the history as it was then.
     #[must_use]
     pub fn down_from(write: &ProvenWrite) -> Self {
-        let place = Place::From {
-            index: write.index(),
-            revision: write.operation().revision,
-        };
-        Self {
-            key: write.key().to_vec(),
-            place,
-        }
+        let place = Place::From { index: write.index(), revision: write.operation().revision };
+        Self { key: write.key().to_vec(), place }
     }
 
     /// The key.
@@ -144,10 +135,7 @@ impl Proven {
         match cursor.place {
             Place::Newest => match self.proven_newest(&cursor.key)? {
                 Some(newest) => self.descend(&newest, Some(&newest)),
-                None => Ok(HistoryPage {
-                    entries: Vec::new(),
-                    next: None,
-                }),
+                None => Ok(HistoryPage { entries: Vec::new(), next: None }),
             },
             Place::From { index, revision } => {
                 let (first, _) = self.chained(&cursor.key, index, revision)?;
@@ -174,14 +162,8 @@ impl Proven {
         while let Some((index, revision)) = place {
             if self.write_at(key, index).is_none() {
                 // Older writes beyond a missing one: it was left out, and the page does not just end here.
-                if self
-                    .write_after(key, None)
-                    .is_some_and(|oldest| oldest.index() < index)
-                {
-                    return Err(AnswerError::MissingWrite {
-                        key: key_text(key),
-                        index,
-                    });
+                if self.write_after(key, None).is_some_and(|oldest| oldest.index() < index) {
+                    return Err(AnswerError::MissingWrite { key: key_text(key), index });
                 }
                 break;
             }
@@ -192,21 +174,13 @@ impl Proven {
         match (entries.first(), newest) {
             (None, _) => return Err(AnswerError::EmptyPage),
             (Some(first), Some(newest)) if first.write != *newest => {
-                return Err(AnswerError::NotNewest {
-                    key: key_text(key),
-                    index: newest.index(),
-                });
+                return Err(AnswerError::NotNewest { key: key_text(key), index: newest.index() });
             }
             _ => {}
         }
-        let cursor = |(index, revision)| HistoryCursor {
-            key: key.to_vec(),
-            place: Place::From { index, revision },
-        };
-        Ok(HistoryPage {
-            entries,
-            next: place.map(cursor),
-        })
+        let cursor =
+            |(index, revision)| HistoryCursor { key: key.to_vec(), place: Place::From { index, revision } };
+        Ok(HistoryPage { entries, next: place.map(cursor) })
     }
 
     /// Upwards from a write, as far as the answer goes; complete when it reaches the newest.
@@ -217,14 +191,8 @@ impl Proven {
     ) -> Result<HistoryPage<'_>, AnswerError> {
         let Some(newest) = self.proven_newest(key)? else {
             return match last {
-                None => Ok(HistoryPage {
-                    entries: Vec::new(),
-                    next: None,
-                }),
-                Some((index, _)) => Err(AnswerError::MissingNextWrite {
-                    key: key_text(key),
-                    after: index,
-                }),
+                None => Ok(HistoryPage { entries: Vec::new(), next: None }),
+                Some((index, _)) => Err(AnswerError::MissingNextWrite { key: key_text(key), after: index }),
             };
         };
         let mut entries = Vec::new();
@@ -237,24 +205,15 @@ impl Proven {
         }
         let reached = last.is_some_and(|(_, revision)| revision >= newest.operation().revision);
         if !reached {
-            let next = HistoryCursor {
-                key: key.to_vec(),
-                place: Place::After(last),
-            };
+            let next = HistoryCursor { key: key.to_vec(), place: Place::After(last) };
             return match entries.is_empty() {
                 true => Err(AnswerError::EmptyPage),
-                false => Ok(HistoryPage {
-                    entries,
-                    next: Some(next),
-                }),
+                false => Ok(HistoryPage { entries, next: Some(next) }),
             };
         }
         let at_newest = last == Some((newest.index(), newest.operation().revision));
         if !at_newest || entries.last().is_some_and(|entry| entry.write != newest) {
-            return Err(AnswerError::NotNewest {
-                key: key_text(key),
-                index: newest.index(),
-            });
+            return Err(AnswerError::NotNewest { key: key_text(key), index: newest.index() });
         }
         Ok(HistoryPage { entries, next: None })
     }
@@ -267,10 +226,7 @@ impl Proven {
         revision: Revision,
     ) -> Result<(ProvenWrite, Option<&Contents>), AnswerError> {
         let found = self.write_at(key, index);
-        let (write, shown) = found.ok_or_else(|| AnswerError::MissingWrite {
-            key: key_text(key),
-            index,
-        })?;
+        let (write, shown) = found.ok_or_else(|| AnswerError::MissingWrite { key: key_text(key), index })?;
         check_revision(&write, revision)?;
         Ok((write, shown))
     }
@@ -282,11 +238,7 @@ impl Proven {
     ) -> Result<HistoryEntry<'a>, AnswerError> {
         let content = self.content_of(&write, shown)?;
         let transaction = self.transaction(write.index())?;
-        Ok(HistoryEntry {
-            write,
-            content,
-            transaction,
-        })
+        Ok(HistoryEntry { write, content, transaction })
     }
 }
 
@@ -295,12 +247,7 @@ fn check_revision(write: &ProvenWrite, wanted: Revision) -> Result<(), AnswerErr
     if got == wanted {
         return Ok(());
     }
-    Err(AnswerError::BrokenChain {
-        key: key_text(write.key()),
-        index: write.index(),
-        wanted,
-        got,
-    })
+    Err(AnswerError::BrokenChain { key: key_text(write.key()), index: write.index(), wanted, got })
 }
 
 /// The place of the write before this one: `None` for the first, whose revision is 1.
@@ -310,17 +257,11 @@ pub(super) fn previous(write: &ProvenWrite) -> Result<Option<(LogIndex, Revision
         check_revision(write, Revision::FIRST)?;
         return Ok(None);
     };
-    let before = operation
-        .revision
-        .previous()
-        .filter(|revision| *revision >= Revision::FIRST);
+    let before = operation.revision.previous().filter(|revision| *revision >= Revision::FIRST);
     match before {
         Some(revision) if index < write.index() => Ok(Some((index, revision))),
         // Revision 1 with a previous write, or a previous write that is not earlier.
-        _ => Err(AnswerError::MissingWrite {
-            key: key_text(write.key()),
-            index,
-        }),
+        _ => Err(AnswerError::MissingWrite { key: key_text(write.key()), index }),
     }
 }
 
@@ -329,9 +270,7 @@ fn follows(write: &ProvenWrite, last: Option<(LogIndex, Revision)>) -> Result<()
     if previous(write)? == last {
         return Ok(());
     }
-    let wanted = last
-        .and_then(|(_, revision)| revision.next())
-        .unwrap_or(Revision::FIRST);
+    let wanted = last.and_then(|(_, revision)| revision.next()).unwrap_or(Revision::FIRST);
     let operation = write.operation();
     Err(AnswerError::BrokenChain {
         key: key_text(write.key()),

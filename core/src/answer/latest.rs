@@ -13,9 +13,7 @@ impl Proven {
     /// # Errors
     /// [`AnswerError`] if any of that is missing or does not prove this key.
     pub fn get(&self, key: &[u8]) -> Result<Reading, AnswerError> {
-        self.get_many(&[key])?
-            .pop()
-            .ok_or(AnswerError::StateProofCount { wanted: 1, got: 0 })
+        self.get_many(&[key])?.pop().ok_or(AnswerError::StateProofCount { wanted: 1, got: 0 })
     }
 
     /// What several keys hold now, all at the same checkpoint: as [`Proven::get`], with one state proof per
@@ -28,9 +26,7 @@ impl Proven {
         let time = self.state()?.time();
         let read = |(place, key): (usize, &K)| match self.newest(place, key.as_ref())? {
             Some(write) => self.read(write, time),
-            None => Ok(Reading::Absent(Absent::NeverWritten {
-                key: key.as_ref().to_vec(),
-            })),
+            None => Ok(Reading::Absent(Absent::NeverWritten { key: key.as_ref().to_vec() })),
         };
         keys.iter().enumerate().map(read).collect()
     }
@@ -38,8 +34,6 @@ impl Proven {
     /// Refuses an answer with more or fewer state proofs than the question has keys.
     pub(super) fn expect_state_proofs(&self, wanted: usize) -> Result<(), AnswerError> {
         let got = self.state_proof_count();
-        (got == wanted)
-            .then_some(())
-            .ok_or(AnswerError::StateProofCount { wanted, got })
+        (got == wanted).then_some(()).ok_or(AnswerError::StateProofCount { wanted, got })
     }
 }

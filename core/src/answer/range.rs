@@ -34,10 +34,7 @@ impl KeyRange {
     /// All keys.
     #[must_use]
     pub const fn all() -> Self {
-        Self {
-            first: Vec::new(),
-            end: None,
-        }
+        Self { first: Vec::new(), end: None }
     }
 
     /// The keys that start with these bytes.
@@ -50,10 +47,7 @@ impl KeyRange {
             let raised = tail.first()?.checked_add(1)?;
             Some([head, &[raised]].concat())
         });
-        Self {
-            first: prefix.to_vec(),
-            end,
-        }
+        Self { first: prefix.to_vec(), end }
     }
 
     /// The lowest key that may be in the range.
@@ -77,10 +71,7 @@ impl KeyRange {
     /// The range as a query of the state tree. A scan is always asked and proven as a range, a prefix too.
     #[must_use]
     pub fn query(&self) -> Query {
-        Query::Range {
-            first: self.first.clone(),
-            end: self.end.clone(),
-        }
+        Query::Range { first: self.first.clone(), end: self.end.clone() }
     }
 
     /// What is left of this range after a page that covers `covered`. `None`: nothing.
@@ -93,17 +84,16 @@ impl KeyRange {
             Direction::Ascending if covered.first == self.first => match (&covered.end, &self.end) {
                 (covered_end, end) if covered_end == end => None,
                 (None, _) => return Err(AnswerError::WrongRange),
-                (Some(next), end) => Self::new(next.clone(), end.clone())
-                    .map(Some)
-                    .or(Err(AnswerError::WrongRange))?,
+                (Some(next), end) => {
+                    Self::new(next.clone(), end.clone()).map(Some).or(Err(AnswerError::WrongRange))?
+                }
             },
             Direction::Descending if covered.end == self.end => match covered.first.cmp(&self.first) {
                 std::cmp::Ordering::Equal => None,
                 std::cmp::Ordering::Less => return Err(AnswerError::WrongRange),
-                std::cmp::Ordering::Greater => Some(Self {
-                    first: self.first.clone(),
-                    end: Some(covered.first.clone()),
-                }),
+                std::cmp::Ordering::Greater => {
+                    Some(Self { first: self.first.clone(), end: Some(covered.first.clone()) })
+                }
             },
             _ => return Err(AnswerError::WrongRange),
         };

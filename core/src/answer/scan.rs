@@ -60,10 +60,7 @@ impl Proven {
         let rest = asked.after(covered, direction)?;
         let time = self.state()?.time();
         let writes = self.writes_in(covered, direction)?;
-        let readings = writes
-            .into_iter()
-            .map(|write| self.read(write, time))
-            .collect::<Result<_, _>>()?;
+        let readings = writes.into_iter().map(|write| self.read(write, time)).collect::<Result<_, _>>()?;
         Ok(Page::new(readings, rest))
     }
 
@@ -75,10 +72,7 @@ impl Proven {
     ) -> Result<Vec<ProvenWrite>, AnswerError> {
         self.expect_state_proofs(1)?;
         let answer = self.query(0, &covered.query())?;
-        let writes = answer
-            .leaves()
-            .iter()
-            .map(|leaf| state_write(leaf.index(), leaf.op()));
+        let writes = answer.leaves().iter().map(|leaf| state_write(leaf.index(), leaf.op()));
         let mut writes = writes.collect::<Result<Vec<_>, _>>()?;
         if direction == Direction::Descending {
             writes.reverse();
@@ -99,11 +93,7 @@ impl Scan {
     /// A scan of this range that has not begun.
     #[must_use]
     pub const fn new(range: KeyRange, direction: Direction) -> Self {
-        Self {
-            rest: Some(range),
-            direction,
-            pinned: None,
-        }
+        Self { rest: Some(range), direction, pinned: None }
     }
 
     /// What to ask for next. `None`: the listing is complete.
@@ -128,10 +118,7 @@ impl Scan {
         let tree = proven.checkpoint().checkpoint();
         let got = (tree.size, tree.root);
         if let Some((pinned, _)) = self.pinned.filter(|pinned| *pinned != got) {
-            return Err(AnswerError::CheckpointMoved {
-                pinned,
-                got: tree.size,
-            });
+            return Err(AnswerError::CheckpointMoved { pinned, got: tree.size });
         }
         let page = proven.scan(asked, self.direction, covered)?;
         self.pinned = Some(got);

@@ -22,16 +22,13 @@ impl CertifiedState {
     /// [`AnswerError`] if the leaf is not the checkpoint's last, or no commit leaf.
     pub fn verify(checkpoint: CertifiedCheckpoint, proof: &LeafProof) -> Result<Self, AnswerError> {
         let tree = checkpoint.checkpoint();
-        let index = tree.size.last_index().ok_or(AnswerError::NotInTree {
-            index: LogIndex::default(),
-            size: tree.size,
-        })?;
+        let index = tree
+            .size
+            .last_index()
+            .ok_or(AnswerError::NotInTree { index: LogIndex::default(), size: tree.size })?;
         include(tree, index, &proof.leaf, &proof.path)?;
         let Leaf::Commit(commit) = Leaf::decode(&proof.leaf)? else {
-            return Err(AnswerError::WrongLeaf {
-                index,
-                wanted: "commit",
-            });
+            return Err(AnswerError::WrongLeaf { index, wanted: "commit" });
         };
         if commit.index() != Some(index) {
             return Err(AnswerError::CommitPosition { index });

@@ -101,10 +101,7 @@ impl IncludedTransaction {
         let index = proof.index;
         include(checkpoint, index, &proof.leaf, &proof.path)?;
         let Leaf::Transaction(leaf) = Leaf::decode(&proof.leaf)? else {
-            return Err(AnswerError::WrongLeaf {
-                index,
-                wanted: "transaction",
-            });
+            return Err(AnswerError::WrongLeaf { index, wanted: "transaction" });
         };
         verify_operations(index, &leaf, &proof.operations, paths)?;
         let shown = proof.operations.len();
@@ -115,13 +112,7 @@ impl IncludedTransaction {
             .collect::<Result<Vec<_>, _>>()?;
         let opaque = shown.saturating_sub(operations.len());
         let meta = proof.meta.map(|meta| open_meta(index, &leaf, meta)).transpose()?;
-        Ok(Self {
-            index,
-            leaf,
-            operations,
-            opaque,
-            meta,
-        })
+        Ok(Self { index, leaf, operations, opaque, meta })
     }
 
     /// Its log index.
@@ -197,11 +188,7 @@ impl IncludedOperation {
                 let key = key_text(&operation.key);
                 Err(AnswerError::WrongContents { key, index })
             }
-            _ => Ok(Some(Self {
-                position: revealed.position,
-                operation,
-                contents: revealed.contents,
-            })),
+            _ => Ok(Some(Self { position: revealed.position, operation, contents: revealed.contents })),
         }
     }
 }
@@ -243,9 +230,7 @@ fn verify_operations(
         let same = root == leaf.ops_root;
         return same.then_some(()).ok_or(AnswerError::OperationsRoot { index });
     }
-    operations
-        .iter()
-        .try_for_each(|revealed| verify_operation(index, leaf, revealed))
+    operations.iter().try_for_each(|revealed| verify_operation(index, leaf, revealed))
 }
 
 fn verify_operation(
@@ -256,18 +241,8 @@ fn verify_operation(
     // The operations of a transaction are a log tree of their own.
     let size = TreeSize::new(u64::from(leaf.op_count));
     let place = LogIndex::new(u64::from(revealed.position));
-    inclusion::verify(
-        &leaf_hash(&revealed.operation),
-        place,
-        size,
-        &revealed.path,
-        &leaf.ops_root,
-    )
-    .map_err(|source| AnswerError::OperationNotIncluded {
-        index,
-        position: revealed.position,
-        source,
-    })
+    inclusion::verify(&leaf_hash(&revealed.operation), place, size, &revealed.path, &leaf.ops_root)
+        .map_err(|source| AnswerError::OperationNotIncluded { index, position: revealed.position, source })
 }
 
 fn open_meta(index: LogIndex, leaf: &TransactionLeaf, meta: Meta) -> Result<Vec<u8>, AnswerError> {
@@ -290,10 +265,7 @@ pub struct ProvenWrite {
 impl ProvenWrite {
     /// `None` for an erase, which is no write.
     pub(crate) fn new(index: LogIndex, operation: &Operation) -> Option<Self> {
-        operation.kind.is_write().then(|| Self {
-            index,
-            operation: operation.clone(),
-        })
+        operation.kind.is_write().then(|| Self { index, operation: operation.clone() })
     }
 
     /// Log index of the transaction that wrote.

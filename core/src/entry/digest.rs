@@ -41,15 +41,8 @@ pub fn request_id(author: &str, idempotency_key: &[u8]) -> Result<Hash, EntryErr
     let key_len = u8::try_from(idempotency_key.len())
         .ok()
         .filter(|len| (1..=MAX_IDEMPOTENCY_KEY).contains(&usize::from(*len)))
-        .ok_or(EntryError::IdempotencyKeyLength {
-            len: idempotency_key.len(),
-        })?;
-    Ok(sha256(&[
-        &[REQUEST_PREFIX, author_len],
-        author.as_bytes(),
-        &[key_len],
-        idempotency_key,
-    ]))
+        .ok_or(EntryError::IdempotencyKeyLength { len: idempotency_key.len() })?;
+    Ok(sha256(&[&[REQUEST_PREFIX, author_len], author.as_bytes(), &[key_len], idempotency_key]))
 }
 
 /// RFC 6962 root over encoded operations, in request order.

@@ -147,10 +147,7 @@ impl Operation {
             return Err(EntryError::KeyLength { len: named });
         }
         if key.len() != named {
-            return Err(EntryError::KeyLengthDiffers {
-                named,
-                got: key.len(),
-            });
+            return Err(EntryError::KeyLengthDiffers { named, got: key.len() });
         }
         let operation = Self {
             kind,

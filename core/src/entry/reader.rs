@@ -17,10 +17,8 @@ impl<'a> Reader<'a> {
 
     /// The next `N` bytes.
     fn take<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(EntryError::Truncated { what: self.what })?;
+        let (head, rest) =
+            self.rest.split_first_chunk::<N>().ok_or(EntryError::Truncated { what: self.what })?;
         self.rest = rest;
         Ok(*head)
     }
@@ -60,10 +58,7 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(EntryError::TrailingBytes {
-                what: self.what,
-                count: self.rest.len(),
-            })
+            Err(EntryError::TrailingBytes { what: self.what, count: self.rest.len() })
         }
     }
 }

@@ -54,11 +54,7 @@ fn an_operation_is_63_bytes_and_its_key_in_the_order_of_the_table() {
 
 #[test]
 fn a_first_write_has_all_ones_and_no_expiry_is_0() {
-    let first = Operation {
-        prev_index: None,
-        expires_at: None,
-        ..put()
-    };
+    let first = Operation { prev_index: None, expires_at: None, ..put() };
     let bytes = first.encode();
     assert_eq!(bytes[9..17], [0xff; 8]);
     assert_eq!(bytes[17..25], [0; 8]);
@@ -76,13 +72,8 @@ fn reserved_kinds_are_told_apart_from_bad_bytes() {
 
 #[test]
 fn only_a_put_has_value_fields() {
-    let bare = Operation {
-        kind: OpKind::Delete,
-        expires_at: None,
-        value_len: 0,
-        value_digest: Hash::ZERO,
-        ..put()
-    };
+    let bare =
+        Operation { kind: OpKind::Delete, expires_at: None, value_len: 0, value_digest: Hash::ZERO, ..put() };
     for kind in [OpKind::Delete, OpKind::Erase] {
         let bare = Operation { kind, ..bare.clone() };
         assert_eq!(Operation::decode(&bare.encode()), Ok(bare.clone()));
@@ -92,11 +83,9 @@ fn only_a_put_has_value_fields() {
         with_length.value_len = 1;
         let mut with_digest = bare;
         with_digest.value_digest = sha256(&[b""]);
-        for (operation, field) in [
-            (with_expiry, "expires_at"),
-            (with_length, "value_len"),
-            (with_digest, "value_digest"),
-        ] {
+        for (operation, field) in
+            [(with_expiry, "expires_at"), (with_length, "value_len"), (with_digest, "value_digest")]
+        {
             let refused = Err(EntryError::NotAPut { field });
             assert_eq!(Operation::decode(&operation.encode()), refused);
         }
@@ -106,17 +95,11 @@ fn only_a_put_has_value_fields() {
 #[test]
 fn keys_have_1_to_1024_bytes() {
     for len in [1, MAX_KEY_LEN] {
-        let operation = Operation {
-            key: vec![b'k'; len],
-            ..put()
-        };
+        let operation = Operation { key: vec![b'k'; len], ..put() };
         assert_eq!(Operation::decode(&operation.encode()), Ok(operation));
     }
     for len in [0, MAX_KEY_LEN + 1, 0xffff, 0x1_0000, 0x1_0001] {
-        let operation = Operation {
-            key: vec![b'k'; len],
-            ..put()
-        };
+        let operation = Operation { key: vec![b'k'; len], ..put() };
         let error = Operation::decode(&operation.encode()).unwrap_err();
         assert!(matches!(error, EntryError::KeyLength { .. }), "{len}: {error}");
     }
@@ -124,10 +107,7 @@ fn keys_have_1_to_1024_bytes() {
 
 #[test]
 fn revision_0_is_none() {
-    let zero = Operation {
-        revision: Revision::new(0),
-        ..put()
-    };
+    let zero = Operation { revision: Revision::new(0), ..put() };
     assert_eq!(Operation::decode(&zero.encode()), Err(EntryError::RevisionZero));
 }
 
@@ -135,11 +115,7 @@ fn revision_0_is_none() {
 fn every_truncation_and_every_extra_byte_is_refused() {
     let operation = put().encode();
     let (transaction, commit) = (transaction().encode(), commit().encode());
-    for (bytes, is_leaf) in [
-        (&operation[..], false),
-        (&transaction[..], true),
-        (&commit[..], true),
-    ] {
+    for (bytes, is_leaf) in [(&operation[..], false), (&transaction[..], true), (&commit[..], true)] {
         let refused = |bytes: &[u8]| match Leaf::decode(bytes) {
             // Without its first two bytes it is nobody's.
             Ok(Leaf::Opaque(_)) => !is_leaf || bytes.len() < 2,
@@ -147,27 +123,16 @@ fn every_truncation_and_every_extra_byte_is_refused() {
             Err(_) => true,
         };
         for end in 0..bytes.len() {
-            assert!(if is_leaf {
-                refused(&bytes[..end])
-            } else {
-                Operation::decode(&bytes[..end]).is_err()
-            });
+            assert!(if is_leaf { refused(&bytes[..end]) } else { Operation::decode(&bytes[..end]).is_err() });
         }
         let longer = [bytes, &[0]].concat();
-        assert!(if is_leaf {
-            refused(&longer)
-        } else {
-            Operation::decode(&longer).is_err()
-        });
+        assert!(if is_leaf { refused(&longer) } else { Operation::decode(&longer).is_err() });
     }
 }
 
 #[test]
 fn leaves_have_the_lengths_of_the_tables_and_read_back() {
-    assert_eq!(
-        Leaf::decode(&transaction().encode()),
-        Ok(Leaf::Transaction(transaction()))
-    );
+    assert_eq!(Leaf::decode(&transaction().encode()), Ok(Leaf::Transaction(transaction())));
     assert_eq!(Leaf::decode(&commit().encode()), Ok(Leaf::Commit(commit())));
     let bytes = transaction().encode();
     assert_eq!((bytes[0], bytes[1], bytes.len()), (1, 1, 118));
@@ -194,31 +159,19 @@ fn other_versions_and_types_are_opaque() {
 #[test]
 fn a_transaction_leaf_counts_1_to_4096_operations() {
     for op_count in [1, 4_096] {
-        let leaf = TransactionLeaf {
-            op_count,
-            ..transaction()
-        };
+        let leaf = TransactionLeaf { op_count, ..transaction() };
         assert_eq!(Leaf::decode(&leaf.encode()), Ok(Leaf::Transaction(leaf)));
     }
     for op_count in [0, 4_097, u32::MAX] {
-        let leaf = TransactionLeaf {
-            op_count,
-            ..transaction()
-        };
-        assert_eq!(
-            Leaf::decode(&leaf.encode()),
-            Err(EntryError::OpCount { got: op_count })
-        );
+        let leaf = TransactionLeaf { op_count, ..transaction() };
+        assert_eq!(Leaf::decode(&leaf.encode()), Err(EntryError::OpCount { got: op_count }));
     }
 }
 
 #[test]
 fn a_commit_leaf_stands_after_its_transactions() {
     assert_eq!(commit().index(), Some(LogIndex::new(42)));
-    let last = CommitLeaf {
-        first_index: LogIndex::new(u64::MAX),
-        ..commit()
-    };
+    let last = CommitLeaf { first_index: LogIndex::new(u64::MAX), ..commit() };
     assert_eq!(last.index(), None);
 }
 
@@ -243,10 +196,7 @@ fn a_value_is_bound_with_salt_and_attributes() {
     assert!(!operation.wrote(&[8; 16], b"text", b"value"));
     assert!(!operation.wrote(&[9; 16], b"tex", b"tvalue"));
     assert!(!operation.wrote(&[9; 16], b"text", b"valuE"));
-    let shorter = Operation {
-        value_len: 4,
-        ..operation
-    };
+    let shorter = Operation { value_len: 4, ..operation };
     assert!(!shorter.wrote(&[9; 16], b"text", b"value"));
 }
 
@@ -254,10 +204,7 @@ fn a_value_is_bound_with_salt_and_attributes() {
 fn a_value_expires_at_its_time_and_not_before() {
     assert!(!put().is_expired_at(Micros::new(6)));
     assert!(put().is_expired_at(Micros::new(7)));
-    let never = Operation {
-        expires_at: None,
-        ..put()
-    };
+    let never = Operation { expires_at: None, ..put() };
     assert!(!never.is_expired_at(Micros::new(u64::MAX)));
 }
 

@@ -50,9 +50,7 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError`] names the field.
     pub fn parse(json: &str) -> Result<Self, EvidenceError> {
-        let broken = |error: serde_json::Error| EvidenceError::Json {
-            reason: error.to_string(),
-        };
+        let broken = |error: serde_json::Error| EvidenceError::Json { reason: error.to_string() };
         let Version { version: got } = serde_json::from_str(json).map_err(broken)?;
         if got != VERSION {
             return Err(EvidenceError::Version { got });

@@ -39,15 +39,9 @@ impl EvidenceKind {
     /// The kind with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [
-            Self::Fork,
-            Self::Rewrite,
-            Self::Rollback,
-            Self::Equivocation,
-            Self::Disagreement,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == word)
+        [Self::Fork, Self::Rewrite, Self::Rollback, Self::Equivocation, Self::Disagreement]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -137,10 +131,8 @@ impl Evidence {
     /// What two signed blocks prove: an equivocation. `None` if they are no contradiction of one proposer.
     #[must_use]
     pub fn of_blocks(a: &VerifiedBlock, b: &VerifiedBlock) -> Option<Self> {
-        let block = |block: &VerifiedBlock| ProposedBlock {
-            proposer: *block.proposer(),
-            block: *block.signed(),
-        };
+        let block =
+            |block: &VerifiedBlock| ProposedBlock { proposer: *block.proposer(), block: *block.signed() };
         a.equivocates(b).then(|| Self {
             kind: EvidenceKind::Equivocation,
             notes: Vec::new(),
@@ -170,45 +162,27 @@ impl Evidence {
                 let mut keys = note.cosigners().map(|(key, _)| key);
                 keys.any(|key| line.names(key) && named.iter().any(|named| named.same_key(key)))
             };
-            note.note()
-                .signatures()
-                .iter()
-                .filter(counts)
-                .cloned()
-                .for_each(|line| trimmed.add(line));
+            note.note().signatures().iter().filter(counts).cloned().for_each(|line| trimmed.add(line));
             trimmed
         });
-        Self {
-            kind,
-            notes: notes.into(),
-            blocks: Vec::new(),
-            root: None,
-            consistency: Vec::new(),
-        }
+        Self { kind, notes: notes.into(), blocks: Vec::new(), root: None, consistency: Vec::new() }
     }
 }
 
 /// The keys that cosigned both notes, by whatever names.
 pub(super) fn cosigners_of_both(a: &OpenedNote, b: &OpenedNote) -> Vec<VerifierKey> {
     let signed_both = |key: &VerifierKey| b.cosigners().any(|(other, _)| other.same_key(key));
-    a.cosigners()
-        .map(|(key, _)| key)
-        .filter(|key| signed_both(key))
-        .cloned()
-        .collect()
+    a.cosigners().map(|(key, _)| key).filter(|key| signed_both(key)).cloned().collect()
 }
 
 /// The replicas that signed the smaller tree strictly later than the larger one.
 pub(super) fn rolled_back(small: &OpenedNote, large: &OpenedNote) -> Vec<VerifierKey> {
     let origin = &small.checkpoint().origin;
     let signed_before = |key: &VerifierKey, time: u64| {
-        large
-            .cosigners()
-            .any(|(other, before)| other.same_key(key) && before < time)
+        large.cosigners().any(|(other, before)| other.same_key(key) && before < time)
     };
-    let culprits = small
-        .cosigners()
-        .filter(|(key, time)| is_replica(key, origin) && signed_before(key, *time));
+    let culprits =
+        small.cosigners().filter(|(key, time)| is_replica(key, origin) && signed_before(key, *time));
     culprits.map(|(key, _)| key.clone()).collect()
 }
 

@@ -21,10 +21,7 @@ impl Keys {
     #[must_use]
     pub fn new(cosigners: &[VerifierKey], proposers: &[BlockPublicKey]) -> Self {
         let counts = |key: &&VerifierKey| key.kind() == SignatureType::Cosignature;
-        Self {
-            cosigners: cosigners.iter().filter(counts).cloned().collect(),
-            proposers: proposers.to_vec(),
-        }
+        Self { cosigners: cosigners.iter().filter(counts).cloned().collect(), proposers: proposers.to_vec() }
     }
 }
 
@@ -96,33 +93,21 @@ fn suspects(evidence: &Evidence, a: &OpenedNote, b: &OpenedNote) -> Result<Verdi
         None => check_fork(a, b)?,
     }
     if !cosigners_of_both(a, b).is_empty() {
-        return Err(no(
-            kind,
-            "one key signed both; that is a fork or a rewrite, and names the guilty",
-        ));
+        return Err(no(kind, "one key signed both; that is a fork or a rewrite, and names the guilty"));
     }
     let first = |note: &OpenedNote| note.cosigners().next().map(|(key, _)| key.clone());
     let sides = first(a).zip(first(b));
     let (one, other) = sides.ok_or(no(kind, "a note has no cosignature of a known key"))?;
-    Ok(Verdict::Suspects {
-        kind,
-        keys: [one, other],
-    })
+    Ok(Verdict::Suspects { kind, keys: [one, other] })
 }
 
 fn verify_blocks(evidence: &Evidence, keys: &Keys) -> Result<Verdict, EvidenceError> {
     let kind = evidence.kind;
     let [a, b] = evidence.blocks.as_slice() else {
-        return Err(EvidenceError::Field {
-            field: "blocks",
-            problem: "an equivocation has two",
-        });
+        return Err(EvidenceError::Field { field: "blocks", problem: "an equivocation has two" });
     };
     if !evidence.notes.is_empty() || evidence.root.is_some() || !evidence.consistency.is_empty() {
-        return Err(EvidenceError::Field {
-            field: "notes",
-            problem: "an equivocation has blocks only",
-        });
+        return Err(EvidenceError::Field { field: "notes", problem: "an equivocation has blocks only" });
     }
     if !keys.proposers.contains(&a.proposer) {
         return Err(EvidenceError::UnknownProposer);
@@ -132,37 +117,22 @@ fn verify_blocks(evidence: &Evidence, keys: &Keys) -> Result<Verdict, EvidenceEr
         verified.map_err(|source| EvidenceError::Block { number, source })
     };
     if !open(1, a)?.equivocates(&open(2, b)?) {
-        return Err(no(
-            kind,
-            "the blocks are not two of one proposer for one cluster, term and height",
-        ));
+        return Err(no(kind, "the blocks are not two of one proposer for one cluster, term and height"));
     }
-    Ok(Verdict::Guilty {
-        kind,
-        culprits: vec![Culprit::Proposer(a.proposer)],
-    })
+    Ok(Verdict::Guilty { kind, culprits: vec![Culprit::Proposer(a.proposer)] })
 }
 
 /// Nothing is in the file that its kind does not need.
 fn check_parts(evidence: &Evidence) -> Result<(), EvidenceError> {
     let may_have_root = matches!(evidence.kind, EvidenceKind::Rewrite | EvidenceKind::Disagreement);
     if !evidence.blocks.is_empty() {
-        return Err(EvidenceError::Field {
-            field: "blocks",
-            problem: "only an equivocation has any",
-        });
+        return Err(EvidenceError::Field { field: "blocks", problem: "only an equivocation has any" });
     }
     if evidence.root.is_some() && !may_have_root {
-        return Err(EvidenceError::Field {
-            field: "root",
-            problem: "only a rewrite has one",
-        });
+        return Err(EvidenceError::Field { field: "root", problem: "only a rewrite has one" });
     }
     if evidence.root.is_none() && !evidence.consistency.is_empty() {
-        return Err(EvidenceError::Field {
-            field: "consistency",
-            problem: "it is there without its root",
-        });
+        return Err(EvidenceError::Field { field: "consistency", problem: "it is there without its root" });
     }
     Ok(())
 }
@@ -170,10 +140,7 @@ fn check_parts(evidence: &Evidence) -> Result<(), EvidenceError> {
 /// Opens both notes with cosigner keys alone; they must be of one origin.
 fn open_notes(evidence: &Evidence, keys: &Keys) -> Result<(OpenedNote, OpenedNote), EvidenceError> {
     let [a, b] = evidence.notes.as_slice() else {
-        return Err(EvidenceError::Field {
-            field: "notes",
-            problem: "there must be two",
-        });
+        return Err(EvidenceError::Field { field: "notes", problem: "there must be two" });
     };
     if a.checkpoint().origin != b.checkpoint().origin {
         return Err(no(evidence.kind, "the notes are of different origins"));
@@ -190,10 +157,7 @@ fn check_fork(a: &OpenedNote, b: &OpenedNote) -> Result<(), EvidenceError> {
     if left.size == right.size && left.root != right.root {
         return Ok(());
     }
-    Err(no(
-        EvidenceKind::Fork,
-        "the notes are not of one size with different roots",
-    ))
+    Err(no(EvidenceKind::Fork, "the notes are not of one size with different roots"))
 }
 
 /// Whether the consistency proof shows, under the larger note's root, another root for the smaller size than
@@ -208,10 +172,7 @@ pub(super) fn check_rewrite(evidence: &Evidence) -> Result<(), EvidenceError> {
         return Err(no(kind, "the first note must be of the smaller size"));
     }
     if root == small.root {
-        return Err(no(
-            kind,
-            "the larger tree begins with the smaller one, as it should",
-        ));
+        return Err(no(kind, "the larger tree begins with the smaller one, as it should"));
     }
     consistency::verify(small.size, &root, large.size, &large.root, &evidence.consistency)?;
     Ok(())
@@ -221,15 +182,9 @@ fn guilty(kind: EvidenceKind, keys: Vec<VerifierKey>) -> Result<Verdict, Evidenc
     if keys.is_empty() {
         return Err(no(kind, "no known key signed both notes so"));
     }
-    Ok(Verdict::Guilty {
-        kind,
-        culprits: keys.into_iter().map(Culprit::Cosigner).collect(),
-    })
+    Ok(Verdict::Guilty { kind, culprits: keys.into_iter().map(Culprit::Cosigner).collect() })
 }
 
 const fn no(kind: EvidenceKind, reason: &'static str) -> EvidenceError {
-    EvidenceError::NoContradiction {
-        kind: kind.as_str(),
-        reason,
-    }
+    EvidenceError::NoContradiction { kind: kind.as_str(), reason }
 }

@@ -29,17 +29,11 @@ impl LogKey {
         let mut seed = Zeroizing::new([0; 32]);
         let info = format!("{DERIVE_INFO}{origin}");
         let derived = Hkdf::<Sha256>::new(None, secret).expand(info.as_bytes(), seed.as_mut());
-        #[expect(
-            clippy::expect_used,
-            reason = "HKDF-SHA256 gives up to 8,160 bytes; 32 are asked for"
-        )]
+        #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8,160 bytes; 32 are asked for")]
         derived.expect("32 bytes of HKDF output");
         let secret = SigningKey::from_bytes(&seed);
         let verifier = VerifierKey::of_key(origin.as_str(), SignatureType::Ed25519, secret.verifying_key());
-        #[expect(
-            clippy::expect_used,
-            reason = "an origin has no spaces, pluses or control characters"
-        )]
+        #[expect(clippy::expect_used, reason = "an origin has no spaces, pluses or control characters")]
         let verifier = verifier.expect("an origin is a key name");
         Self { secret, verifier }
     }

@@ -21,19 +21,13 @@ fn checkpoint(size: u64) -> Checkpoint {
 #[test]
 fn the_example_of_the_specification_reads_prints_and_verifies() {
     let key = VerifierKey::parse(EXAMPLE).unwrap();
-    assert_eq!(
-        (key.name(), key.kind()),
-        ("example.com/foo", SignatureType::Ed25519)
-    );
+    assert_eq!((key.name(), key.kind()), ("example.com/foo", SignatureType::Ed25519));
     assert_eq!(key.id().to_string(), "530d903a");
     assert_eq!(key.to_string(), EXAMPLE);
     let line = "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=";
     let bytes = crate::note::text::decode_base64(line).unwrap();
     let signature: &[u8; 64] = bytes[4..].try_into().unwrap();
-    assert_eq!(
-        key.verify_message(b"This is an example message.\n", signature),
-        Ok(())
-    );
+    assert_eq!(key.verify_message(b"This is an example message.\n", signature), Ok(()));
     let refused = key.verify_message(b"This is an example message!\n", signature);
     assert_eq!(refused, Err(key.bad_signature()));
 }
@@ -68,10 +62,7 @@ fn every_other_spelling_of_a_vkey_is_refused() {
 fn types_not_verified_here_say_so() {
     let mut material = vec![6];
     material.extend_from_slice(&[7; 1312]);
-    let text = format!(
-        "w.example+00000000+{}",
-        crate::note::text::encode_base64(&material)
-    );
+    let text = format!("w.example+00000000+{}", crate::note::text::encode_base64(&material));
     let error = VerifierKey::parse(&text).unwrap_err();
     assert!(error.to_string().contains("0x06 is not supported"), "{error}");
 }
@@ -124,10 +115,7 @@ fn a_cosignature_is_of_one_checkpoint_at_one_time_by_one_key() {
     assert!(made.verify(key.verifier(), &checkpoint(8)).is_err());
     assert!(made.verify(other.verifier(), &checkpoint(7)).is_err());
     assert!(made.verify(renamed.verifier(), &checkpoint(7)).is_err());
-    let later = Cosignature {
-        time: 101,
-        ..made.clone()
-    };
+    let later = Cosignature { time: 101, ..made.clone() };
     assert!(later.verify(key.verifier(), &checkpoint(7)).is_err());
     assert_eq!(Cosignature::from_line(&made.to_line()), Some(made));
 }

@@ -105,9 +105,7 @@ impl VerifierKey {
     /// The same, of a public key that is known to be one.
     pub(super) fn of_key(name: &str, kind: SignatureType, public: VerifyingKey) -> Result<Self, KeyError> {
         if !is_key_name(name) {
-            return Err(KeyError::Name {
-                name: name.to_owned(),
-            });
+            return Err(KeyError::Name { name: name.to_owned() });
         }
         Ok(Self(Arc::new(Parts {
             name: name.into(),
@@ -123,9 +121,7 @@ impl VerifierKey {
     /// [`KeyError`]: the form, an id that does not belong to the rest, a type not supported here, or bytes that
     /// are no key to trust.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let form = || KeyError::Form {
-            text: text.to_owned(),
-        };
+        let form = || KeyError::Form { text: text.to_owned() };
         let (name, rest) = text.split_once('+').ok_or_else(form)?;
         // The base64 may hold '+'; name and id may not.
         let (id, material) = rest.split_once('+').ok_or_else(form)?;
@@ -133,24 +129,16 @@ impl VerifierKey {
         if !is_key_name(name) {
             return Err(KeyError::Name { name: owned() });
         }
-        let named = parse_key_id(id).ok_or_else(|| KeyError::IdForm {
-            name: owned(),
-            text: id.to_owned(),
-        })?;
+        let named =
+            parse_key_id(id).ok_or_else(|| KeyError::IdForm { name: owned(), text: id.to_owned() })?;
         let material = decode_base64(material).ok_or_else(|| KeyError::Base64 { name: owned() })?;
         let (byte, public) = material.split_first().ok_or_else(form)?;
-        let kind = SignatureType::from_byte(*byte).ok_or_else(|| KeyError::Type {
-            name: owned(),
-            byte: *byte,
-        })?;
+        let kind =
+            SignatureType::from_byte(*byte).ok_or_else(|| KeyError::Type { name: owned(), byte: *byte })?;
         let public = <[u8; 32]>::try_from(public).map_err(|_| KeyError::Length { got: public.len() })?;
         let key = Self::new(name, kind, &public)?;
         if key.id() != named {
-            return Err(KeyError::IdDiffers {
-                name: owned(),
-                named,
-                computed: key.id(),
-            });
+            return Err(KeyError::IdDiffers { name: owned(), named, computed: key.id() });
         }
         Ok(key)
     }
@@ -198,10 +186,7 @@ impl VerifierKey {
 
     /// The error for a signature that is not this key's.
     pub(crate) fn bad_signature(&self) -> KeyError {
-        KeyError::BadSignature {
-            name: self.name().to_owned(),
-            id: self.id(),
-        }
+        KeyError::BadSignature { name: self.name().to_owned(), id: self.id() }
     }
 }
 
@@ -229,17 +214,13 @@ impl FromStr for VerifierKey {
 
 /// Reads a public key: a point, in its one encoding, not of small order.
 pub(crate) fn read_public_key(bytes: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
-    let not_a_point = || KeyError::NotAPoint {
-        hex: hex::encode(bytes),
-    };
+    let not_a_point = || KeyError::NotAPoint { hex: hex::encode(bytes) };
     let key = VerifyingKey::from_bytes(bytes).map_err(|_| not_a_point())?;
     if key.to_edwards().compress().to_bytes() != *bytes {
         return Err(not_a_point());
     }
     if key.is_weak() {
-        return Err(KeyError::Weak {
-            hex: hex::encode(bytes),
-        });
+        return Err(KeyError::Weak { hex: hex::encode(bytes) });
     }
     Ok(key)
 }

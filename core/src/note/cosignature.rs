@@ -31,12 +31,7 @@ impl Cosignature {
     /// A cosignature of this key.
     #[must_use]
     pub fn by(key: &VerifierKey, time: u64, signature: [u8; 64]) -> Self {
-        Self {
-            name: key.name().to_owned(),
-            id: key.id(),
-            time,
-            signature,
-        }
+        Self { name: key.name().to_owned(), id: key.id(), time, signature }
     }
 
     /// Reads a signature line that holds `time u64 ‖ signature (64)`; `None` if it is of another length or its

@@ -53,10 +53,7 @@ impl OpenedNote {
             match signers.iter_mut().find(|signer| signer.key == *key) {
                 // The key says the same again; times compare as Option: a log key has none.
                 Some(signer) => signer.time = signer.time.max(time),
-                None => signers.push(Signer {
-                    key: key.clone(),
-                    time,
-                }),
+                None => signers.push(Signer { key: key.clone(), time }),
             }
         }
         if signers.is_empty() {
@@ -89,9 +86,7 @@ impl OpenedNote {
 
     /// The known cosigners among them (type 0x04) and their times, in seconds since the Unix epoch.
     pub fn cosigners(&self) -> impl Iterator<Item = (&VerifierKey, u64)> {
-        self.signers
-            .iter()
-            .filter_map(|signer| Some((&signer.key, signer.time?)))
+        self.signers.iter().filter_map(|signer| Some((&signer.key, signer.time?)))
     }
 
     /// Whether this very key signed, whatever the name it is known by.

@@ -20,11 +20,7 @@ impl NoteSignature {
     /// A line of this key.
     #[must_use]
     pub fn by(key: &VerifierKey, signature: Vec<u8>) -> Self {
-        Self {
-            name: key.name().to_owned(),
-            id: key.id(),
-            signature,
-        }
+        Self { name: key.name().to_owned(), id: key.id(), signature }
     }
 
     /// The same, of a key known by name and id only.
@@ -41,11 +37,7 @@ impl NoteSignature {
         if !is_key_name(name) || signature.is_empty() {
             return None;
         }
-        Some(Self {
-            name: name.to_owned(),
-            id: KeyId::new(*id),
-            signature: signature.to_vec(),
-        })
+        Some(Self { name: name.to_owned(), id: KeyId::new(*id), signature: signature.to_vec() })
     }
 
     /// The key name, as the line has it.

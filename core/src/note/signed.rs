@@ -26,10 +26,7 @@ impl SignedNote {
     /// A note to which signatures will be added. Without any it is none yet: its text does not parse.
     #[must_use]
     pub const fn new(checkpoint: Checkpoint) -> Self {
-        Self {
-            checkpoint,
-            signatures: Vec::new(),
-        }
+        Self { checkpoint, signatures: Vec::new() }
     }
 
     /// Reads a note. What is read prints as the same bytes.

@@ -30,19 +30,7 @@ mod tests {
     fn one_spelling_per_number() {
         assert_eq!(parse_decimal("0"), Some(0));
         assert_eq!(parse_decimal("18446744073709551615"), Some(u64::MAX));
-        for text in [
-            "",
-            "00",
-            "01",
-            "+1",
-            "-1",
-            " 1",
-            "1 ",
-            "1_0",
-            "0x1",
-            "١",
-            "18446744073709551616",
-        ] {
+        for text in ["", "00", "01", "+1", "-1", " 1", "1 ", "1_0", "0x1", "١", "18446744073709551616"] {
             assert_eq!(parse_decimal(text), None, "{text:?}");
         }
     }

@@ -79,11 +79,7 @@ impl Policy {
         self.check_origin(&origin)?;
         let opened = note.open(&self.keys)?;
         let is_log = |key: &VerifierKey| self.logs.iter().any(|log| log.key == *key);
-        if !opened
-            .signers()
-            .iter()
-            .any(|signer| is_log(signer.key()) && signer.key().name() == origin)
-        {
+        if !opened.signers().iter().any(|signer| is_log(signer.key()) && signer.key().name() == origin) {
             return Err(PolicyError::NotSignedByLog { origin });
         }
         let quorum_time = self.quorum_time(&opened)?;
@@ -96,10 +92,7 @@ impl Policy {
         }
         if self.log(origin).is_none() {
             let logs: Vec<&str> = self.logs.iter().map(|log| log.key.name()).collect();
-            return Err(PolicyError::UnknownOrigin {
-                origin: origin.to_owned(),
-                logs: logs.join(", "),
-            });
+            return Err(PolicyError::UnknownOrigin { origin: origin.to_owned(), logs: logs.join(", ") });
         }
         Ok(())
     }

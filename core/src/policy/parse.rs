@@ -55,10 +55,7 @@ struct Draft {
 
 impl Draft {
     fn line(&mut self, line: usize, octets: &[u8]) -> Result<(), PolicyProblem> {
-        if let Some(byte) = octets
-            .iter()
-            .find(|byte| matches!(byte, 0..=0x08 | 0x0b..=0x1f | 0x7f))
-        {
+        if let Some(byte) = octets.iter().find(|byte| matches!(byte, 0..=0x08 | 0x0b..=0x1f | 0x7f)) {
             return Err(PolicyProblem::Octet { byte: *byte });
         }
         let separated = octets.split(|byte| matches!(byte, b' ' | b'\t'));
@@ -70,9 +67,7 @@ impl Draft {
             [b"witness", rest @ ..] => self.witness(line, rest),
             [b"group", rest @ ..] => self.group(rest),
             [b"quorum", rest @ ..] => self.quorum(line, rest),
-            [word, ..] => Err(PolicyProblem::Keyword {
-                word: Label::new(word),
-            }),
+            [word, ..] => Err(PolicyProblem::Keyword { word: Label::new(word) }),
         }
     }
 
@@ -122,11 +117,7 @@ impl Draft {
         }
         let threshold = read_threshold(threshold, listed.len())?;
         let name = self.define(name.as_bytes(), Member::Group(self.groups.len()))?;
-        self.groups.push(Group {
-            name,
-            threshold,
-            members: listed,
-        });
+        self.groups.push(Group { name, threshold, members: listed });
         Ok(())
     }
 
@@ -153,10 +144,7 @@ impl Draft {
             keys: log_keys.chain(witness_keys).collect(),
             logs: self.logs,
             witnesses: self.witnesses,
-            quorum: Quorum {
-                groups: self.groups,
-                rule,
-            },
+            quorum: Quorum { groups: self.groups, rule },
         })
     }
 
@@ -218,10 +206,7 @@ impl Draft {
 
 /// `all`, `any`, or a number from 1 to the number of members.
 fn read_threshold(text: &[u8], members: usize) -> Result<usize, PolicyProblem> {
-    let wrong = || PolicyProblem::Threshold {
-        got: Label::new(text),
-        members,
-    };
+    let wrong = || PolicyProblem::Threshold { got: Label::new(text), members };
     match text {
         b"all" => Ok(members),
         b"any" => Ok(1),
@@ -236,8 +221,5 @@ fn read_threshold(text: &[u8], members: usize) -> Result<usize, PolicyProblem> {
 
 /// `items` without the first word.
 fn wrong_items(expected: &'static str, items: &[&[u8]]) -> PolicyProblem {
-    PolicyProblem::Items {
-        expected,
-        got: items.len().saturating_add(1),
-    }
+    PolicyProblem::Items { expected, got: items.len().saturating_add(1) }
 }

@@ -11,11 +11,7 @@ impl Policy {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut file = Vec::new();
         for log in &self.logs {
-            line(
-                &mut file,
-                &[b"log", log.key.to_string().as_bytes()],
-                log.url.as_ref(),
-            );
+            line(&mut file, &[b"log", log.key.to_string().as_bytes()], log.url.as_ref());
         }
         for witness in &self.witnesses {
             let key = witness.key.to_string();

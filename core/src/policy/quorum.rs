@@ -60,15 +60,11 @@ impl Policy {
 
     /// The witnesses that the quorum counts, by position, in the order of the file's groups.
     pub(super) fn counted(&self) -> Vec<(usize, &Witness)> {
-        let positions = self
-            .quorum
-            .fold(|index| vec![index], |_, members| members.concat());
+        let positions = self.quorum.fold(|index| vec![index], |_, members| members.concat());
         let mut positions = positions.unwrap_or_default();
         positions.sort_unstable();
         let counted = positions.into_iter();
-        counted
-            .filter_map(|index| Some((index, self.witnesses.get(index)?)))
-            .collect()
+        counted.filter_map(|index| Some((index, self.witnesses.get(index)?))).collect()
     }
 
     /// The least number of cosignatures that meets the quorum; 0 for `quorum none`.

@@ -11,11 +11,7 @@ use crate::position::TreeSize;
 const ORIGIN: &str = "ledger.example/test/4420823c/default";
 
 fn checkpoint() -> Checkpoint {
-    Checkpoint {
-        origin: ORIGIN.to_owned(),
-        size: TreeSize::new(81),
-        root: Hash::ZERO,
-    }
+    Checkpoint { origin: ORIGIN.to_owned(), size: TreeSize::new(81), root: Hash::ZERO }
 }
 
 fn log() -> LogKey {
@@ -79,14 +75,7 @@ fn not_met_says_how_many_and_who_is_missing() {
     let policy = Policy::majority(log().verifier(), &vkeys(1..=3)).unwrap();
     let error = policy.certify(note(&[(2, 50), (9, 50)])).unwrap_err();
     let missing = vec!["node-1".to_owned(), "node-3".to_owned()];
-    assert_eq!(
-        error,
-        PolicyError::NotMet {
-            have: 1,
-            need: 2,
-            missing
-        }
-    );
+    assert_eq!(error, PolicyError::NotMet { have: 1, need: 2, missing });
     let says = "1 of its witnesses cosigned, it takes at least 2; missing: node-1, node-3";
     assert!(error.to_string().contains(says), "{error}");
 }
@@ -97,10 +86,7 @@ fn one_key_counts_once() {
     let mut text = note(&[(1, 50)]).to_string();
     let again = node(1).cosign(&checkpoint(), 60).unwrap().to_line();
     text.push_str(&format!("{again}\n"));
-    assert!(matches!(
-        policy.open(&text),
-        Err(PolicyError::NotMet { have: 1, .. })
-    ));
+    assert!(matches!(policy.open(&text), Err(PolicyError::NotMet { have: 1, .. })));
 }
 
 #[test]
@@ -111,9 +97,7 @@ fn the_kth_newest_time_is_when_a_quorum_had_signed() {
     assert_eq!(time(&[(1, 50), (2, 10), (4, 50)]), Some(10));
     // In the nested one, the newest of Y counts, and the second newest of X.
     let policy = Policy::parse(nested()).unwrap();
-    let opened = policy
-        .certify(note(&[(1, 10), (2, 20), (3, 30), (4, 5), (5, 15)]))
-        .unwrap();
+    let opened = policy.certify(note(&[(1, 10), (2, 20), (3, 30), (4, 5), (5, 15)])).unwrap();
     assert_eq!(opened.kth_newest_time(), Some(15));
     let none = Policy::parse(format!("log {}\nquorum none\n", log().verifier())).unwrap();
     assert_eq!(none.certify(note(&[(1, 10)])).unwrap().kth_newest_time(), None);
@@ -142,21 +126,13 @@ fn the_log_must_be_listed_and_must_have_signed() {
     for id in 1..=3 {
         unsigned.add(node(id).cosign(&checkpoint(), 9).unwrap().to_line());
     }
-    let refused = PolicyError::NotSignedByLog {
-        origin: ORIGIN.to_owned(),
-    };
+    let refused = PolicyError::NotSignedByLog { origin: ORIGIN.to_owned() };
     assert_eq!(policy.certify(unsigned), Err(refused));
 
-    let other = LogKey::derive(
-        &[7; 32],
-        &Origin::parse("ledger.example/test/4420823c/other").unwrap(),
-    );
+    let other = LogKey::derive(&[7; 32], &Origin::parse("ledger.example/test/4420823c/other").unwrap());
     let policy = Policy::majority(other.verifier(), &vkeys(1..=3)).unwrap();
     let error = policy.certify(note(&[(1, 9), (2, 9)])).unwrap_err().to_string();
-    assert!(
-        error.contains("is of ledger.example/test/4420823c/default, but the policy is for"),
-        "{error}"
-    );
+    assert!(error.contains("is of ledger.example/test/4420823c/default, but the policy is for"), "{error}");
 
     let without = Policy::parse("quorum none\n").unwrap();
     assert_eq!(without.certify(note(&[])), Err(PolicyError::NoLog));
@@ -164,38 +140,22 @@ fn the_log_must_be_listed_and_must_have_signed() {
 
 #[test]
 fn another_log_of_the_policy_cannot_sign_for_this_one() {
-    let other = LogKey::derive(
-        &[7; 32],
-        &Origin::parse("ledger.example/test/4420823c/other").unwrap(),
-    );
-    let file = format!(
-        "log {}\nlog {}\nquorum none\n",
-        log().verifier(),
-        other.verifier()
-    );
+    let other = LogKey::derive(&[7; 32], &Origin::parse("ledger.example/test/4420823c/other").unwrap());
+    let file = format!("log {}\nlog {}\nquorum none\n", log().verifier(), other.verifier());
     let mut note = SignedNote::new(checkpoint());
     note.add(other.sign(&checkpoint()));
     let refused = Policy::parse(file).unwrap().certify(note);
-    assert!(
-        matches!(refused, Err(PolicyError::NotSignedByLog { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(PolicyError::NotSignedByLog { .. })), "{refused:?}");
 }
 
 #[test]
 fn a_bad_signature_of_a_witness_beyond_the_quorum_still_refuses() {
     let policy = Policy::majority(log().verifier(), &vkeys(1..=3)).unwrap();
     let mut note = note(&[(1, 9), (2, 9)]);
-    let other = Checkpoint {
-        size: TreeSize::new(82),
-        ..checkpoint()
-    };
+    let other = Checkpoint { size: TreeSize::new(82), ..checkpoint() };
     note.add(node(3).cosign(&other, 9).unwrap().to_line());
     let refused = policy.certify(note);
-    assert!(
-        matches!(refused, Err(PolicyError::Note(NoteError::Signature(_)))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(PolicyError::Note(NoteError::Signature(_)))), "{refused:?}");
 }
 
 #[test]
@@ -227,17 +187,12 @@ fn nested_promises_are_those_of_a_search_over_all_sets() {
     let policy = Policy::parse(nested()).unwrap();
     let met = |set: u32| policy.is_met_by(|index| set & (1 << index) != 0);
     let quorums: Vec<u32> = (0..64).filter(|set| met(*set)).collect();
-    let pairs = quorums
-        .iter()
-        .flat_map(|a| quorums.iter().map(move |b| (a & b).count_ones()));
+    let pairs = quorums.iter().flat_map(|a| quorums.iter().map(move |b| (a & b).count_ones()));
     let blocking = (0..64_u32).filter(|down| !met(!down & 63)).map(u32::count_ones);
     let promise = policy.promise();
     assert_eq!(promise.provably_guilty, pairs.min().unwrap() as usize);
     assert_eq!(promise.may_be_down + 1, blocking.min().unwrap() as usize);
-    assert_eq!(
-        promise.threshold,
-        quorums.iter().map(|set| set.count_ones()).min().unwrap() as usize
-    );
+    assert_eq!(promise.threshold, quorums.iter().map(|set| set.count_ones()).min().unwrap() as usize);
     assert_eq!(promise.witnesses, 6);
 }
 
@@ -245,38 +200,23 @@ fn nested_promises_are_those_of_a_search_over_all_sets() {
 fn a_file_prints_as_itself_without_comments() {
     let policy = Policy::parse(nested()).unwrap();
     assert_eq!(Policy::parse(policy.to_string()), Ok(policy.clone()));
-    let spaced = nested()
-        .replace(' ', " \t ")
-        .replace("log", "  log")
-        .replace("any", "1");
+    let spaced = nested().replace(' ', " \t ").replace("log", "  log").replace("any", "1");
     let same = Policy::parse(format!("#\n \n\t# x\n{spaced}\n   \n")).unwrap();
-    assert_eq!(
-        (same.clone(), same.fingerprint()),
-        (policy.clone(), policy.fingerprint())
-    );
+    assert_eq!((same.clone(), same.fingerprint()), (policy.clone(), policy.fingerprint()));
     let other = Policy::parse(nested().replace("any", "2")).unwrap();
     assert_ne!(other.fingerprint(), policy.fingerprint());
 }
 
 #[test]
 fn urls_and_octets_above_ascii_are_kept() {
-    let mut file = format!(
-        "# caf\u{e9}\nlog {} https://log.example/\nwitness ",
-        log().verifier()
-    )
-    .into_bytes();
+    let mut file =
+        format!("# caf\u{e9}\nlog {} https://log.example/\nwitness ", log().verifier()).into_bytes();
     file.extend_from_slice(b"\xff\xe2K");
     file.extend_from_slice(format!(" {} https://w.example/\nquorum ", vkey(1)).as_bytes());
     file.extend_from_slice(b"\xff\xe2K\n");
     let policy = Policy::parse(&file).unwrap();
-    assert_eq!(
-        policy.logs()[0].url().unwrap().to_string(),
-        "https://log.example/"
-    );
-    assert_eq!(
-        policy.witnesses()[0].url().unwrap().as_bytes(),
-        b"https://w.example/"
-    );
+    assert_eq!(policy.logs()[0].url().unwrap().to_string(), "https://log.example/");
+    assert_eq!(policy.witnesses()[0].url().unwrap().as_bytes(), b"https://w.example/");
     assert_eq!(policy.witnesses()[0].name().as_bytes(), b"\xff\xe2K");
     assert!(file.ends_with(&policy.to_bytes()));
     assert!(policy.certify(note(&[(1, 9)])).is_ok());
@@ -295,36 +235,16 @@ fn the_form_of_a_line_is_checked_and_named() {
         ("# \0\nquorum none\n".to_owned(), 1, "0x00"),
         ("\nlogs x\n".to_owned(), 2, "not logs"),
         ("Log x\n".to_owned(), 1, "not Log"),
-        (
-            "log\n".to_owned(),
-            1,
-            "expected \"log <vkey> [<url>]\", but there are 1 items",
-        ),
+        ("log\n".to_owned(), 1, "expected \"log <vkey> [<url>]\", but there are 1 items"),
         (format!("log {log} a b\n"), 1, "there are 4 items"),
         ("log x\n".to_owned(), 1, "expected <name>+<8 hex digits>+<base64>"),
         (format!("log {one}\n"), 1, "type of a cosigner"),
-        (
-            format!("witness {one}\n"),
-            1,
-            "expected \"witness <name> <vkey> [<url>]\"",
-        ),
+        (format!("witness {one}\n"), 1, "expected \"witness <name> <vkey> [<url>]\""),
         (format!("witness a {log}\n"), 1, "type of a log"),
         (format!("witness none {one}\n"), 1, "none is taken"),
-        (
-            format!("witness a {one}\nwitness a {two}\n"),
-            2,
-            "a is already defined",
-        ),
-        (
-            format!("witness a {one}\ngroup a any a\n"),
-            2,
-            "a is already defined",
-        ),
-        (
-            format!("witness a {one}\ngroup g any a\ngroup g any g\n"),
-            3,
-            "g is already defined",
-        ),
+        (format!("witness a {one}\nwitness a {two}\n"), 2, "a is already defined"),
+        (format!("witness a {one}\ngroup a any a\n"), 2, "a is already defined"),
+        (format!("witness a {one}\ngroup g any a\ngroup g any g\n"), 3, "g is already defined"),
         (format!("witness a {one}\ngroup none any a\n"), 2, "none is taken"),
         ("group g\n".to_owned(), 1, "expected \"group"),
         ("group g any\n".to_owned(), 1, "there are 3 items"),
@@ -334,11 +254,7 @@ fn the_form_of_a_line_is_checked_and_named() {
         ("quorum a\n".to_owned(), 1, "a is not defined"),
         ("quorum\n".to_owned(), 1, "expected \"quorum <name|none>\""),
         ("quorum none none\n".to_owned(), 1, "there are 3 items"),
-        (
-            "quorum none\n#\nquorum none\n".to_owned(),
-            3,
-            "already a quorum on line 1",
-        ),
+        ("quorum none\n#\nquorum none\n".to_owned(), 3, "already a quorum on line 1"),
         (format!("quorum a\nwitness a {one}\n"), 1, "a is not defined"),
     ] {
         let error = Policy::parse(&file).unwrap_err();
@@ -349,32 +265,13 @@ fn the_form_of_a_line_is_checked_and_named() {
 
 #[test]
 fn a_threshold_that_cannot_be_met_is_refused() {
-    let file = |k: &str| {
-        format!(
-            "witness a {}\nwitness b {}\ngroup g {k} a b\nquorum g\n",
-            vkey(1),
-            vkey(2)
-        )
-    };
+    let file = |k: &str| format!("witness a {}\nwitness b {}\ngroup g {k} a b\nquorum g\n", vkey(1), vkey(2));
     for k in ["1", "2", "all", "any"] {
         assert!(Policy::parse(file(k)).is_ok(), "{k}");
     }
-    for k in [
-        "0",
-        "3",
-        "01",
-        "+1",
-        "-1",
-        "1.5",
-        "ALL",
-        "one",
-        "18446744073709551617",
-    ] {
+    for k in ["0", "3", "01", "+1", "-1", "1.5", "ALL", "one", "18446744073709551617"] {
         let (line, problem) = problem(file(k));
-        assert!(
-            line == 3 && matches!(problem, PolicyProblem::Threshold { .. }),
-            "{k}: {problem}"
-        );
+        assert!(line == 3 && matches!(problem, PolicyProblem::Threshold { .. }), "{k}: {problem}");
     }
     assert!(Policy::k_of_n(log().verifier(), &vkeys(1..=3), 4).is_err());
     assert!(Policy::k_of_n(log().verifier(), &[], 1).is_err());
@@ -383,11 +280,7 @@ fn a_threshold_that_cannot_be_met_is_refused() {
 #[test]
 fn a_key_is_in_a_policy_once_under_whatever_name() {
     let renamed = CosignerKey::from_seed("another.example", &[1; 32]).unwrap();
-    let file = format!(
-        "witness a {}\nwitness b {}\nquorum a\n",
-        vkey(1),
-        renamed.verifier()
-    );
+    let file = format!("witness a {}\nwitness b {}\nquorum a\n", vkey(1), renamed.verifier());
     let (line, problem) = problem(file);
     assert_eq!(line, 2);
     let says = "another.example is already in this policy, as ledger.example/test/4420823c/node/1 on line 1";
@@ -398,10 +291,7 @@ fn a_key_is_in_a_policy_once_under_whatever_name() {
     let as_witness =
         VerifierKey::new("w", SignatureType::Cosignature, log().verifier().public_key()).unwrap();
     let file = format!("log {}\nwitness w {as_witness}\nquorum w\n", log().verifier());
-    assert!(matches!(
-        Policy::parse(file).unwrap_err().problem,
-        PolicyProblem::DuplicateKey { .. }
-    ));
+    assert!(matches!(Policy::parse(file).unwrap_err().problem, PolicyProblem::DuplicateKey { .. }));
 }
 
 #[test]
@@ -413,10 +303,7 @@ fn a_name_counts_in_one_group_once() {
         "group g any a\ngroup h any g\ngroup i all g h\nquorum i\n",
     ] {
         let (_, problem) = problem(format!("{head}{tail}"));
-        assert!(
-            matches!(problem, PolicyProblem::MemberTwice { .. }),
-            "{tail}: {problem}"
-        );
+        assert!(matches!(problem, PolicyProblem::MemberTwice { .. }), "{tail}: {problem}");
     }
 }
 
@@ -429,10 +316,7 @@ fn forty_logs_witnesses_and_groups_are_read() {
         file.push_str(&format!("witness w{id} {}\ngroup g{id} any w{id}\n", vkey(id)));
     }
     let names: Vec<String> = (1..=40).map(|id| format!("g{id}")).collect();
-    file.push_str(&format!(
-        "group all-of-them 21 {}\nquorum all-of-them\n",
-        names.join(" ")
-    ));
+    file.push_str(&format!("group all-of-them 21 {}\nquorum all-of-them\n", names.join(" ")));
     let policy = Policy::parse(file).unwrap();
     assert_eq!((policy.threshold(), policy.promise().provably_guilty), (21, 2));
 }

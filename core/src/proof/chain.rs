@@ -23,18 +23,12 @@ impl Shape {
             Some(above) => above.count_ones(),
             None => 0,
         };
-        Self {
-            inner: inner as usize,
-            border: border as usize,
-        }
+        Self { inner: inner as usize, border: border as usize }
     }
 
     /// The rest of the way, for one that begins this many levels above the leaves.
     pub(super) const fn above(self, levels: u32) -> Self {
-        Self {
-            inner: self.inner.saturating_sub(levels as usize),
-            border: self.border,
-        }
+        Self { inner: self.inner.saturating_sub(levels as usize), border: self.border }
     }
 
     /// Number of siblings on the way.
@@ -44,20 +38,14 @@ impl Shape {
 
     /// Splits the siblings into the inner and the border part; `None` if there are too many or too few.
     pub(super) fn split(self, siblings: &[Hash]) -> Option<(&[Hash], &[Hash])> {
-        siblings
-            .split_at_checked(self.inner)
-            .filter(|(_, border)| border.len() == self.border)
+        siblings.split_at_checked(self.inner).filter(|(_, border)| border.len() == self.border)
     }
 }
 
 /// Climbs the inner part: bit i of `sides` says on which side of the i-th sibling the way stands (0 left, 1 right).
 pub(super) fn climb(from: Hash, siblings: &[Hash], sides: u64) -> Hash {
     let (root, _) = siblings.iter().fold((from, sides), |(hash, sides), sibling| {
-        let parent = if sides & 1 == 0 {
-            node_hash(&hash, sibling)
-        } else {
-            node_hash(sibling, &hash)
-        };
+        let parent = if sides & 1 == 0 { node_hash(&hash, sibling) } else { node_hash(sibling, &hash) };
         (parent, sides >> 1)
     });
     root
@@ -66,11 +54,7 @@ pub(super) fn climb(from: Hash, siblings: &[Hash], sides: u64) -> Hash {
 /// Climbs the inner part of a tree that ends where the way begins: what stands on the right is not in it.
 pub(super) fn climb_left_only(from: Hash, siblings: &[Hash], sides: u64) -> Hash {
     let (root, _) = siblings.iter().fold((from, sides), |(hash, sides), sibling| {
-        let parent = if sides & 1 == 0 {
-            hash
-        } else {
-            node_hash(sibling, &hash)
-        };
+        let parent = if sides & 1 == 0 { hash } else { node_hash(sibling, &hash) };
         (parent, sides >> 1)
     });
     root
@@ -78,9 +62,7 @@ pub(super) fn climb_left_only(from: Hash, siblings: &[Hash], sides: u64) -> Hash
 
 /// Climbs the border part: every sibling stands on the left.
 pub(super) fn climb_border(from: Hash, siblings: &[Hash]) -> Hash {
-    siblings
-        .iter()
-        .fold(from, |hash, sibling| node_hash(sibling, &hash))
+    siblings.iter().fold(from, |hash, sibling| node_hash(sibling, &hash))
 }
 
 /// Refuses a root that is not the one known.
@@ -88,10 +70,6 @@ pub(super) fn same_root(size: TreeSize, expected: &Hash, computed: Hash) -> Resu
     if computed == *expected {
         Ok(())
     } else {
-        Err(ProofError::WrongRoot {
-            size,
-            expected: *expected,
-            computed,
-        })
+        Err(ProofError::WrongRoot { size, expected: *expected, computed })
     }
 }

@@ -52,21 +52,12 @@ pub fn roots_from_path(
     let (Some(old_last), Some(new_last), true) =
         (old_size.last_index(), new_size.last_index(), old_size <= new_size)
     else {
-        return Err(ProofError::SizesOutOfOrder {
-            old: old_size,
-            new: new_size,
-        });
+        return Err(ProofError::SizesOutOfOrder { old: old_size, new: new_size });
     };
     if old_size == new_size {
         return match path {
-            [] => Ok(Roots {
-                old: *old_root,
-                new: *old_root,
-            }),
-            _ => Err(ProofError::WrongLength {
-                expected: 0,
-                got: path.len(),
-            }),
+            [] => Ok(Roots { old: *old_root, new: *old_root }),
+            _ => Err(ProofError::WrongLength { expected: 0, got: path.len() }),
         };
     }
     // Both trees share the way up from the last peak of the old one. What stands on its left belongs to both,
@@ -76,15 +67,9 @@ pub fn roots_from_path(
     // Where the old tree is that peak alone, its root is known and the path leaves it out.
     let one_peak = old_size.get().is_power_of_two();
     let expected = shape.len().saturating_add(usize::from(!one_peak));
-    let wrong_length = ProofError::WrongLength {
-        expected,
-        got: path.len(),
-    };
-    let (start, siblings) = if one_peak {
-        (old_root, path)
-    } else {
-        path.split_first().ok_or(wrong_length)?
-    };
+    let wrong_length = ProofError::WrongLength { expected, got: path.len() };
+    let (start, siblings) =
+        if one_peak { (old_root, path) } else { path.split_first().ok_or(wrong_length)? };
     let (inner, border) = shape.split(siblings).ok_or(wrong_length)?;
     let sides = old_last.get().checked_shr(level).unwrap_or(0);
     Ok(Roots {

@@ -35,10 +35,7 @@ pub fn root_from_path(
         return Err(ProofError::IndexOutsideTree { index, size });
     };
     let shape = Shape::new(index.get(), last.get());
-    let wrong_length = ProofError::WrongLength {
-        expected: shape.len(),
-        got: path.len(),
-    };
+    let wrong_length = ProofError::WrongLength { expected: shape.len(), got: path.len() };
     let (inner, border) = shape.split(path).ok_or(wrong_length)?;
     Ok(climb_border(climb(*leaf_hash, inner, index.get()), border))
 }

@@ -31,11 +31,7 @@ impl VerifiedReceipt {
     pub fn artifact(&self, digest: &Hash) -> Option<Artifact<'_>> {
         self.values().into_iter().find_map(|(write, contents)| {
             let named_by = named_by(digest, write.key(), contents)?;
-            Some(Artifact {
-                write,
-                contents,
-                named_by,
-            })
+            Some(Artifact { write, contents, named_by })
         })
     }
 
@@ -54,9 +50,7 @@ impl VerifiedReceipt {
             }
             Self::State(receipt) => {
                 let values = receipt.readings().iter().filter_map(|reading| reading.value());
-                values
-                    .map(|value| (value.write().clone(), value.contents()))
-                    .collect()
+                values.map(|value| (value.write().clone(), value.contents())).collect()
             }
         }
     }

@@ -41,38 +41,22 @@ impl Receipt {
         })?;
         let mut lines = proof.split('\n').zip(1_usize..);
         if lines.next() != Some((HEADER, 1)) {
-            return Err(ReceiptError::Line {
-                line: 1,
-                expected: HEADER,
-            });
+            return Err(ReceiptError::Line { line: 1, expected: HEADER });
         }
         let extra = lines
             .next()
             .and_then(|(line, _)| decode_base64(line.strip_prefix("extra ")?))
-            .ok_or(ReceiptError::Line {
-                line: 2,
-                expected: "\"extra\", a space and base64",
-            })?;
+            .ok_or(ReceiptError::Line { line: 2, expected: "\"extra\", a space and base64" })?;
         let index = lines
             .next()
             .and_then(|(line, _)| parse_decimal(line.strip_prefix("index ")?))
-            .ok_or(ReceiptError::Line {
-                line: 3,
-                expected: "\"index\", a space and a decimal number",
-            })?;
+            .ok_or(ReceiptError::Line { line: 3, expected: "\"index\", a space and a decimal number" })?;
         let hash = |(text, line): (&str, usize)| {
             Hash::from_base64(text).map_err(|source| ReceiptError::PathHash { line, source })
         };
-        let path = lines
-            .by_ref()
-            .take(MAX_PATH)
-            .map(hash)
-            .collect::<Result<Vec<_>, _>>()?;
+        let path = lines.by_ref().take(MAX_PATH).map(hash).collect::<Result<Vec<_>, _>>()?;
         if let Some((_, line)) = lines.next() {
-            return Err(ReceiptError::Line {
-                line,
-                expected: "empty: a path has at most 64 hashes",
-            });
+            return Err(ReceiptError::Line { line, expected: "empty: a path has at most 64 hashes" });
         }
         Ok(Self {
             extra: ReceiptExtra::read(&extra)?,
@@ -88,21 +72,13 @@ impl Receipt {
     pub fn of_transaction(note: SignedNote, proof: &TransactionProof) -> Self {
         let mut proof = proof.clone();
         if proof.operations.iter().all(|operation| operation.path.is_empty()) {
-            let operations: Vec<Vec<u8>> = proof
-                .operations
-                .iter()
-                .map(|revealed| revealed.operation.clone())
-                .collect();
+            let operations: Vec<Vec<u8>> =
+                proof.operations.iter().map(|revealed| revealed.operation.clone()).collect();
             for (place, revealed) in proof.operations.iter_mut().enumerate() {
                 revealed.path = op_path(&operations, place).unwrap_or_default();
             }
         }
-        Self {
-            extra: ReceiptExtra::of_transaction(&proof),
-            index: proof.index,
-            path: proof.path,
-            note,
-        }
+        Self { extra: ReceiptExtra::of_transaction(&proof), index: proof.index, path: proof.path, note }
     }
 
     /// A receipt of state at the note's checkpoint: the commit leaf, a state proof under its root, and for puts
@@ -116,10 +92,11 @@ impl Receipt {
         state_proof: Vec<u8>,
         values: Vec<(Vec<u8>, Contents)>,
     ) -> Result<Self, ReceiptError> {
-        let index = note.checkpoint().size.last_index().ok_or(ReceiptError::Field {
-            field: "checkpoint",
-            problem: "an empty tree has no state",
-        })?;
+        let index = note
+            .checkpoint()
+            .size
+            .last_index()
+            .ok_or(ReceiptError::Field { field: "checkpoint", problem: "an empty tree has no state" })?;
         let values = values.into_iter();
         let extra = ReceiptExtra {
             leaf: commit.leaf,
@@ -129,12 +106,7 @@ impl Receipt {
             state_proof,
             ..ReceiptExtra::default()
         };
-        Ok(Self {
-            extra,
-            index,
-            path: commit.path,
-            note,
-        })
+        Ok(Self { extra, index, path: commit.path, note })
     }
 
     /// Position of its leaf: of the transaction, or of the commit leaf for a receipt of state. A claim.
@@ -169,9 +141,7 @@ impl fmt::Display for Receipt {
         writeln!(f, "{HEADER}")?;
         writeln!(f, "extra {}", encode_base64(&self.extra.encode_to_vec()))?;
         writeln!(f, "index {}", self.index)?;
-        self.path
-            .iter()
-            .try_for_each(|hash| writeln!(f, "{}", hash.to_base64()))?;
+        self.path.iter().try_for_each(|hash| writeln!(f, "{}", hash.to_base64()))?;
         write!(f, "\n{}", self.note)
     }
 }

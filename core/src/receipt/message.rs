@@ -65,9 +65,7 @@ pub struct TransactionMeta {
 impl ReceiptExtra {
     /// Reads the bytes of the `extra` line: one encoding per value, no unknown fields.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, ReceiptError> {
-        let extra = Self::decode(bytes).map_err(|error| ReceiptError::Extra {
-            reason: error.to_string(),
-        })?;
+        let extra = Self::decode(bytes).map_err(|error| ReceiptError::Extra { reason: error.to_string() })?;
         if extra.encode_to_vec() != bytes {
             return Err(ReceiptError::ExtraNotCanonical);
         }
@@ -92,15 +90,9 @@ impl ReceiptExtra {
     /// The meta, if shown.
     pub(super) fn meta(&self) -> Result<Option<Meta>, ReceiptError> {
         match read_salt("meta_salt", &self.meta_salt)? {
-            Some(salt) => Ok(Some(Meta {
-                salt,
-                bytes: self.meta.clone(),
-            })),
+            Some(salt) => Ok(Some(Meta { salt, bytes: self.meta.clone() })),
             None if self.meta.is_empty() => Ok(None),
-            None => Err(ReceiptError::Field {
-                field: "meta",
-                problem: "it is there without its salt",
-            }),
+            None => Err(ReceiptError::Field { field: "meta", problem: "it is there without its salt" }),
         }
     }
 
@@ -112,20 +104,13 @@ impl ReceiptExtra {
     ) -> Result<TransactionProof, ReceiptError> {
         if !self.state_proof.is_empty() {
             let problem = "only a receipt of state has one; its leaf is a commit leaf";
-            return Err(ReceiptError::Field {
-                field: "state_proof",
-                problem,
-            });
+            return Err(ReceiptError::Field { field: "state_proof", problem });
         }
         Ok(TransactionProof {
             index,
             leaf: self.leaf.clone(),
             path: path.to_vec(),
-            operations: self
-                .operations
-                .iter()
-                .map(RevealedOperation::raw)
-                .collect::<Result<_, _>>()?,
+            operations: self.operations.iter().map(RevealedOperation::raw).collect::<Result<_, _>>()?,
             meta: self.meta()?,
         })
     }
@@ -134,22 +119,14 @@ impl ReceiptExtra {
 impl RevealedOperation {
     /// An operation without place, with contents: as receipts of state hold it.
     pub(super) fn in_state(operation: Vec<u8>, contents: Contents) -> Self {
-        Self::of(&Revealed {
-            operation,
-            contents: Some(contents),
-            ..Revealed::default()
-        })
+        Self::of(&Revealed { operation, contents: Some(contents), ..Revealed::default() })
     }
 
     fn of(revealed: &Revealed) -> Self {
         let mut message = Self {
             operation: revealed.operation.clone(),
             position: revealed.position,
-            path: revealed
-                .path
-                .iter()
-                .map(|hash| hash.as_bytes().to_vec())
-                .collect(),
+            path: revealed.path.iter().map(|hash| hash.as_bytes().to_vec()).collect(),
             ..Self::default()
         };
         if let Some(contents) = &revealed.contents {
@@ -165,27 +142,17 @@ impl RevealedOperation {
         match read_salt("salt", &self.salt)? {
             Some(salt) => {
                 let (attributes, value) = (self.attributes.clone(), self.value.clone());
-                Ok(Some(Contents {
-                    salt,
-                    attributes,
-                    value,
-                }))
+                Ok(Some(Contents { salt, attributes, value }))
             }
             None if self.attributes.is_empty() && self.value.is_empty() => Ok(None),
-            None => Err(ReceiptError::Field {
-                field: "value",
-                problem: "it is there without its salt",
-            }),
+            None => Err(ReceiptError::Field { field: "value", problem: "it is there without its salt" }),
         }
     }
 
     fn raw(&self) -> Result<Revealed, ReceiptError> {
         let hash = |bytes: &Vec<u8>| {
             let problem = "a hash has 32 bytes";
-            Hash::try_from(bytes.as_slice()).map_err(|_| ReceiptError::Field {
-                field: "path",
-                problem,
-            })
+            Hash::try_from(bytes.as_slice()).map_err(|_| ReceiptError::Field { field: "path", problem })
         };
         Ok(Revealed {
             operation: self.operation.clone(),
@@ -202,8 +169,5 @@ fn read_salt(field: &'static str, bytes: &[u8]) -> Result<Option<Salt>, ReceiptE
         return Ok(None);
     }
     let salt = Salt::try_from(bytes);
-    salt.map(Some).map_err(|_| ReceiptError::Field {
-        field,
-        problem: "a salt has exactly 16 bytes",
-    })
+    salt.map(Some).map_err(|_| ReceiptError::Field { field, problem: "a salt has exactly 16 bytes" })
 }

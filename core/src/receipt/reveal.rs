@@ -32,10 +32,7 @@ fn next<'a>(proof: &'a [u8], leaves: &mut Vec<(LogIndex, Operation)>) -> Option<
             let (len, rest) = rest.split_first_chunk::<4>()?;
             let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
             let (operation, rest) = rest.split_at_checked(len)?;
-            leaves.push((
-                LogIndex::from_be_bytes(*index),
-                Operation::decode(operation).ok()?,
-            ));
+            leaves.push((LogIndex::from_be_bytes(*index), Operation::decode(operation).ok()?));
             Some(rest)
         }
         _ => None,

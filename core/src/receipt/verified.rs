@@ -66,10 +66,7 @@ impl TransactionReceipt {
     fn verify(receipt: &Receipt, checkpoint: CertifiedCheckpoint) -> Result<Self, ReceiptError> {
         let proof = receipt.extra.transaction(receipt.index, &receipt.path)?;
         let transaction = IncludedTransaction::verify(checkpoint.checkpoint(), proof, Paths::Required)?;
-        Ok(Self {
-            checkpoint,
-            transaction,
-        })
+        Ok(Self { checkpoint, transaction })
     }
 
     /// The certified checkpoint it is proven under.
@@ -98,24 +95,15 @@ impl StateReceipt {
         let extra = &receipt.extra;
         if checkpoint.checkpoint().size.last_index() != Some(receipt.index) {
             let problem = "a receipt of state is of the last leaf of its checkpoint";
-            return Err(ReceiptError::Field {
-                field: "index",
-                problem,
-            });
+            return Err(ReceiptError::Field { field: "index", problem });
         }
         if extra.meta()?.is_some() {
             let problem = "only a receipt of a transaction has one";
-            return Err(ReceiptError::Field {
-                field: "meta",
-                problem,
-            });
+            return Err(ReceiptError::Field { field: "meta", problem });
         }
         let revealed = revealed_leaves(&extra.state_proof);
         let shown = shown_values(extra, &revealed)?;
-        let commit = LeafProof {
-            leaf: extra.leaf.clone(),
-            path: receipt.path.clone(),
-        };
+        let commit = LeafProof { leaf: extra.leaf.clone(), path: receipt.path.clone() };
         let (operations, contents) = shown.into_iter().unzip::<_, _, Vec<_>, _>();
         let bundle = Bundle {
             commit: Some(commit),
@@ -126,19 +114,11 @@ impl StateReceipt {
         let proven = Proven::open(checkpoint, bundle)?;
         let state = proven.state()?.clone();
         // The question that every proof answers: one of the leaves it reveals. An empty tree reveals none.
-        let any_key = revealed
-            .first()
-            .map_or_else(Vec::new, |(_, operation)| operation.key.clone());
+        let any_key = revealed.first().map_or_else(Vec::new, |(_, operation)| operation.key.clone());
         proven.newest(0, &any_key)?;
-        let readings = operations
-            .into_iter()
-            .map(|write| proven.read(write, state.time()))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            proven,
-            state,
-            readings,
-        })
+        let readings =
+            operations.into_iter().map(|write| proven.read(write, state.time())).collect::<Result<_, _>>()?;
+        Ok(Self { proven, state, readings })
     }
 
     /// The state it is about: checkpoint, state root, time.
@@ -181,16 +161,10 @@ fn shown_values(
     for message in &extra.operations {
         if message.position != 0 || !message.path.is_empty() {
             let problem = "an operation of a receipt of state has no place in a transaction";
-            return Err(ReceiptError::Field {
-                field: "position",
-                problem,
-            });
+            return Err(ReceiptError::Field { field: "position", problem });
         }
         let problem = "an operation of a receipt of state has no use without its value";
-        let contents = message.contents()?.ok_or(ReceiptError::Field {
-            field: "value",
-            problem,
-        })?;
+        let contents = message.contents()?.ok_or(ReceiptError::Field { field: "value", problem })?;
         let (index, operation) = leaves
             .find(|(_, operation)| operation.encode() == message.operation)
             .ok_or(ReceiptError::NotRevealed)?;

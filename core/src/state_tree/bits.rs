@@ -22,30 +22,21 @@ impl<'a> Bits<'a> {
     #[must_use]
     #[inline]
     pub const fn of_key(key: &'a [u8]) -> Self {
-        Self {
-            bytes: key,
-            ended: true,
-        }
+        Self { bytes: key, ended: true }
     }
 
     /// The bits with which the keys of this prefix begin.
     #[must_use]
     #[inline]
     pub const fn of_prefix(prefix: &'a [u8]) -> Self {
-        Self {
-            bytes: prefix,
-            ended: false,
-        }
+        Self { bytes: prefix, ended: false }
     }
 
     /// Number of bits.
     #[must_use]
     #[inline]
     pub const fn len(self) -> usize {
-        self.bytes
-            .len()
-            .saturating_mul(GROUP)
-            .saturating_add(self.ended as usize)
+        self.bytes.len().saturating_mul(GROUP).saturating_add(self.ended as usize)
     }
 
     /// Whether there are no bits: the empty prefix.
@@ -94,24 +85,13 @@ fn first_byte_bit(a: &[u8], b: &[u8]) -> Option<usize> {
         let mixed = u64::from_be_bytes(*a_word) ^ u64::from_be_bytes(*b_word);
         if mixed != 0 {
             let bit = usize::try_from(mixed.leading_zeros()).ok()?;
-            return Some(position_of(
-                number.saturating_mul(8).saturating_add(bit / 8),
-                bit % 8,
-            ));
+            return Some(position_of(number.saturating_mul(8).saturating_add(bit / 8), bit % 8));
         }
     }
     // One of the two may have whole words left: then the other's rest ends the common bytes.
     let common = a_words.len().min(b_words.len()).saturating_mul(8);
-    let a_rest = if a_words.len() > b_words.len() {
-        a.get(common..)?
-    } else {
-        a_rest
-    };
-    let b_rest = if b_words.len() > a_words.len() {
-        b.get(common..)?
-    } else {
-        b_rest
-    };
+    let a_rest = if a_words.len() > b_words.len() { a.get(common..)? } else { a_rest };
+    let b_rest = if b_words.len() > a_words.len() { b.get(common..)? } else { b_rest };
     for (number, (a_byte, b_byte)) in a_rest.iter().zip(b_rest).enumerate() {
         let mixed = a_byte ^ b_byte;
         if mixed != 0 {
@@ -153,11 +133,7 @@ impl<'a> BitPrefix<'a> {
     #[must_use]
     pub fn of(key: &'a [u8], len: usize) -> Self {
         let key = Bits::of_key(key);
-        Self {
-            key,
-            len: len.min(key.len()),
-            side: None,
-        }
+        Self { key, len: len.min(key.len()), side: None }
     }
 
     /// What the keys below one side of a branch begin with: the first `d` bits of any key below the branch, and
@@ -213,17 +189,11 @@ impl<'a> BitPrefix<'a> {
         let extended = |byte: u8| [bytes, &[byte]].concat();
         match self.bit(start) {
             None => {
-                return KeyRange {
-                    first: bytes.to_vec(),
-                    end: successor(bytes),
-                };
+                return KeyRange { first: bytes.to_vec(), end: successor(bytes) };
             }
             // The final 0: one key only, and its first extension is the next key there can be.
             Some(false) => {
-                return KeyRange {
-                    first: bytes.to_vec(),
-                    end: Some(extended(0)),
-                };
+                return KeyRange { first: bytes.to_vec(), end: Some(extended(0)) };
             }
             Some(true) => {}
         }
@@ -239,13 +209,8 @@ impl<'a> BitPrefix<'a> {
             }
             unit /= 2;
         }
-        let end = highest
-            .checked_add(1)
-            .map_or_else(|| successor(bytes), |after| Some(extended(after)));
-        KeyRange {
-            first: extended(lowest),
-            end,
-        }
+        let end = highest.checked_add(1).map_or_else(|| successor(bytes), |after| Some(extended(after)));
+        KeyRange { first: extended(lowest), end }
     }
 }
 

@@ -78,12 +78,8 @@ impl NodeRef {
 
     /// Tip number `number`.
     pub(super) fn tip(number: usize) -> Result<Self, StateTreeError> {
-        let number = u32::try_from(number)
-            .ok()
-            .filter(|number| number & Self::TIP == 0);
-        number
-            .map(|number| Self(number | Self::TIP))
-            .ok_or(StateTreeError::Full)
+        let number = u32::try_from(number).ok().filter(|number| number & Self::TIP == 0);
+        number.map(|number| Self(number | Self::TIP)).ok_or(StateTreeError::Full)
     }
 
     /// Branch number `number`. There are fewer branches than tips, and those were counted.
@@ -132,11 +128,7 @@ pub(super) struct Built {
 impl Built {
     /// A tip that has its number.
     pub(super) const fn of_tip(node: NodeRef, hash: Hash) -> Self {
-        Self {
-            node,
-            hash,
-            any: node,
-        }
+        Self { node, hash, any: node }
     }
 }
 
@@ -150,11 +142,7 @@ pub struct CritTree<T> {
 
 impl<T> Default for CritTree<T> {
     fn default() -> Self {
-        Self {
-            branches: Vec::new(),
-            tips: Vec::new(),
-            root: None,
-        }
+        Self { branches: Vec::new(), tips: Vec::new(), root: None }
     }
 }
 
@@ -190,8 +178,7 @@ impl<T> Place<'_, T> {
     /// of its own at `difference`.
     #[must_use]
     pub fn is_inside(&self) -> bool {
-        self.difference
-            .is_none_or(|difference| usize::from(difference) >= self.region.len())
+        self.difference.is_none_or(|difference| usize::from(difference) >= self.region.len())
     }
 }
 
@@ -280,11 +267,7 @@ impl<T: Tip> CritTree<T> {
         let (tip, above) = self.descend(self.root?, key);
         let tip = self.tip_at(tip);
         let region = BitPrefix::of(tip.key(), above.map_or(0, |d| usize::from(d).saturating_add(1)));
-        Some(Place {
-            tip,
-            region,
-            difference: first_difference(key, tip.key()),
-        })
+        Some(Place { tip, region, difference: first_difference(key, tip.key()) })
     }
 
     /// The tip with exactly this key.
@@ -350,10 +333,7 @@ impl<T: Tip> CritTree<T> {
         }
         let mut tips: Vec<Option<T>> = self.tips.into_iter().map(Some).collect();
         let mut take = |tip: usize| tips.get_mut(tip).and_then(Option::take);
-        parts
-            .into_iter()
-            .map(|part| part.into_iter().filter_map(&mut take).collect())
-            .collect()
+        parts.into_iter().map(|part| part.into_iter().filter_map(&mut take).collect()).collect()
     }
 
     /// Begins a change. All hashes are brought up to date when the edit ends.
@@ -407,10 +387,7 @@ impl<T: Tip> CritTree<T> {
         &mut self.branches[number]
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "tips are never removed, and only this tree numbers them"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "tips are never removed, and only this tree numbers them")]
     pub(super) fn tip_at(&self, number: usize) -> &T {
         &self.tips[number]
     }
@@ -420,19 +397,8 @@ impl<T: Tip> CritTree<T> {
 pub(super) fn join(branches: &mut Vec<Branch>, d: u16, left: Built, right: Built) -> Built {
     let hash = branch_hash(d, &left.hash, &right.hash);
     let node = NodeRef::branch(branches.len());
-    branches.push(Branch {
-        hash,
-        left: left.node,
-        right: right.node,
-        any: left.any,
-        d,
-        dirty: false,
-    });
-    Built {
-        node,
-        hash,
-        any: left.any,
-    }
+    branches.push(Branch { hash, left: left.node, right: right.node, any: left.any, d, dirty: false });
+    Built { node, hash, any: left.any }
 }
 
 impl Walk for CritTree<StateTip> {

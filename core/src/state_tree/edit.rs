@@ -49,14 +49,7 @@ impl<'a, T: Tip> Edit<'a, T> {
         self.tree.tips.push(tip);
         let node = NodeRef::branch(self.tree.branches.len());
         let (hash, dirty) = (Hash::ZERO, true);
-        self.tree.branches.push(Branch {
-            hash,
-            left,
-            right,
-            any: added,
-            d,
-            dirty,
-        });
+        self.tree.branches.push(Branch { hash, left, right, any: added, d, dirty });
         self.hang(link, node);
         Ok(None)
     }
@@ -73,10 +66,7 @@ impl<'a, T: Tip> Edit<'a, T> {
         NodeRef::tip(self.tree.tips.len().saturating_add(tips.len()))?;
         let bits = above.map_or(0, |d| usize::from(d).saturating_add(1));
         let region = BitPrefix::of(self.tree.tip_at(at).key(), bits);
-        if tips
-            .iter()
-            .any(|tip| region.compare(Bits::of_key(tip.key())).is_ne())
-        {
+        if tips.iter().any(|tip| region.compare(Bits::of_key(tip.key())).is_ne()) {
             return Err(StateTreeError::OutsideRegion { bits });
         }
         build_sorted(tips.iter().map(|tip| (tip.key(), ())), |_, (), ()| ())?
@@ -142,10 +132,7 @@ impl<'a, T: Tip> Edit<'a, T> {
                 _ => tree.tips.push(tip),
             }
         }
-        builder
-            .finish()
-            .map(|built| built.node)
-            .ok_or(StateTreeError::NothingToReplace)
+        builder.finish().map(|built| built.node).ok_or(StateTreeError::NothingToReplace)
     }
 }
 
@@ -172,11 +159,7 @@ impl<T: Tip> CritTree<T> {
         }
         for id in order.into_iter().rev() {
             let branch = self.branch_at(id);
-            let hash = branch_hash(
-                branch.d,
-                &self.node_hash(branch.left),
-                &self.node_hash(branch.right),
-            );
+            let hash = branch_hash(branch.d, &self.node_hash(branch.left), &self.node_hash(branch.right));
             let branch = self.branch_at_mut(id);
             branch.hash = hash;
             branch.dirty = false;

@@ -54,10 +54,7 @@ enum Layer {
         fixed: usize,
     },
     /// A node within a loaded bucket.
-    Inner {
-        bucket: Arc<CritTree<StateTip>>,
-        node: NodeRef,
-    },
+    Inner { bucket: Arc<CritTree<StateTip>>, node: NodeRef },
 }
 
 impl<'a, B: Buckets> Layered<'a, B> {
@@ -80,19 +77,10 @@ impl<'a, B: Buckets> Layered<'a, B> {
 
 /// Opens a node within a loaded bucket.
 fn open_inner(bucket: &Arc<CritTree<StateTip>>, node: NodeRef) -> Opened<LayeredNode> {
-    let inner = |node| {
-        LayeredNode(Layer::Inner {
-            bucket: Arc::clone(bucket),
-            node,
-        })
-    };
+    let inner = |node| LayeredNode(Layer::Inner { bucket: Arc::clone(bucket), node });
     match bucket.open_node(node) {
         OpenedRef::Tip(tip) => Opened::Leaf(tip.leaf().clone()),
-        OpenedRef::Branch { d, left, right } => Opened::Branch {
-            d,
-            left: inner(left),
-            right: inner(right),
-        },
+        OpenedRef::Branch { d, left, right } => Opened::Branch { d, left: inner(left), right: inner(right) },
     }
 }
 
@@ -101,10 +89,7 @@ impl<B: Buckets> Walk for Layered<'_, B> {
     type Error = B::Error;
 
     fn root(&self) -> Result<Option<LayeredNode>, B::Error> {
-        Ok(self
-            .upper
-            .root_node()
-            .map(|node| LayeredNode(Layer::Upper { node, fixed: 0 })))
+        Ok(self.upper.root_node().map(|node| LayeredNode(Layer::Upper { node, fixed: 0 })))
     }
 
     fn hash(&self, node: &LayeredNode) -> Hash {
@@ -122,11 +107,7 @@ impl<B: Buckets> Walk for Layered<'_, B> {
                 OpenedRef::Branch { d, left, right } => {
                     let fixed = usize::from(d).saturating_add(1);
                     let upper = |node| LayeredNode(Layer::Upper { node, fixed });
-                    Ok(Opened::Branch {
-                        d,
-                        left: upper(left),
-                        right: upper(right),
-                    })
+                    Ok(Opened::Branch { d, left: upper(left), right: upper(right) })
                 }
             },
         }

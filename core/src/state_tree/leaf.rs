@@ -9,11 +9,7 @@ use crate::position::LogIndex;
 #[must_use]
 pub fn leaf_hash(index: LogIndex, op: &[u8]) -> Hash {
     let op_hash = hash::leaf_hash(op);
-    hash::sha256(&[
-        &[STATE_LEAF_PREFIX],
-        &index.get().to_be_bytes(),
-        op_hash.as_bytes(),
-    ])
+    hash::sha256(&[&[STATE_LEAF_PREFIX], &index.get().to_be_bytes(), op_hash.as_bytes()])
 }
 
 /// Hash of a branch: `H(0x03 ‖ d u16 ‖ left ‖ right)`. Left are the keys with bit 0 at position `d`.
@@ -84,20 +80,14 @@ impl StateLeaf {
 
 /// The key of an encoded operation, if that is exactly 63 bytes and a key of the length it states.
 pub(crate) fn key_of(op: &[u8]) -> Result<&[u8], StateLeafError> {
-    let (fixed, key) = op
-        .split_at_checked(Operation::FIXED_LEN)
-        .ok_or(StateLeafError::Short { got: op.len() })?;
-    let stated = fixed
-        .last_chunk::<2>()
-        .map_or(0, |len| usize::from(u16::from_be_bytes(*len)));
+    let (fixed, key) =
+        op.split_at_checked(Operation::FIXED_LEN).ok_or(StateLeafError::Short { got: op.len() })?;
+    let stated = fixed.last_chunk::<2>().map_or(0, |len| usize::from(u16::from_be_bytes(*len)));
     if stated == 0 || stated > MAX_KEY_LEN {
         return Err(StateLeafError::KeyLength { stated });
     }
     if stated != key.len() {
-        return Err(StateLeafError::WrongLength {
-            stated,
-            got: key.len(),
-        });
+        return Err(StateLeafError::WrongLength { stated, got: key.len() });
     }
     Ok(key)
 }

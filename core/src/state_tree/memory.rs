@@ -51,9 +51,7 @@ impl MemoryStateTree {
     /// [`StateTreeError::Full`].
     pub fn insert_all(&mut self, leaves: impl IntoIterator<Item = StateLeaf>) -> Result<(), StateTreeError> {
         let mut edit = self.tree.edit();
-        leaves
-            .into_iter()
-            .try_for_each(|leaf| edit.insert(StateTip::new(leaf)).map(|_| ()))
+        leaves.into_iter().try_for_each(|leaf| edit.insert(StateTip::new(leaf)).map(|_| ()))
     }
 
     /// The root: 32 zero bytes without keys.

@@ -56,10 +56,7 @@ impl Query {
         match self {
             Self::Key(key) => BitPrefix::of(key, Bits::of_key(key).len()).key_range(),
             Self::Prefix(prefix) => BitPrefix::of(prefix, Bits::of_prefix(prefix).len()).key_range(),
-            Self::Range { first, end } => KeyRange {
-                first: first.clone(),
-                end: end.clone(),
-            },
+            Self::Range { first, end } => KeyRange { first: first.clone(), end: end.clone() },
         }
     }
 }

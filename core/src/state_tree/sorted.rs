@@ -26,13 +26,7 @@ impl<N, C: FnMut(u16, N, N) -> N> SortedBuilder<N, C> {
     /// A builder without keys.
     #[must_use]
     pub const fn new(combine: C) -> Self {
-        Self {
-            combine,
-            key: Vec::new(),
-            pushed: 0,
-            last: None,
-            open: Vec::new(),
-        }
+        Self { combine, key: Vec::new(), pushed: 0, last: None, open: Vec::new() }
     }
 
     /// Adds the next key. Copies it, into memory that is reused.

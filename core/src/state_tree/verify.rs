@@ -26,24 +26,14 @@ pub fn verify(root: &Hash, query: &Query, proof: &[u8]) -> Result<VerifiedAnswer
         read_tree(&mut reader, &query.bits())?
     };
     if !reader.rest.is_empty() {
-        return Err(StateProofError::TrailingBytes {
-            at: reader.at(),
-            extra: reader.rest.len(),
-        });
+        return Err(StateProofError::TrailingBytes { at: reader.at(), extra: reader.rest.len() });
     }
     if computed != *root {
-        return Err(StateProofError::WrongRoot {
-            expected: *root,
-            computed,
-        });
+        return Err(StateProofError::WrongRoot { expected: *root, computed });
     }
     let inside = revealed.iter().filter(|leaf| query.contains(leaf.key));
     let leaves = inside.map(VerifiedStateLeaf::decode).collect::<Result<_, _>>()?;
-    Ok(VerifiedAnswer {
-        root: *root,
-        query: query.clone(),
-        leaves,
-    })
+    Ok(VerifiedAnswer { root: *root, query: query.clone(), leaves })
 }
 
 /// The complete answer to a query at one state root. Only [`verify()`] makes one.
@@ -81,9 +71,7 @@ impl VerifiedAnswer {
         if !self.query.contains(key) {
             return Err(OutsideQuery);
         }
-        let found = self
-            .leaves
-            .binary_search_by(|leaf| leaf.op.key.as_slice().cmp(key));
+        let found = self.leaves.binary_search_by(|leaf| leaf.op.key.as_slice().cmp(key));
         Ok(found.ok().and_then(|at| self.leaves.get(at)))
     }
 }
@@ -118,10 +106,7 @@ impl VerifiedStateLeaf {
         let index = leaf.index.get();
         let op = Operation::decode(leaf.op).map_err(|source| StateProofError::Operation { index, source })?;
         match op.kind {
-            OpKind::Put | OpKind::Delete => Ok(Self {
-                index: leaf.index,
-                op,
-            }),
+            OpKind::Put | OpKind::Delete => Ok(Self { index: leaf.index, op }),
             OpKind::Erase => Err(StateProofError::NotAWrite { index }),
         }
     }
@@ -159,17 +144,11 @@ fn read_tree<'p>(
     loop {
         let at = reader.at();
         let mut done = match reader.byte("a tag")? {
-            PRUNED => Subtree {
-                hash: Hash::new(reader.array("a pruned hash")?),
-                key: None,
-            },
+            PRUNED => Subtree { hash: Hash::new(reader.array("a pruned hash")?), key: None },
             LEAF => {
                 let leaf = reader.leaf()?;
                 revealed.push(leaf);
-                Subtree {
-                    hash: leaf_hash(leaf.index, leaf.op),
-                    key: Some(leaf.key),
-                }
+                Subtree { hash: leaf_hash(leaf.index, leaf.op), key: Some(leaf.key) }
             }
             BRANCH => {
                 let depth = u16::from_be_bytes(reader.array("the depth of a branch")?);
@@ -193,10 +172,7 @@ fn read_tree<'p>(
             match branch.left.take() {
                 Some(left) => done = close(branch.d, &left, &done, query)?,
                 None => {
-                    open.push(OpenBranch {
-                        left: Some(done),
-                        ..branch
-                    });
+                    open.push(OpenBranch { left: Some(done), ..branch });
                     break;
                 }
             }
@@ -214,10 +190,7 @@ fn close<'p>(
 ) -> Result<Subtree<'p>, StateProofError> {
     let depth = usize::from(d);
     for (side, subtree) in [(false, left), (true, right)] {
-        if subtree
-            .key
-            .is_some_and(|key| Bits::of_key(key).bit(depth) != Some(side))
-        {
+        if subtree.key.is_some_and(|key| Bits::of_key(key).bit(depth) != Some(side)) {
             return Err(StateProofError::WrongSide { depth: d });
         }
     }
@@ -238,10 +211,7 @@ fn close<'p>(
     if pruned_side.is_some_and(|side| !query.is_disjoint(&BitPrefix::side_of(key, d, side))) {
         return Err(StateProofError::Incomplete { depth: d });
     }
-    Ok(Subtree {
-        hash: branch_hash(d, &left.hash, &right.hash),
-        key: Some(key),
-    })
+    Ok(Subtree { hash: branch_hash(d, &left.hash, &right.hash), key: Some(key) })
 }
 
 /// What is left of the proof.
@@ -265,10 +235,7 @@ impl<'p> Reader<'p> {
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], StateProofError> {
-        let (bytes, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or_else(|| self.truncated(what))?;
+        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.truncated(what))?;
         self.rest = rest;
         Ok(*bytes)
     }
@@ -278,9 +245,7 @@ impl<'p> Reader<'p> {
         let index = LogIndex::new(u64::from_be_bytes(self.array("the index of a leaf")?));
         let len = u32::from_be_bytes(self.array("the length of a leaf")?);
         let at = self.at();
-        let split = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.rest.split_at_checked(len));
+        let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
         let (op, rest) = split.ok_or_else(|| self.truncated("the operation of a leaf"))?;
         let key = key_of(op).map_err(|source| StateProofError::Leaf { at, source })?;
         self.rest = rest;

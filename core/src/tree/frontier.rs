@@ -25,10 +25,7 @@ impl Frontier {
     /// The frontier of the empty tree.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            size: 0,
-            peaks: Vec::new(),
-        }
+        Self { size: 0, peaks: Vec::new() }
     }
 
     /// The frontier of a stored tree: its size, and its peaks, largest first. What the peaks hash to is the
@@ -43,16 +40,9 @@ impl Frontier {
         }
         let expected = size.get().count_ones();
         if peaks.len() != expected as usize {
-            return Err(FrontierError::WrongPeaks {
-                size,
-                expected,
-                got: peaks.len(),
-            });
+            return Err(FrontierError::WrongPeaks { size, expected, got: peaks.len() });
         }
-        Ok(Self {
-            size: size.get(),
-            peaks,
-        })
+        Ok(Self { size: size.get(), peaks })
     }
 
     /// The frontier of the tree at this size, read from its nodes.
@@ -61,13 +51,8 @@ impl Frontier {
     /// [`TreeError::Reader`] where a node cannot be read.
     pub fn read<R: NodeReader + ?Sized>(reader: &R, size: TreeSize) -> Result<Self, TreeError<R::Error>> {
         let nodes = peaks(size.get()).rev();
-        let peaks = nodes
-            .map(|(level, index)| read(reader, level, index))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            size: size.get(),
-            peaks,
-        })
+        let peaks = nodes.map(|(level, index)| read(reader, level, index)).collect::<Result<_, _>>()?;
+        Ok(Self { size: size.get(), peaks })
     }
 
     /// Number of leaves.

@@ -37,9 +37,7 @@ impl MemoryTree {
     #[must_use]
     pub fn root(&self) -> Hash {
         let nodes = peaks(self.size().get()).filter_map(|(level, index)| self.node(level, index));
-        nodes
-            .reduce(|right, left| node_hash(&left, &right))
-            .unwrap_or_else(empty_root)
+        nodes.reduce(|right, left| node_hash(&left, &right)).unwrap_or_else(empty_root)
     }
 
     /// Appends a leaf, and returns where it stands.
@@ -77,11 +75,7 @@ impl NodeReader for MemoryTree {
     type Error = MissingNode;
 
     fn read(&self, level: u8, index: u64) -> Result<Hash, MissingNode> {
-        self.node(level, index).ok_or(MissingNode {
-            level,
-            index,
-            size: self.size(),
-        })
+        self.node(level, index).ok_or(MissingNode { level, index, size: self.size() })
     }
 }
 

@@ -66,9 +66,7 @@ pub(super) fn read<R: NodeReader + ?Sized>(
     level: u8,
     index: u64,
 ) -> Result<Hash, TreeError<R::Error>> {
-    reader
-        .read(level, index)
-        .map_err(|source| TreeError::Reader { level, index, source })
+    reader.read(level, index).map_err(|source| TreeError::Reader { level, index, source })
 }
 
 /// `number` halved `level` times: of a size, how many complete nodes the level has; of a leaf's index, the
@@ -92,7 +90,5 @@ pub(super) fn join<E>(mut peaks: impl Iterator<Item = Result<Hash, E>>) -> Resul
     let Some(first) = peaks.next() else {
         return Ok(None);
     };
-    peaks
-        .try_fold(first?, |right, left| Ok(node_hash(&left?, &right)))
-        .map(Some)
+    peaks.try_fold(first?, |right, left| Ok(node_hash(&left?, &right))).map(Some)
 }

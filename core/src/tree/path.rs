@@ -100,11 +100,7 @@ fn subtree_root<R: NodeReader + ?Sized>(
     index: u64,
     size: u64,
 ) -> Result<Hash, TreeError<R::Error>> {
-    if index < at_level(size, level) {
-        read(reader, level, index)
-    } else {
-        edge_root(reader, level, size)
-    }
+    if index < at_level(size, level) { read(reader, level, index) } else { edge_root(reader, level, size) }
 }
 
 /// Root over the leaves beyond the last complete node of `level`: the tree's peaks below that level, joined.

@@ -27,32 +27,17 @@ impl World {
             });
             tree
         };
-        Self {
-            ledger: Ledger::new(1),
-            honest: leaves(9),
-            forked: leaves(3),
-        }
+        Self { ledger: Ledger::new(1), honest: leaves(9), forked: leaves(3) }
     }
 
     fn note(&self, tree: &MemoryTree, size: u64, nodes: &[usize], time: u64) -> SignedNote {
         let size = TreeSize::new(size);
         let root = quorate_core::tree::root_at(tree, size).unwrap();
-        self.ledger.sign(
-            &Checkpoint {
-                origin: self.ledger.origin.clone(),
-                size,
-                root,
-            },
-            nodes,
-            time,
-        )
+        self.ledger.sign(&Checkpoint { origin: self.ledger.origin.clone(), size, root }, nodes, time)
     }
 
     fn certified(&self, tree: &MemoryTree, size: u64, nodes: &[usize], time: u64) -> CertifiedCheckpoint {
-        self.ledger
-            .policy()
-            .certify(self.note(tree, size, nodes, time))
-            .unwrap()
+        self.ledger.policy().certify(self.note(tree, size, nodes, time)).unwrap()
     }
 
     fn advance(
@@ -70,9 +55,7 @@ impl World {
 }
 
 fn evidence_kind(world: &World, result: Result<Advance, AgreementError>) -> EvidenceKind {
-    let Err(AgreementError::Contradiction(evidence)) = result else {
-        panic!("{result:?}")
-    };
+    let Err(AgreementError::Contradiction(evidence)) = result else { panic!("{result:?}") };
     evidence.verify(&Keys::from(&world.ledger.policy())).unwrap();
     evidence.kind()
 }
@@ -87,17 +70,11 @@ fn forward_same_and_stale() {
     let again = world.certified(&world.honest, 5, &[1, 2], 30);
     assert_eq!(world.advance(&trusted, &again, &[]), Ok(Advance::Same));
     let old = world.certified(&world.honest, 3, &[0, 1], 9);
-    assert_eq!(
-        world.advance(&trusted, &old, &World::path(&world.honest, 3, 5)),
-        Ok(Advance::Stale)
-    );
+    assert_eq!(world.advance(&trusted, &old, &World::path(&world.honest, 3, 5)), Ok(Advance::Stale));
     // No proof, no belief; in either direction.
     for (checkpoint, path) in [(&new, &[][..]), (&old, &[]), (&again, &path), (&new, &path[..1])] {
         let refused = world.advance(&trusted, checkpoint, path);
-        assert!(
-            matches!(refused, Err(AgreementError::NotConsistent { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(AgreementError::NotConsistent { .. })), "{refused:?}");
     }
 }
 
@@ -106,21 +83,12 @@ fn a_fork_at_the_trusted_size() {
     let world = World::new();
     let trusted = world.note(&world.honest, 5, &[0, 1], 10);
     let forked = world.certified(&world.forked, 5, &[1, 2], 10);
-    assert_eq!(
-        evidence_kind(&world, world.advance(&trusted, &forked, &[])),
-        EvidenceKind::Fork
-    );
+    assert_eq!(evidence_kind(&world, world.advance(&trusted, &forked, &[])), EvidenceKind::Fork);
     let trusted = world.note(&world.honest, 5, &[0], 10);
-    assert_eq!(
-        evidence_kind(&world, world.advance(&trusted, &forked, &[])),
-        EvidenceKind::Disagreement
-    );
+    assert_eq!(evidence_kind(&world, world.advance(&trusted, &forked, &[])), EvidenceKind::Disagreement);
     let trusted = world.note(&world.honest, 5, &[], 10);
     let unsigned = world.advance(&trusted, &forked, &[]);
-    assert!(
-        matches!(unsigned, Err(AgreementError::UnsignedContradiction { .. })),
-        "{unsigned:?}"
-    );
+    assert!(matches!(unsigned, Err(AgreementError::UnsignedContradiction { .. })), "{unsigned:?}");
 }
 
 #[test]
@@ -130,28 +98,16 @@ fn a_history_rewritten_below_the_trusted_size() {
     let rewritten = world.certified(&world.forked, 8, &[1, 2], 11);
     // The node proves its own past, which is not the one it signed.
     let path = World::path(&world.forked, 5, 8);
-    assert_eq!(
-        evidence_kind(&world, world.advance(&trusted, &rewritten, &path)),
-        EvidenceKind::Rewrite
-    );
+    assert_eq!(evidence_kind(&world, world.advance(&trusted, &rewritten, &path)), EvidenceKind::Rewrite);
     let trusted = world.note(&world.honest, 5, &[0], 10);
-    assert_eq!(
-        evidence_kind(&world, world.advance(&trusted, &rewritten, &path)),
-        EvidenceKind::Disagreement
-    );
+    assert_eq!(evidence_kind(&world, world.advance(&trusted, &rewritten, &path)), EvidenceKind::Disagreement);
     // A true proof of the trusted tree does not lead to the rewritten root: an error, no evidence.
     let refused = world.advance(&trusted, &rewritten, &World::path(&world.honest, 5, 8));
-    assert!(
-        matches!(refused, Err(AgreementError::NotConsistent { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(AgreementError::NotConsistent { .. })), "{refused:?}");
     // At a power of two the proof does not hold the old root, so nobody can be convicted by it.
     let trusted = world.note(&world.honest, 4, &[0, 1], 10);
     let refused = world.advance(&trusted, &rewritten, &World::path(&world.forked, 4, 8));
-    assert!(
-        matches!(refused, Err(AgreementError::NotConsistent { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(AgreementError::NotConsistent { .. })), "{refused:?}");
 }
 
 #[test]
@@ -160,10 +116,7 @@ fn a_tree_rolled_back() {
     let trusted = world.note(&world.honest, 8, &[0, 1], 10);
     let back = world.certified(&world.honest, 5, &[1, 2], 11);
     let path = World::path(&world.honest, 5, 8);
-    assert_eq!(
-        evidence_kind(&world, world.advance(&trusted, &back, &path)),
-        EvidenceKind::Rollback
-    );
+    assert_eq!(evidence_kind(&world, world.advance(&trusted, &back, &path)), EvidenceKind::Rollback);
 }
 
 #[test]
@@ -180,19 +133,10 @@ fn replicas_are_compared_by_what_they_signed() {
         matches!(compare(&one, &forked), Ok(Comparison::Disagreement(evidence)) if evidence.kind() == EvidenceKind::Disagreement)
     );
     let unsigned = open(world.note(&world.forked, 5, &[], 12));
-    assert!(matches!(
-        compare(&one, &unsigned),
-        Err(AgreementError::UnsignedContradiction { .. })
-    ));
+    assert!(matches!(compare(&one, &unsigned), Err(AgreementError::UnsignedContradiction { .. })));
     let other = Ledger::new(2);
     let stranger = other.note().open(other.policy().keys()).unwrap();
-    assert!(matches!(
-        compare(&one, &stranger),
-        Err(AgreementError::OtherOrigin { .. })
-    ));
+    assert!(matches!(compare(&one, &stranger), Err(AgreementError::OtherOrigin { .. })));
     let stranger = other.certified();
-    assert!(matches!(
-        world.advance(one.note(), &stranger, &[]),
-        Err(AgreementError::OtherOrigin { .. })
-    ));
+    assert!(matches!(world.advance(one.note(), &stranger, &[]), Err(AgreementError::OtherOrigin { .. })));
 }

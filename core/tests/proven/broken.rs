@@ -13,11 +13,7 @@ use crate::support::{Ledger, Op, Shown};
 const KEY: &[u8] = b"k";
 
 fn contents(value: &[u8]) -> Contents {
-    Contents {
-        salt: [4; 16],
-        attributes: Vec::new(),
-        value: value.to_vec(),
-    }
+    Contents { salt: [4; 16], attributes: Vec::new(), value: value.to_vec() }
 }
 
 fn put(revision: u64, prev_index: Option<u64>, value: &[u8]) -> Operation {
@@ -34,11 +30,7 @@ fn put(revision: u64, prev_index: Option<u64>, value: &[u8]) -> Operation {
 
 fn erase(revision: u64, erased: u64) -> Operation {
     let bare = put(revision, Some(erased), b"");
-    Operation {
-        kind: OpKind::Erase,
-        value_digest: Hash::ZERO,
-        ..bare
-    }
+    Operation { kind: OpKind::Erase, value_digest: Hash::ZERO, ..bare }
 }
 
 /// A ledger with these operations on one key, one transaction each, and its newest write in the state.
@@ -73,17 +65,13 @@ fn bundle(ledger: &Ledger, values: &[Option<&[u8]>]) -> Bundle {
 }
 
 fn get(ledger: &Ledger, bundle: &Bundle) -> Result<(), AnswerError> {
-    Proven::open(ledger.certified(), bundle.clone())?
-        .get(KEY)
-        .map(drop)
+    Proven::open(ledger.certified(), bundle.clone())?.get(KEY).map(drop)
 }
 
 fn history(ledger: &Ledger, bundle: &Bundle, direction: Direction) -> Result<usize, AnswerError> {
     let proven = Proven::open(ledger.certified(), bundle.clone())?;
     let cursor = HistoryCursor::new(KEY, direction);
-    proven
-        .history(&cursor)
-        .map(|page: HistoryPage<'_>| page.entries().len())
+    proven.history(&cursor).map(|page: HistoryPage<'_>| page.entries().len())
 }
 
 fn both(ledger: &Ledger, bundle: &Bundle) -> [Result<usize, AnswerError>; 2] {
@@ -92,11 +80,7 @@ fn both(ledger: &Ledger, bundle: &Bundle) -> [Result<usize, AnswerError>; 2] {
 
 #[test]
 fn the_same_log_without_a_flaw_is_believed() {
-    let writes = [
-        put(1, None, b"a"),
-        put(2, Some(place(0)), b"b"),
-        erase(1, place(0)),
-    ];
+    let writes = [put(1, None, b"a"), put(2, Some(place(0)), b"b"), erase(1, place(0))];
     let ledger = ledger(&writes, Some(1));
     let bundle = bundle(&ledger, &[None, Some(b"b"), None]);
     get(&ledger, &bundle).unwrap();
@@ -110,31 +94,19 @@ fn an_erasure_of_another_revision_or_from_before_the_write() {
     for (operations, newest) in [(other_revision, 0), (too_early, 1)] {
         let ledger = ledger(&operations, Some(newest));
         let refused = get(&ledger, &bundle(&ledger, &[None, None]));
-        assert!(
-            matches!(refused, Err(AnswerError::MissingContents { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(AnswerError::MissingContents { .. })), "{refused:?}");
     }
 }
 
 #[test]
 fn a_state_leaf_that_differs_from_the_transaction_it_names() {
     let mut ledger = Ledger::new(1);
-    ledger
-        .state
-        .insert(LogIndex::new(place(0)), put(1, None, b"told").encode())
-        .unwrap();
+    ledger.state.insert(LogIndex::new(place(0)), put(1, None, b"told").encode()).unwrap();
     ledger.raw_transaction(&[put(1, None, b"written").encode()]);
     let bundle = bundle(&ledger, &[Some(b"written")]);
-    assert!(matches!(
-        get(&ledger, &bundle),
-        Err(AnswerError::MissingContents { .. })
-    ));
+    assert!(matches!(get(&ledger, &bundle), Err(AnswerError::MissingContents { .. })));
     for refused in both(&ledger, &bundle) {
-        assert!(
-            matches!(refused, Err(AnswerError::NotNewest { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(AnswerError::NotNewest { .. })), "{refused:?}");
     }
 }
 
@@ -169,11 +141,7 @@ fn a_write_that_comes_after_the_one_it_precedes() {
 #[test]
 fn a_branch_beside_the_newest_write() {
     // The state tree says the second write is the newest; the log has another one with its revision.
-    let writes = [
-        put(1, None, b"a"),
-        put(2, Some(place(0)), b"b"),
-        put(2, Some(place(0)), b"c"),
-    ];
+    let writes = [put(1, None, b"a"), put(2, Some(place(0)), b"b"), put(2, Some(place(0)), b"c")];
     let ledger = ledger(&writes, Some(2));
     let mut bundle = bundle(&ledger, &[Some(b"a"), Some(b"b"), None]);
     bundle.transactions.truncate(2);
@@ -193,30 +161,18 @@ fn a_write_that_is_missing_from_the_state() {
     let cursor = HistoryCursor::new(KEY, Direction::Ascending);
     let seen = Proven::open(honest.certified(), honest.answer_history(&cursor, 1)).unwrap();
     let next = seen.history(&cursor).unwrap().next().unwrap().clone();
-    assert!(matches!(
-        proven.history(&next),
-        Err(AnswerError::MissingNextWrite { .. })
-    ));
+    assert!(matches!(proven.history(&next), Err(AnswerError::MissingNextWrite { .. })));
 }
 
 #[test]
 fn a_put_that_lies_about_the_length_of_its_value() {
-    let longer = Operation {
-        value_len: 9,
-        ..put(1, None, b"a")
-    };
+    let longer = Operation { value_len: 9, ..put(1, None, b"a") };
     let ledger = ledger(&[longer], Some(0));
     let mut bundle = bundle(&ledger, &[Some(b"a")]);
-    assert!(matches!(
-        get(&ledger, &bundle),
-        Err(AnswerError::WrongContents { .. })
-    ));
+    assert!(matches!(get(&ledger, &bundle), Err(AnswerError::WrongContents { .. })));
     bundle.transactions.clear();
     bundle.contents.push(contents(b"a"));
-    assert!(matches!(
-        get(&ledger, &bundle),
-        Err(AnswerError::MissingContents { .. })
-    ));
+    assert!(matches!(get(&ledger, &bundle), Err(AnswerError::MissingContents { .. })));
 }
 
 #[test]

@@ -16,26 +16,15 @@ use crate::support::Ledger;
 fn tree(size: u64, replaced: Option<u64>) -> MemoryTree {
     let mut tree = MemoryTree::new();
     for leaf in 0..size {
-        let text = if replaced == Some(leaf) {
-            "other".to_owned()
-        } else {
-            leaf.to_string()
-        };
+        let text = if replaced == Some(leaf) { "other".to_owned() } else { leaf.to_string() };
         tree.append(text.as_bytes());
     }
     tree
 }
 
 fn signed(ledger: &Ledger, tree: &MemoryTree, nodes: &[usize], time: u64) -> OpenedNote {
-    let checkpoint = Checkpoint {
-        origin: ledger.origin.clone(),
-        size: tree.size(),
-        root: tree.root(),
-    };
-    ledger
-        .sign(&checkpoint, nodes, time)
-        .open(ledger.policy().keys())
-        .unwrap()
+    let checkpoint = Checkpoint { origin: ledger.origin.clone(), size: tree.size(), root: tree.root() };
+    ledger.sign(&checkpoint, nodes, time).open(ledger.policy().keys()).unwrap()
 }
 
 fn keys(ledger: &Ledger) -> Keys {
@@ -44,9 +33,7 @@ fn keys(ledger: &Ledger) -> Keys {
 
 /// The nodes that the verdict names, and the kind.
 fn guilty(ledger: &Ledger, verdict: &Verdict) -> (EvidenceKind, Vec<usize>) {
-    let Verdict::Guilty { kind, culprits } = verdict else {
-        panic!("{verdict:?}")
-    };
+    let Verdict::Guilty { kind, culprits } = verdict else { panic!("{verdict:?}") };
     let nodes = ledger.node_keys();
     let number = |culprit: &Culprit| match culprit {
         Culprit::Cosigner(key) => nodes.iter().position(|node| node == key).unwrap(),
@@ -80,16 +67,10 @@ fn a_fork_names_everyone_who_signed_both() {
     let a = signed(&ledger, &tree(5, None), &[0, 1], 10);
     let b = signed(&ledger, &tree(5, Some(4)), &[1, 2], 10);
     let evidence = Evidence::of_notes(&a, &b).unwrap();
-    assert_eq!(
-        guilty(&ledger, &check_file(&evidence, &keys(&ledger))),
-        (EvidenceKind::Fork, vec![1])
-    );
+    assert_eq!(guilty(&ledger, &check_file(&evidence, &keys(&ledger))), (EvidenceKind::Fork, vec![1]));
     let b = signed(&ledger, &tree(5, Some(4)), &[0, 1, 2], 10);
     let evidence = Evidence::of_notes(&a, &b).unwrap();
-    assert_eq!(
-        guilty(&ledger, &evidence.verify(&keys(&ledger)).unwrap()),
-        (EvidenceKind::Fork, vec![0, 1])
-    );
+    assert_eq!(guilty(&ledger, &evidence.verify(&keys(&ledger)).unwrap()), (EvidenceKind::Fork, vec![0, 1]));
 }
 
 #[test]
@@ -102,17 +83,11 @@ fn a_rewrite_names_everyone_who_signed_both() {
     let path = consistency_path(&other, TreeSize::new(5), TreeSize::new(7)).unwrap();
     let root = tree(5, Some(2)).root();
     let evidence = Evidence::of_rewrite(&small, &large, root, &path).unwrap();
-    assert_eq!(
-        guilty(&ledger, &check_file(&evidence, &keys(&ledger))),
-        (EvidenceKind::Rewrite, vec![1])
-    );
+    assert_eq!(guilty(&ledger, &check_file(&evidence, &keys(&ledger))), (EvidenceKind::Rewrite, vec![1]));
     // An honest continuation is none, and neither is a proof of nothing.
     let honest = signed(&ledger, &tree(7, None), &[1, 2], 11);
     let path = consistency_path(&tree(7, None), TreeSize::new(5), TreeSize::new(7)).unwrap();
-    assert_eq!(
-        Evidence::of_rewrite(&small, &honest, tree(5, None).root(), &path),
-        None
-    );
+    assert_eq!(Evidence::of_rewrite(&small, &honest, tree(5, None).root(), &path), None);
     assert_eq!(Evidence::of_rewrite(&small, &large, root, &path), None);
     assert_eq!(Evidence::of_rewrite(&large, &small, root, &path), None);
 }
@@ -123,10 +98,7 @@ fn a_rollback_names_replicas_and_not_witnesses() {
     let large = signed(&ledger, &tree(7, None), &[0, 1], 10);
     let small = signed(&ledger, &tree(5, None), &[1, 2], 11);
     let evidence = Evidence::of_notes(&large, &small).unwrap();
-    assert_eq!(
-        guilty(&ledger, &check_file(&evidence, &keys(&ledger))),
-        (EvidenceKind::Rollback, vec![1])
-    );
+    assert_eq!(guilty(&ledger, &check_file(&evidence, &keys(&ledger))), (EvidenceKind::Rollback, vec![1]));
     // At the same time or earlier it is none: clocks have seconds.
     let small = signed(&ledger, &tree(5, None), &[1, 2], 10);
     assert_eq!(Evidence::of_notes(&large, &small), None);
@@ -134,11 +106,7 @@ fn a_rollback_names_replicas_and_not_witnesses() {
     let witness = CosignerKey::from_seed("witness.example/w1", &[9; 32]).unwrap();
     let keys = [ledger.policy().keys(), &[witness.verifier().clone()]].concat();
     let witnessed = |tree: &MemoryTree, time| {
-        let checkpoint = Checkpoint {
-            origin: ledger.origin.clone(),
-            size: tree.size(),
-            root: tree.root(),
-        };
+        let checkpoint = Checkpoint { origin: ledger.origin.clone(), size: tree.size(), root: tree.root() };
         let mut note = ledger.sign(&checkpoint, &[], 0);
         note.add(witness.cosign(&checkpoint, time).unwrap().to_line());
         note.open(&keys).unwrap()
@@ -150,13 +118,7 @@ fn a_rollback_names_replicas_and_not_witnesses() {
     let evidence = Evidence::of_notes(&large, &fork).unwrap();
     let verdict = evidence.verify(&Keys::new(&keys, &[])).unwrap();
     let culprits = vec![Culprit::Cosigner(witness.verifier().clone())];
-    assert_eq!(
-        verdict,
-        Verdict::Guilty {
-            kind: EvidenceKind::Fork,
-            culprits
-        }
-    );
+    assert_eq!(verdict, Verdict::Guilty { kind: EvidenceKind::Fork, culprits });
 }
 
 #[test]
@@ -176,10 +138,7 @@ fn an_equivocation_names_the_proposer() {
     let evidence = Evidence::of_blocks(&a, &block(&key, b"two", 2)).unwrap();
     let keys = Keys::new(&[], &[key.public()]);
     let culprits = vec![Culprit::Proposer(key.public())];
-    let verdict = Verdict::Guilty {
-        kind: EvidenceKind::Equivocation,
-        culprits,
-    };
+    let verdict = Verdict::Guilty { kind: EvidenceKind::Equivocation, culprits };
     assert_eq!(check_file(&evidence, &keys), verdict);
     // Another term, the same block, or another proposer: none.
     assert_eq!(Evidence::of_blocks(&a, &block(&key, b"two", 3)), None);
@@ -195,10 +154,8 @@ fn a_disagreement_names_two_suspects() {
     let a = signed(&ledger, &tree(5, None), &[0], 10);
     let b = signed(&ledger, &tree(5, Some(4)), &[2], 10);
     let nodes = ledger.node_keys();
-    let suspects = Verdict::Suspects {
-        kind: EvidenceKind::Disagreement,
-        keys: [nodes[0].clone(), nodes[2].clone()],
-    };
+    let suspects =
+        Verdict::Suspects { kind: EvidenceKind::Disagreement, keys: [nodes[0].clone(), nodes[2].clone()] };
     let evidence = Evidence::of_notes(&a, &b).unwrap();
     assert_eq!(check_file(&evidence, &keys(&ledger)), suspects);
     // A rewrite across two keys.
@@ -212,10 +169,7 @@ fn a_disagreement_names_two_suspects() {
 #[test]
 fn the_log_key_is_never_evidence() {
     let ledger = Ledger::new(1);
-    let (a, b) = (
-        signed(&ledger, &tree(5, None), &[], 0),
-        signed(&ledger, &tree(5, Some(1)), &[], 0),
-    );
+    let (a, b) = (signed(&ledger, &tree(5, None), &[], 0), signed(&ledger, &tree(5, Some(1)), &[], 0));
     assert_eq!(Evidence::of_notes(&a, &b), None);
     let b = signed(&ledger, &tree(5, Some(1)), &[0, 1, 2], 9);
     assert_eq!(Evidence::of_notes(&a, &b), None);
@@ -223,10 +177,7 @@ fn the_log_key_is_never_evidence() {
     let a = signed(&ledger, &tree(5, None), &[1], 9);
     let evidence = Evidence::of_notes(&a, &b).unwrap();
     assert!(
-        evidence
-            .notes()
-            .iter()
-            .all(|note| note.signatures().iter().all(|line| line.name() != ledger.origin))
+        evidence.notes().iter().all(|note| note.signatures().iter().all(|line| line.name() != ledger.origin))
     );
 }
 
@@ -293,17 +244,9 @@ fn parts_that_its_kind_has_no_use_for() {
     let keys = Keys::new(ledger.policy().keys(), &[key.public()]);
     let hashes = format!("\"consistency\":[\"{}\"]", Hash::ZERO.to_base64());
     for (file, from, to) in [
-        (
-            &fork,
-            "\"blocks\":[]",
-            format!("\"blocks\":{}", list(&blocks, "blocks")),
-        ),
+        (&fork, "\"blocks\":[]", format!("\"blocks\":{}", list(&blocks, "blocks"))),
         (&fork, "\"consistency\":[]", hashes.clone()),
-        (
-            &blocks,
-            "\"notes\":[]",
-            format!("\"notes\":{}", list(&fork, "notes")),
-        ),
+        (&blocks, "\"notes\":[]", format!("\"notes\":{}", list(&fork, "notes"))),
         (&blocks, "\"consistency\":[]", hashes),
     ] {
         Evidence::parse(file).unwrap().verify(&keys).unwrap();
@@ -317,24 +260,14 @@ fn parts_that_its_kind_has_no_use_for() {
 fn two_logs_may_have_different_roots() {
     let ledger = Ledger::new(1);
     let note = |origin: &str, tree: &MemoryTree| {
-        let checkpoint = Checkpoint {
-            origin: origin.to_owned(),
-            size: tree.size(),
-            root: tree.root(),
-        };
+        let checkpoint = Checkpoint { origin: origin.to_owned(), size: tree.size(), root: tree.root() };
         ledger.sign(&checkpoint, &[1], 10)
     };
-    let (a, b) = (
-        note(&ledger.origin, &tree(5, None)),
-        note("another.log", &tree(5, Some(4))),
-    );
+    let (a, b) = (note(&ledger.origin, &tree(5, None)), note("another.log", &tree(5, Some(4))));
     let file = serde_json::json!({
         "version": 1, "kind": "fork", "notes": [a.to_string(), b.to_string()],
         "blocks": [], "root": null, "consistency": [],
     });
     let refused = Evidence::parse(&file.to_string()).unwrap().verify(&keys(&ledger));
-    assert!(
-        matches!(refused, Err(EvidenceError::NoContradiction { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(EvidenceError::NoContradiction { .. })), "{refused:?}");
 }

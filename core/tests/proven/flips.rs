@@ -19,10 +19,7 @@ fn parts(bundle: &mut Bundle) -> Vec<Box<dyn FnMut(usize) -> bool + '_>> {
         parts.push(bytes(&mut proof.leaf));
         proof.path.iter_mut().for_each(|hash| parts.push(hash_bits(hash)));
     }
-    bundle
-        .state_proofs
-        .iter_mut()
-        .for_each(|proof| parts.push(bytes(proof)));
+    bundle.state_proofs.iter_mut().for_each(|proof| parts.push(bytes(proof)));
     for contents in &mut bundle.contents {
         parts.push(bytes(&mut contents.salt));
         parts.push(bytes(&mut contents.attributes));
@@ -35,16 +32,10 @@ fn parts(bundle: &mut Bundle) -> Vec<Box<dyn FnMut(usize) -> bool + '_>> {
             *index = LogIndex::new(index.get() ^ 1_u64.checked_shl(bit as u32).unwrap_or_default());
             bit < 64
         }));
-        transaction
-            .path
-            .iter_mut()
-            .for_each(|hash| parts.push(hash_bits(hash)));
+        transaction.path.iter_mut().for_each(|hash| parts.push(hash_bits(hash)));
         for operation in &mut transaction.operations {
             parts.push(bytes(&mut operation.operation));
-            operation
-                .path
-                .iter_mut()
-                .for_each(|hash| parts.push(hash_bits(hash)));
+            operation.path.iter_mut().for_each(|hash| parts.push(hash_bits(hash)));
             let position = &mut operation.position;
             parts.push(Box::new(move |bit| {
                 *position ^= 1_u32.checked_shl(bit as u32).unwrap_or_default();
@@ -107,15 +98,9 @@ fn refuses_every_flip(ledger: &Ledger, honest: &Bundle, read: impl Fn(&Proven) -
 #[test]
 fn in_the_answer_about_keys() {
     let ledger = Ledger::with_story();
-    refuses_every_flip(&ledger, &ledger.answer_get(&[b"a/1"]), |proven| {
-        proven.get(b"a/1").map(drop)
-    });
-    refuses_every_flip(&ledger, &ledger.answer_get(&[b"c"]), |proven| {
-        proven.get(b"c").map(drop)
-    });
-    refuses_every_flip(&ledger, &ledger.answer_get(&[b"never"]), |proven| {
-        proven.get(b"never").map(drop)
-    });
+    refuses_every_flip(&ledger, &ledger.answer_get(&[b"a/1"]), |proven| proven.get(b"a/1").map(drop));
+    refuses_every_flip(&ledger, &ledger.answer_get(&[b"c"]), |proven| proven.get(b"c").map(drop));
+    refuses_every_flip(&ledger, &ledger.answer_get(&[b"never"]), |proven| proven.get(b"never").map(drop));
 }
 
 #[test]
@@ -155,22 +140,15 @@ fn in_an_answer_as_of_an_index() {
 fn in_a_transaction() {
     let ledger = Ledger::with_story();
     for shown in [Shown::All, Shown::Key(b"d")] {
-        let bundle = Bundle {
-            transactions: vec![ledger.transaction_proof(6, shown)],
-            ..Bundle::default()
-        };
-        refuses_every_flip(&ledger, &bundle, |proven| {
-            proven.transaction(LogIndex::new(6)).map(drop)
-        });
+        let bundle = Bundle { transactions: vec![ledger.transaction_proof(6, shown)], ..Bundle::default() };
+        refuses_every_flip(&ledger, &bundle, |proven| proven.transaction(LogIndex::new(6)).map(drop));
     }
 }
 
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     // Bytes that look like leaves, operations and proofs half the time.
-    let tagged = (
-        prop::sample::select(vec![&[1, 1][..], &[1, 2], &[0], &[2], &[3, 0, 1, 2], &[1]]),
-        any_tail(),
-    );
+    let tagged =
+        (prop::sample::select(vec![&[1, 1][..], &[1, 2], &[0], &[2], &[3, 0, 1, 2], &[1]]), any_tail());
     prop_oneof![any_tail(), tagged.prop_map(|(head, tail)| [head, &tail].concat())]
 }
 
@@ -191,12 +169,7 @@ fn any_contents() -> impl Strategy<Value = Contents> {
 }
 
 fn any_transaction() -> impl Strategy<Value = TransactionProof> {
-    let operation = (
-        any_bytes(),
-        any::<u32>(),
-        any_path(),
-        prop::option::of(any_contents()),
-    );
+    let operation = (any_bytes(), any::<u32>(), any_path(), prop::option::of(any_contents()));
     let operation = operation.prop_map(|(operation, position, path, contents)| RevealedOperation {
         operation,
         position,
@@ -205,20 +178,9 @@ fn any_transaction() -> impl Strategy<Value = TransactionProof> {
     });
     let meta = (any::<[u8; 16]>(), any_tail()).prop_map(|(salt, bytes)| Meta { salt, bytes });
     let index = prop_oneof![0..20_u64, any::<u64>()].prop_map(LogIndex::new);
-    (
-        index,
-        any_bytes(),
-        any_path(),
-        prop::collection::vec(operation, 0..4),
-        prop::option::of(meta),
+    (index, any_bytes(), any_path(), prop::collection::vec(operation, 0..4), prop::option::of(meta)).prop_map(
+        |(index, leaf, path, operations, meta)| TransactionProof { index, leaf, path, operations, meta },
     )
-        .prop_map(|(index, leaf, path, operations, meta)| TransactionProof {
-            index,
-            leaf,
-            path,
-            operations,
-            meta,
-        })
 }
 
 fn any_bundle() -> impl Strategy<Value = Bundle> {
@@ -226,20 +188,15 @@ fn any_bundle() -> impl Strategy<Value = Bundle> {
         || prop::option::of((any_bytes(), any_path()).prop_map(|(leaf, path)| LeafProof { leaf, path }));
     let proofs = prop::collection::vec(any_bytes(), 0..3);
     let transactions = prop::collection::vec(any_transaction(), 0..3);
-    (
-        leaf(),
-        proofs,
-        transactions,
-        prop::collection::vec(any_contents(), 0..3),
-        leaf(),
-    )
-        .prop_map(|(commit, state_proofs, transactions, contents, point)| Bundle {
+    (leaf(), proofs, transactions, prop::collection::vec(any_contents(), 0..3), leaf()).prop_map(
+        |(commit, state_proofs, transactions, contents, point)| Bundle {
             commit,
             state_proofs,
             transactions,
             contents,
             point,
-        })
+        },
+    )
 }
 
 /// Asks everything; what comes back does not matter, only that it comes back.

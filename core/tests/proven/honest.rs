@@ -40,18 +40,12 @@ fn any_ledger() -> impl Strategy<Value = Ledger> {
 fn check(ledger: &Ledger, key: &[u8], record: Option<&Record>, time: u64, reading: &Reading) {
     assert_eq!(reading.key(), key);
     let Some(record) = record else {
-        assert!(
-            matches!(reading, Reading::Absent(Absent::NeverWritten { .. })),
-            "{reading:?}"
-        );
+        assert!(matches!(reading, Reading::Absent(Absent::NeverWritten { .. })), "{reading:?}");
         return;
     };
     assert_eq!(reading.write().unwrap().index().get(), record.index);
     assert_eq!(reading.write().unwrap().operation(), &record.operation);
-    let expired = record
-        .operation
-        .expires_at
-        .is_some_and(|expires_at| expires_at <= Micros::new(time));
+    let expired = record.operation.expires_at.is_some_and(|expires_at| expires_at <= Micros::new(time));
     match reading {
         Reading::Absent(Absent::Deleted(_)) => assert_eq!(record.operation.kind, OpKind::Delete),
         Reading::Absent(Absent::Expired(_)) => assert!(expired),

@@ -49,25 +49,14 @@ fn a_receipt_of_a_transaction_is_made_of_its_answer() {
     };
     assert!(!verified.transaction().is_complete());
     assert_eq!(verified.author(), None);
-    assert_eq!(
-        verified
-            .transaction()
-            .operation_on(b"d")
-            .unwrap()
-            .contents()
-            .unwrap()
-            .value,
-        b"dee"
-    );
+    assert_eq!(verified.transaction().operation_on(b"d").unwrap().contents().unwrap().value, b"dee");
 }
 
 #[test]
 fn a_receipt_of_state_answers_for_the_keys_it_covers() {
     let ledger = Ledger::with_story();
     let receipt = reparsed(&of_state(&ledger, &Query::Key(b"a/1".to_vec())));
-    let VerifiedReceipt::State(verified) = receipt.verify(&ledger.policy()).unwrap() else {
-        panic!("state")
-    };
+    let VerifiedReceipt::State(verified) = receipt.verify(&ledger.policy()).unwrap() else { panic!("state") };
     let reading = verified.get(b"a/1").unwrap();
     assert_eq!(reading.value().unwrap().bytes(), b"one at last");
     assert_eq!(verified.readings(), [reading]);
@@ -75,9 +64,7 @@ fn a_receipt_of_state_answers_for_the_keys_it_covers() {
 
     let range = KeyRange::prefix(b"a/");
     let receipt = reparsed(&of_state(&ledger, &range.query()));
-    let VerifiedReceipt::State(verified) = receipt.verify(&ledger.policy()).unwrap() else {
-        panic!("state")
-    };
+    let VerifiedReceipt::State(verified) = receipt.verify(&ledger.policy()).unwrap() else { panic!("state") };
     assert_eq!(verified.scan(&range).unwrap().readings(), verified.readings());
     assert!(matches!(verified.get(b"a/3").unwrap(), Reading::Absent(_)));
     assert!(verified.scan(&KeyRange::all()).is_err());
@@ -86,9 +73,7 @@ fn a_receipt_of_state_answers_for_the_keys_it_covers() {
     // A ledger without a key.
     let empty = Ledger::new(2);
     let receipt = reparsed(&of_state(&empty, &Query::everything()));
-    let VerifiedReceipt::State(verified) = receipt.verify(&empty.policy()).unwrap() else {
-        panic!("state")
-    };
+    let VerifiedReceipt::State(verified) = receipt.verify(&empty.policy()).unwrap() else { panic!("state") };
     assert!(matches!(verified.get(b"any").unwrap(), Reading::Absent(_)));
 }
 
@@ -105,33 +90,20 @@ fn an_artifact_is_found_by_its_key_or_its_value() {
             Op::Put(b"raw".to_vec(), b"".to_vec(), None),
         ]],
     );
-    ledger.block(
-        1_002_000_000,
-        &[vec![Op::Put(digest.as_bytes().to_vec(), b"{}".to_vec(), None)]],
-    );
-    let verified = of_transaction(&ledger, 1, Shown::All)
-        .verify(&ledger.policy())
-        .unwrap();
+    ledger.block(1_002_000_000, &[vec![Op::Put(digest.as_bytes().to_vec(), b"{}".to_vec(), None)]]);
+    let verified = of_transaction(&ledger, 1, Shown::All).verify(&ledger.policy()).unwrap();
     assert_eq!(verified.artifact(&digest).unwrap().named_by, NamedBy::Key);
     let found = verified.artifact(&other).unwrap();
-    assert_eq!(
-        (found.named_by, found.write.key()),
-        (NamedBy::Value, &b"file"[..])
-    );
+    assert_eq!((found.named_by, found.write.key()), (NamedBy::Value, &b"file"[..]));
     assert_eq!(verified.artifact(&Hash::ZERO), None);
-    let verified = of_state(&ledger, &Query::everything())
-        .verify(&ledger.policy())
-        .unwrap();
+    let verified = of_state(&ledger, &Query::everything()).verify(&ledger.policy()).unwrap();
     assert_eq!(verified.artifact(&digest).unwrap().named_by, NamedBy::Key);
 }
 
 #[test]
 fn swapped_receipts() {
     let ledger = Ledger::with_story();
-    let (one, other) = (
-        of_transaction(&ledger, 1, Shown::All),
-        of_transaction(&ledger, 2, Shown::All),
-    );
+    let (one, other) = (of_transaction(&ledger, 1, Shown::All), of_transaction(&ledger, 2, Shown::All));
     let lines = |receipt: &Receipt| receipt.to_string().lines().map(str::to_owned).collect::<Vec<_>>();
     let (one, other) = (lines(&one), lines(&other));
     let verify = |lines: &[String]| {
@@ -147,10 +119,8 @@ fn swapped_receipts() {
     // Under the checkpoint of before, when it was not there yet.
     let mut later = Ledger::with_story();
     later.block(1_060_000_000, &[vec![Op::Put(b"z".to_vec(), b"".to_vec(), None)]]);
-    let receipt = Receipt::of_transaction(
-        ledger.note(),
-        &later.transaction_proof(later.size() - 2, Shown::All),
-    );
+    let receipt =
+        Receipt::of_transaction(ledger.note(), &later.transaction_proof(later.size() - 2, Shown::All));
     assert!(matches!(
         receipt.verify(&ledger.policy()),
         Err(ReceiptError::Answer(AnswerError::NotInTree { .. }))
@@ -171,10 +141,7 @@ fn parts_that_do_not_belong_there() {
     };
     state(vec![(own.clone(), contents.clone())]).unwrap();
     // An operation that the proof does not reveal, the same twice, and a wrong value.
-    assert!(matches!(
-        state(vec![(stranger, contents.clone())]),
-        Err(ReceiptError::NotRevealed)
-    ));
+    assert!(matches!(state(vec![(stranger, contents.clone())]), Err(ReceiptError::NotRevealed)));
     let twice = vec![(own.clone(), contents.clone()), (own.clone(), contents.clone())];
     assert!(matches!(state(twice), Err(ReceiptError::NotRevealed)));
     let mut wrong = contents;
@@ -214,15 +181,9 @@ fn every_line_has_one_form() {
         assert!(Receipt::parse(&other).is_err(), "{from:?} as {to:?}");
     }
     assert!(Receipt::parse(&format!("{file}\n")).is_err());
-    let without_extra: String = file
-        .lines()
-        .filter(|line| !line.starts_with("extra"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    assert!(matches!(
-        Receipt::parse(&without_extra),
-        Err(ReceiptError::Line { line: 2, .. })
-    ));
+    let without_extra: String =
+        file.lines().filter(|line| !line.starts_with("extra")).map(|line| format!("{line}\n")).collect();
+    assert!(matches!(Receipt::parse(&without_extra), Err(ReceiptError::Line { line: 2, .. })));
     let long = file.replacen(
         "\n\nledger",
         &format!("\n{}\nledger", format!("{}\n", Hash::ZERO.to_base64()).repeat(65)),
@@ -235,11 +196,8 @@ fn every_line_has_one_form() {
 fn a_removed_cosigner_leaves_the_same_statement_to_the_policy() {
     let ledger = Ledger::with_story();
     let receipt = of_transaction(&ledger, 2, Shown::All).to_string();
-    let fewer: String = receipt
-        .lines()
-        .filter(|line| !line.contains("node/3 "))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let fewer: String =
+        receipt.lines().filter(|line| !line.contains("node/3 ")).map(|line| format!("{line}\n")).collect();
     let verified = Receipt::parse(&fewer).unwrap().verify(&ledger.policy()).unwrap();
     assert_eq!(verified.checkpoint().cosigners().count(), 2);
     let refused = Receipt::parse(&fewer).unwrap().verify(&ledger.strict_policy());
@@ -257,9 +215,7 @@ fn with_extra(
         |extra: &ReceiptExtra| base64::engine::general_purpose::STANDARD.encode(extra.encode_to_vec());
     let mut extra = receipt.extra().clone();
     change(&mut extra);
-    let file = receipt
-        .to_string()
-        .replacen(&base64(receipt.extra()), &base64(&extra), 1);
+    let file = receipt.to_string().replacen(&base64(receipt.extra()), &base64(&extra), 1);
     Receipt::parse(&file)?.verify(&Ledger::with_story().policy())
 }
 
@@ -273,18 +229,9 @@ fn fields_of_the_other_kind_of_receipt() {
     let state = of_state(&ledger, &Query::Key(b"b".to_vec()));
     with_extra(&state, |_| ()).unwrap();
     field(with_extra(&state, |extra| extra.meta_salt = vec![7; 16]), "meta");
-    field(
-        with_extra(&state, |extra| extra.operations[0].position = 1),
-        "position",
-    );
-    field(
-        with_extra(&state, |extra| extra.operations[0].path = vec![vec![0; 32]]),
-        "position",
-    );
-    field(
-        with_extra(&state, |extra| extra.operations[0].salt.clear()),
-        "value",
-    );
+    field(with_extra(&state, |extra| extra.operations[0].position = 1), "position");
+    field(with_extra(&state, |extra| extra.operations[0].path = vec![vec![0; 32]]), "position");
+    field(with_extra(&state, |extra| extra.operations[0].salt.clear()), "value");
     let empty = |extra: &mut ReceiptExtra| {
         extra.operations[0] = RevealedOperation {
             operation: extra.operations[0].operation.clone(),
@@ -295,23 +242,11 @@ fn fields_of_the_other_kind_of_receipt() {
 
     let transaction = of_transaction(&ledger, 6, Shown::All);
     with_extra(&transaction, |_| ()).unwrap();
-    field(
-        with_extra(&transaction, |extra| extra.state_proof = vec![0]),
-        "state_proof",
-    );
+    field(with_extra(&transaction, |extra| extra.state_proof = vec![0]), "state_proof");
     field(with_extra(&transaction, |extra| extra.meta_salt.clear()), "meta");
-    field(
-        with_extra(&transaction, |extra| extra.meta_salt.truncate(15)),
-        "meta_salt",
-    );
-    field(
-        with_extra(&transaction, |extra| extra.operations[1].salt.push(0)),
-        "salt",
-    );
-    field(
-        with_extra(&transaction, |extra| extra.operations[1].path[0].truncate(31)),
-        "path",
-    );
+    field(with_extra(&transaction, |extra| extra.meta_salt.truncate(15)), "meta_salt");
+    field(with_extra(&transaction, |extra| extra.operations[1].salt.push(0)), "salt");
+    field(with_extra(&transaction, |extra| extra.operations[1].path[0].truncate(31)), "path");
     let pathless =
         |extra: &mut ReceiptExtra| extra.operations.iter_mut().for_each(|shown| shown.path.clear());
     assert!(matches!(

@@ -37,9 +37,7 @@ fn receipts_of_transactions_verify_and_print_the_same() {
         let receipt = Receipt::parse(file).unwrap();
         assert_eq!(receipt.to_string(), file);
         let verified = receipt.verify(&policy(&vector)).unwrap();
-        let VerifiedReceipt::Transaction(receipt) = &verified else {
-            panic!("{verified:?}")
-        };
+        let VerifiedReceipt::Transaction(receipt) = &verified else { panic!("{verified:?}") };
         let transaction = receipt.transaction();
         assert!(transaction.is_complete());
         let author = receipt.author().unwrap();
@@ -49,16 +47,9 @@ fn receipts_of_transactions_verify_and_print_the_same() {
             let sent = block["txs"].as_array().unwrap().iter();
             sent.zip(expect["transactions"].as_array().unwrap())
         });
-        let (sent, _) = places
-            .into_iter()
-            .find(|(_, at)| at["index"] == transaction.index().get())
-            .unwrap();
+        let (sent, _) = places.into_iter().find(|(_, at)| at["index"] == transaction.index().get()).unwrap();
         assert_eq!(author, text(&sent["author"]));
-        for (shown, sent) in transaction
-            .operations()
-            .iter()
-            .zip(sent["ops"].as_array().unwrap())
-        {
+        for (shown, sent) in transaction.operations().iter().zip(sent["ops"].as_array().unwrap()) {
             assert_eq!(hex::encode(&shown.operation().key), text(&sent["key"]));
             let Some(contents) = shown.contents() else {
                 assert!(!shown.operation().kind.is_write() || text(&sent["kind"]) == "delete");
@@ -80,18 +71,10 @@ fn receipts_of_absence_verify_for_their_key_and_no_other() {
         let receipt = Receipt::parse(file).unwrap();
         assert_eq!(receipt.to_string(), file);
         let verified = receipt.verify(&policy(&vector)).unwrap();
-        let VerifiedReceipt::State(receipt) = verified else {
-            panic!("{verified:?}")
-        };
-        assert!(matches!(
-            receipt.get(&key).unwrap(),
-            Reading::Absent(Absent::NeverWritten { .. })
-        ));
+        let VerifiedReceipt::State(receipt) = verified else { panic!("{verified:?}") };
+        assert!(matches!(receipt.get(&key).unwrap(), Reading::Absent(Absent::NeverWritten { .. })));
         assert!(receipt.readings().is_empty());
-        assert_eq!(
-            receipt.state().commit().state_root.to_string(),
-            text(&vector["final_state_root"])
-        );
+        assert_eq!(receipt.state().commit().state_root.to_string(), text(&vector["final_state_root"]));
         let other = vector["state_proofs"].as_array().unwrap().iter().rfind(|proof| {
             let result = proof["result"].as_array().unwrap();
             proof["kind"] == "key"
@@ -158,41 +141,22 @@ fn checkpoints_of_one_ledger_follow_each_other() {
         let mut tree = MemoryTree::new();
         let mut before = None;
         for block in vector["expect"].as_array().unwrap() {
-            let leaves = block["transactions"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .chain([&block["commit"]]);
+            let leaves = block["transactions"].as_array().unwrap().iter().chain([&block["commit"]]);
             leaves.for_each(|leaf| {
                 tree.append(&hex::decode(text(&leaf["leaf"])).unwrap());
             });
             let certified = policy.open(text(&block["checkpoint_note"])).unwrap();
-            assert_eq!(
-                compare(certified.opened(), certified.opened()),
-                Ok(Comparison::Agreed)
-            );
+            assert_eq!(compare(certified.opened(), certified.opened()), Ok(Comparison::Agreed));
             if let Some(trusted) = before.replace(certified.clone()) {
                 let (old, new) = (trusted.checkpoint().size, certified.checkpoint().size);
                 let path = consistency_path(&tree, old, new).unwrap();
                 let keys = policy.keys();
-                assert_eq!(
-                    advance(trusted.note(), &certified, &path, keys),
-                    Ok(Advance::Forward)
-                );
-                assert_eq!(
-                    advance(certified.note(), &trusted, &path, keys),
-                    Ok(Advance::Stale)
-                );
-                assert_eq!(
-                    advance(certified.note(), &certified, &[], keys),
-                    Ok(Advance::Same)
-                );
+                assert_eq!(advance(trusted.note(), &certified, &path, keys), Ok(Advance::Forward));
+                assert_eq!(advance(certified.note(), &trusted, &path, keys), Ok(Advance::Stale));
+                assert_eq!(advance(certified.note(), &certified, &[], keys), Ok(Advance::Same));
                 assert!(advance(trusted.note(), &certified, &path[1..], keys).is_err());
             }
         }
-        assert_eq!(
-            tree.size(),
-            TreeSize::new(vector["log_tree"]["size"].as_u64().unwrap())
-        );
+        assert_eq!(tree.size(), TreeSize::new(vector["log_tree"]["size"].as_u64().unwrap()));
     }
 }

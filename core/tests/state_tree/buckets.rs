@@ -20,10 +20,7 @@ impl Bucket {
     fn new(tips: Vec<StateTip>) -> Self {
         // Not the first key: any key of the bucket must do.
         let key = tips.last().unwrap().key().to_vec();
-        Self {
-            key,
-            leaves: Arc::new(CritTree::from_sorted(tips).unwrap()),
-        }
+        Self { key, leaves: Arc::new(CritTree::from_sorted(tips).unwrap()) }
     }
 }
 
@@ -62,10 +59,7 @@ pub(crate) fn write_to_bucket(upper: &mut CritTree<Bucket>, leaf: StateLeaf, max
     let tip = StateTip::new(leaf);
     let key = tip.key().to_vec();
     let mut edit = upper.edit();
-    let inside = edit
-        .locate(&key)
-        .filter(|place| place.is_inside())
-        .map(|place| place.tip.clone());
+    let inside = edit.locate(&key).filter(|place| place.is_inside()).map(|place| place.tip.clone());
     let Some(bucket) = inside else {
         edit.insert(Bucket::new(vec![tip])).unwrap();
         return;

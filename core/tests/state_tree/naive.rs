@@ -43,10 +43,7 @@ pub(crate) struct Leaf {
 }
 
 pub(crate) fn leaf_of(index: u64, op: &[u8]) -> Leaf {
-    Leaf {
-        index,
-        op: op.to_vec(),
-    }
+    Leaf { index, op: op.to_vec() }
 }
 
 impl Leaf {
@@ -79,13 +76,7 @@ impl Shown {
             Self::Leaf(leaf) => leaf.hash(),
             Self::Branch(d, left, right) => {
                 let (left, right) = (left.hash(), right.hash());
-                let bytes = [
-                    &[3],
-                    d.to_be_bytes().as_slice(),
-                    left.as_bytes(),
-                    right.as_bytes(),
-                ]
-                .concat();
+                let bytes = [&[3], d.to_be_bytes().as_slice(), left.as_bytes(), right.as_bytes()].concat();
                 as_hash(&sha(&bytes))
             }
         }
@@ -120,10 +111,7 @@ impl Shown {
             2 => {
                 let index = u64::from_be_bytes(take(8).try_into().unwrap());
                 let len = u32::from_be_bytes(take(4).try_into().unwrap());
-                Self::Leaf(Leaf {
-                    index,
-                    op: take(usize::try_from(len).unwrap()),
-                })
+                Self::Leaf(Leaf { index, op: take(usize::try_from(len).unwrap()) })
             }
             _ => {
                 let d = u16::from_be_bytes(take(2).try_into().unwrap());
@@ -153,14 +141,8 @@ impl Shown {
             Self::Leaf(leaf) => {
                 let mut op = leaf.op.clone();
                 op[8] ^= 1;
-                all.push(Self::Leaf(Leaf {
-                    index: leaf.index,
-                    op,
-                }));
-                all.push(Self::Leaf(Leaf {
-                    index: leaf.index + 1,
-                    op: leaf.op.clone(),
-                }));
+                all.push(Self::Leaf(Leaf { index: leaf.index, op }));
+                all.push(Self::Leaf(Leaf { index: leaf.index + 1, op: leaf.op.clone() }));
             }
             Self::Branch(d, left, right) => {
                 all.extend([(**left).clone(), (**right).clone()]);
@@ -188,17 +170,12 @@ type Run<'a> = [(String, &'a Leaf)];
 impl Naive {
     /// Of two leaves of one key the later stays.
     pub(crate) fn new(leaves: impl IntoIterator<Item = (Vec<u8>, Leaf)>) -> Self {
-        Self {
-            leaves: leaves.into_iter().collect(),
-        }
+        Self { leaves: leaves.into_iter().collect() }
     }
 
     /// Every key written by the transaction at index 1.
     pub(crate) fn of_keys(keys: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self::new(
-            keys.into_iter()
-                .map(|key| (key.clone(), leaf_of(1, &op_for(&key, 1)))),
-        )
+        Self::new(keys.into_iter().map(|key| (key.clone(), leaf_of(1, &op_for(&key, 1)))))
     }
 
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (&Vec<u8>, &Leaf)> {
@@ -219,10 +196,7 @@ impl Naive {
     }
 
     fn run(&self) -> Vec<(String, &Leaf)> {
-        self.leaves
-            .iter()
-            .map(|(key, leaf)| (bit_string(key, true), leaf))
-            .collect()
+        self.leaves.iter().map(|(key, leaf)| (bit_string(key, true), leaf)).collect()
     }
 
     pub(crate) fn root(&self) -> Hash {
@@ -237,10 +211,9 @@ impl Naive {
         let (lo, hi) = match query {
             Query::Key(key) => (bit_string(key, true), Some(bit_string(key, true))),
             Query::Prefix(prefix) => (bit_string(prefix, false), Some(bit_string(prefix, false))),
-            Query::Range { first, end } => (
-                bit_string(first, true),
-                end.as_ref().map(|end| bit_string(end, true)),
-            ),
+            Query::Range { first, end } => {
+                (bit_string(first, true), end.as_ref().map(|end| bit_string(end, true)))
+            }
         };
         match self.leaves.len() {
             0 => vec![0],
@@ -257,20 +230,14 @@ impl Naive {
             let (_, left, right) = split(run);
             [sizes(left, max), sizes(right, max)].concat()
         }
-        if self.leaves.is_empty() {
-            vec![]
-        } else {
-            sizes(&self.run(), max)
-        }
+        if self.leaves.is_empty() { vec![] } else { sizes(&self.run(), max) }
     }
 }
 
 /// Depth and sides of the branch over two keys or more.
 fn split<'a, 'b>(run: &'b Run<'a>) -> (usize, &'b Run<'a>, &'b Run<'a>) {
     let bit = |key: &str, at: usize| key.as_bytes()[at];
-    let d = (0..)
-        .find(|at| run.iter().any(|(key, _)| bit(key, *at) != bit(&run[0].0, *at)))
-        .unwrap();
+    let d = (0..).find(|at| run.iter().any(|(key, _)| bit(key, *at) != bit(&run[0].0, *at))).unwrap();
     let middle = run.iter().position(|(key, _)| bit(key, d) == b'1').unwrap();
     (d, &run[..middle], &run[middle..])
 }
@@ -280,11 +247,7 @@ fn whole(run: &Run<'_>) -> Shown {
         return Shown::Leaf((*leaf).clone());
     }
     let (d, left, right) = split(run);
-    Shown::Branch(
-        u16::try_from(d).unwrap(),
-        Box::new(whole(left)),
-        Box::new(whole(right)),
-    )
+    Shown::Branch(u16::try_from(d).unwrap(), Box::new(whole(left)), Box::new(whole(right)))
 }
 
 fn visit(run: &Run<'_>, prefix: &str, lo: &str, hi: Option<&str>) -> Shown {

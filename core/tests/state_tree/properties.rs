@@ -31,11 +31,7 @@ fn writes() -> impl Strategy<Value = Vec<(Vec<u8>, u64)>> {
 }
 
 fn model_of(writes: &[(Vec<u8>, u64)]) -> Naive {
-    Naive::new(
-        writes
-            .iter()
-            .map(|(key, index)| (key.clone(), leaf_of(*index, &op_for(key, index + 1)))),
-    )
+    Naive::new(writes.iter().map(|(key, index)| (key.clone(), leaf_of(*index, &op_for(key, index + 1)))))
 }
 
 fn state_leaf(key: &[u8], index: u64) -> StateLeaf {

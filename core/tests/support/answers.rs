@@ -23,26 +23,18 @@ impl Ledger {
     pub(crate) fn leaf_proof(&self, index: u64) -> LeafProof {
         let size = TreeSize::new(self.size());
         LeafProof {
-            leaf: self.leaves[index as usize].clone(),
+            leaf: self.leaves[usize::try_from(index).unwrap()].clone(),
             path: inclusion_path(&self.tree, LogIndex::new(index), size).unwrap(),
         }
     }
 
     pub(crate) fn transaction_proof(&self, index: u64, shown: Shown<'_>) -> TransactionProof {
         let stored = &self.transactions[&index];
-        let encoded: Vec<Vec<u8>> = stored
-            .operations
-            .iter()
-            .map(|operation| operation.encode())
-            .collect();
-        let operations = stored
-            .operations
-            .iter()
-            .enumerate()
-            .filter(|(_, operation)| match shown {
-                Shown::All => true,
-                Shown::Key(key) => operation.key == key,
-            });
+        let encoded: Vec<Vec<u8>> = stored.operations.iter().map(|operation| operation.encode()).collect();
+        let operations = stored.operations.iter().enumerate().filter(|(_, operation)| match shown {
+            Shown::All => true,
+            Shown::Key(key) => operation.key == key,
+        });
         let operations = operations.map(|(place, _)| RevealedOperation {
             operation: encoded[place].clone(),
             position: u32::try_from(place).unwrap(),
@@ -54,21 +46,12 @@ impl Ledger {
         });
         let LeafProof { leaf, path } = self.leaf_proof(index);
         let meta = matches!(shown, Shown::All).then(|| stored.meta.clone());
-        TransactionProof {
-            index: LogIndex::new(index),
-            leaf,
-            path,
-            operations: operations.collect(),
-            meta,
-        }
+        TransactionProof { index: LogIndex::new(index), leaf, path, operations: operations.collect(), meta }
     }
 
     /// A bundle with the commit leaf and nothing else.
     fn bundle(&self) -> Bundle {
-        Bundle {
-            commit: Some(self.leaf_proof(self.last_index())),
-            ..Bundle::default()
-        }
+        Bundle { commit: Some(self.leaf_proof(self.last_index())), ..Bundle::default() }
     }
 
     /// Contents of a write, or the transaction that erased them.
@@ -85,9 +68,7 @@ impl Ledger {
         if bundle.transactions.iter().any(|other| other.index == proof.index) {
             // Two keys of one transaction: show it whole.
             bundle.transactions.retain(|other| other.index != proof.index);
-            bundle
-                .transactions
-                .push(self.transaction_proof(index, Shown::All));
+            bundle.transactions.push(self.transaction_proof(index, Shown::All));
         } else {
             bundle.transactions.push(proof);
         }
@@ -100,9 +81,7 @@ impl Ledger {
     pub(crate) fn answer_get(&self, keys: &[&[u8]]) -> Bundle {
         let mut bundle = self.bundle();
         for key in keys {
-            bundle
-                .state_proofs
-                .push(self.state.prove(&Query::Key(key.to_vec())));
+            bundle.state_proofs.push(self.state.prove(&Query::Key(key.to_vec())));
             if let Some(record) = self.newest(key) {
                 self.add_contents(&mut bundle, record);
             }
@@ -148,22 +127,15 @@ impl Ledger {
     /// A page of at most `limit` writes of a key's history.
     pub(crate) fn answer_history(&self, cursor: &HistoryCursor, limit: usize) -> Bundle {
         let mut bundle = self.bundle();
-        bundle
-            .state_proofs
-            .push(self.state.prove(&Query::Key(cursor.key().to_vec())));
+        bundle.state_proofs.push(self.state.prove(&Query::Key(cursor.key().to_vec())));
         let records = self.records.get(cursor.key()).map_or(&[][..], Vec::as_slice);
         let at = cursor.index().map(LogIndex::get);
         let page: Vec<&Record> = match cursor.direction() {
-            Direction::Ascending => records
-                .iter()
-                .filter(|record| at.is_none_or(|at| record.index > at))
-                .take(limit)
-                .collect(),
+            Direction::Ascending => {
+                records.iter().filter(|record| at.is_none_or(|at| record.index > at)).take(limit).collect()
+            }
             Direction::Descending => {
-                let older = records
-                    .iter()
-                    .rev()
-                    .filter(|record| at.is_none_or(|at| record.index <= at));
+                let older = records.iter().rev().filter(|record| at.is_none_or(|at| record.index <= at));
                 older.take(limit).collect()
             }
         };
@@ -181,9 +153,7 @@ impl Ledger {
         let mut bundle = self.bundle();
         bundle.point = Some(self.leaf_proof(index));
         for key in keys {
-            bundle
-                .state_proofs
-                .push(self.state.prove(&Query::Key(key.to_vec())));
+            bundle.state_proofs.push(self.state.prove(&Query::Key(key.to_vec())));
             self.add_as_of(&mut bundle, key, index);
         }
         bundle
@@ -191,20 +161,10 @@ impl Ledger {
 
     /// What a key held as of a log index before its newest write, from the log alone.
     pub(crate) fn answer_as_of_from_log(&self, key: &[u8], index: u64) -> Bundle {
-        let mut bundle = Bundle {
-            point: Some(self.leaf_proof(index)),
-            ..Bundle::default()
-        };
+        let mut bundle = Bundle { point: Some(self.leaf_proof(index)), ..Bundle::default() };
         self.add_as_of(&mut bundle, key, index);
-        let next = self.records[key]
-            .iter()
-            .find(|record| record.index > index)
-            .unwrap();
-        if !bundle
-            .transactions
-            .iter()
-            .any(|shown| shown.index.get() == next.index)
-        {
+        let next = self.records[key].iter().find(|record| record.index > index).unwrap();
+        if !bundle.transactions.iter().any(|shown| shown.index.get() == next.index) {
             self.add_transaction(&mut bundle, next.index, key);
         }
         bundle
@@ -252,10 +212,6 @@ impl Ledger {
     /// Contents as the records have them.
     pub(crate) fn contents(&self, key: &[u8], index: u64) -> Option<&Contents> {
         let records = self.records.get(key)?;
-        records
-            .iter()
-            .find(|record| record.index == index)?
-            .contents
-            .as_ref()
+        records.iter().find(|record| record.index == index)?.contents.as_ref()
     }
 }

@@ -97,31 +97,12 @@ impl Ledger {
     pub(crate) fn with_story() -> Self {
         let mut ledger = Self::new(1);
         let put = |key: &str, value: &str| Op::Put(key.into(), value.into(), None);
-        ledger.block(
-            1_001_000_000,
-            &[vec![put("a/1", "one"), put("a/2", "two")], vec![put("b", "bee")]],
-        );
+        ledger.block(1_001_000_000, &[vec![put("a/1", "one"), put("a/2", "two")], vec![put("b", "bee")]]);
         ledger.block(1_002_000_000, &[vec![put("a/1", "one again")]]);
-        ledger.block(
-            1_003_000_000,
-            &[vec![Op::Delete("a/2".into()), put("c", "sea"), put("d", "dee")]],
-        );
-        ledger.block(
-            1_004_000_000,
-            &[vec![Op::Put(
-                "e".into(),
-                "short-lived".into(),
-                Some(1_005_000_000),
-            )]],
-        );
-        ledger.block(
-            1_005_000_000,
-            &[vec![put("a/1", "one at last"), Op::Erase("c".into(), 1)]],
-        );
-        ledger.block(
-            1_006_000_000,
-            &[vec![Op::Erase("a/1".into(), 1)], vec![put("a/2", "two is back")]],
-        );
+        ledger.block(1_003_000_000, &[vec![Op::Delete("a/2".into()), put("c", "sea"), put("d", "dee")]]);
+        ledger.block(1_004_000_000, &[vec![Op::Put("e".into(), "short-lived".into(), Some(1_005_000_000))]]);
+        ledger.block(1_005_000_000, &[vec![put("a/1", "one at last"), Op::Erase("c".into(), 1)]]);
+        ledger.block(1_006_000_000, &[vec![Op::Erase("a/1".into(), 1)], vec![put("a/2", "two is back")]]);
         ledger
     }
 
@@ -158,16 +139,10 @@ impl Ledger {
             leaf: Vec::new(),
             operations: Vec::new(),
             contents: Vec::new(),
-            meta: Meta {
-                salt: [7; 16],
-                bytes: b"\x0a\x05alice".to_vec(),
-            },
+            meta: Meta { salt: [7; 16], bytes: b"\x0a\x05alice".to_vec() },
         };
         for op in operations {
-            let known = stored
-                .operations
-                .iter()
-                .any(|other: &Operation| other.key == op.key());
+            let known = stored.operations.iter().any(|other: &Operation| other.key == op.key());
             if !known {
                 self.operation(index, op, &mut stored);
             }
@@ -208,11 +183,7 @@ impl Ledger {
                 let mut salt = [0; 16];
                 salt[..8].copy_from_slice(&index.to_be_bytes());
                 salt[8..].copy_from_slice(&(stored.operations.len() as u64).to_be_bytes());
-                let contents = Contents {
-                    salt,
-                    attributes: b"text".to_vec(),
-                    value: value.clone(),
-                };
+                let contents = Contents { salt, attributes: b"text".to_vec(), value: value.clone() };
                 operation.expires_at = expires_at.map(Micros::new);
                 operation.value_len = u32::try_from(value.len()).unwrap();
                 operation.value_digest = contents.digest();
@@ -237,26 +208,15 @@ impl Ledger {
                 operation.prev_index = Some(LogIndex::new(record.index));
                 let (erased, key) = (record.index, op.key());
                 let stored = self.transactions.get_mut(&erased).unwrap();
-                let place = stored
-                    .operations
-                    .iter()
-                    .position(|operation| operation.key == key)
-                    .unwrap();
+                let place = stored.operations.iter().position(|operation| operation.key == key).unwrap();
                 stored.contents[place] = None;
                 None
             }
         };
         if operation.kind.is_write() {
-            self.state
-                .insert(LogIndex::new(index), operation.encode())
-                .unwrap();
+            self.state.insert(LogIndex::new(index), operation.encode()).unwrap();
             let (operation, contents) = (operation.clone(), contents.clone());
-            records.push(Record {
-                index,
-                operation,
-                contents,
-                erased_at: None,
-            });
+            records.push(Record { index, operation, contents, erased_at: None });
         }
         stored.operations.push(operation);
         stored.contents.push(contents);
@@ -274,9 +234,7 @@ impl Ledger {
             request_id: Hash::ZERO,
             meta_digest: Hash::ZERO,
         };
-        let known = operations
-            .iter()
-            .filter_map(|operation| Operation::decode(operation).ok());
+        let known = operations.iter().filter_map(|operation| Operation::decode(operation).ok());
         let stored = Stored {
             leaf: leaf.encode().to_vec(),
             operations: known.collect(),
@@ -311,11 +269,7 @@ impl Ledger {
     }
 
     pub(crate) fn head(&self) -> Checkpoint {
-        Checkpoint {
-            origin: self.origin.clone(),
-            size: self.tree.size(),
-            root: self.tree.root(),
-        }
+        Checkpoint { origin: self.origin.clone(), size: self.tree.size(), root: self.tree.root() }
     }
 
     /// The head, signed by the log and all nodes.
@@ -352,9 +306,6 @@ impl Ledger {
 
     /// The newest write of a key at or before a log index.
     pub(crate) fn as_of(&self, key: &[u8], index: u64) -> Option<&Record> {
-        self.records
-            .get(key)?
-            .iter()
-            .rfind(|record| record.index <= index)
+        self.records.get(key)?.iter().rfind(|record| record.index <= index)
     }
 }

@@ -46,10 +46,7 @@ fn every_leaf_operation_and_root_is_reproduced() {
                 assert_eq!(Value::from(ops), expect["ops"]);
             }
         }
-        assert_eq!(
-            done.last().unwrap().state_root.to_string(),
-            vector["final_state_root"]
-        );
+        assert_eq!(done.last().unwrap().state_root.to_string(), vector["final_state_root"]);
     }
 }
 
@@ -63,18 +60,13 @@ fn check_leaf(leaf: &replay::PlacedLeaf, expect: &Value) {
 fn what_is_in_the_vectors_decodes_and_encodes_to_itself() {
     for done in all().iter().flat_map(replay) {
         for transaction in &done.transactions {
-            assert!(matches!(
-                Leaf::decode(&transaction.leaf.bytes),
-                Ok(Leaf::Transaction(_))
-            ));
+            assert!(matches!(Leaf::decode(&transaction.leaf.bytes), Ok(Leaf::Transaction(_))));
             for op in &transaction.ops {
                 assert_eq!(Operation::decode(op).unwrap().encode(), *op);
             }
         }
         let commit = done.commit.unwrap();
-        let Ok(Leaf::Commit(leaf)) = Leaf::decode(&commit.bytes) else {
-            panic!("a commit leaf")
-        };
+        let Ok(Leaf::Commit(leaf)) = Leaf::decode(&commit.bytes) else { panic!("a commit leaf") };
         assert_eq!(leaf.index().unwrap().get(), commit.index);
     }
 }
@@ -118,10 +110,7 @@ fn refused_requests(vector: &Value, block: usize, time: u64) -> Vec<Tx> {
         ops,
         ..model.clone()
     };
-    let too_late = Tx {
-        not_after: time.saturating_sub(1_000_000),
-        ..tx("late", vec![op("put", 0)])
-    };
+    let too_late = Tx { not_after: time.saturating_sub(1_000_000), ..tx("late", vec![op("put", 0)]) };
     let mut refused = vec![
         tx("delete", vec![op("delete", 0)]),
         tx("twice", vec![op("put", 0), op("put", 0)]),
@@ -141,10 +130,7 @@ fn keys_and_names_are_derived() {
         let cluster = ClusterId::from_hex(text(&vector["cluster_id"])).unwrap();
         let origin = Origin::parse(text(&vector["origin"])).unwrap();
         let cluster_origin = ClusterOrigin::new(origin.cluster().name(), &cluster).unwrap();
-        assert_eq!(
-            cluster_origin.ledger(&LedgerName::new("default").unwrap()),
-            origin
-        );
+        assert_eq!(cluster_origin.ledger(&LedgerName::new("default").unwrap()), origin);
         let log = LogKey::derive(&seed(&vector["log_secret"]), &origin);
         assert_eq!(log.verifier().to_string(), vector["log_key"]["vkey"]);
         for (id, cosigner) in (1..).zip(vector["cosigners"].as_array().unwrap()) {
@@ -152,10 +138,7 @@ fn keys_and_names_are_derived() {
             assert_eq!(name, cosigner["name"]);
             let key = CosignerKey::from_seed(&name, &seed(&cosigner["seed"])).unwrap();
             assert_eq!(key.verifier().to_string(), cosigner["vkey"]);
-            assert_eq!(
-                VerifierKey::parse(text(&cosigner["vkey"])).unwrap(),
-                *key.verifier()
-            );
+            assert_eq!(VerifierKey::parse(text(&cosigner["vkey"])).unwrap(), *key.verifier());
         }
         let block_key = BlockKey::from_seed(&seed(&vector["block_key"]["seed"]));
         assert_eq!(block_key.public().to_string(), vector["block_key"]["public"]);
@@ -169,12 +152,8 @@ fn every_checkpoint_and_note_is_reproduced_and_believed() {
     for vector in all() {
         let origin = Origin::parse(text(&vector["origin"])).unwrap();
         let log = LogKey::derive(&seed(&vector["log_secret"]), &origin);
-        let cosigners: Vec<CosignerKey> = vector["cosigners"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(cosigner)
-            .collect();
+        let cosigners: Vec<CosignerKey> =
+            vector["cosigners"].as_array().unwrap().iter().map(cosigner).collect();
         let vkeys: Vec<VerifierKey> = cosigners.iter().map(|key| key.verifier().clone()).collect();
         let policy = Policy::k_of_n(log.verifier(), &vkeys, vkeys.len()).unwrap();
         let expect = vector["expect"].as_array().unwrap();
@@ -214,10 +193,7 @@ fn every_block_is_hashed_chained_and_signed_the_same() {
             let expect = &expect["signed_block"];
             let body = format!("body {height}").into_bytes();
             assert_eq!(hex::encode(&body), expect["body"]);
-            let (term, height) = (
-                Term::new(expect["term"].as_u64().unwrap()),
-                BlockHeight::new(height),
-            );
+            let (term, height) = (Term::new(expect["term"].as_u64().unwrap()), BlockHeight::new(height));
             let previous = before.map_or(Hash::ZERO, |block| *block.hash());
             assert_eq!(previous.to_string(), expect["previous"]);
             let header = quorate_core::block::BlockHeader {
@@ -231,10 +207,7 @@ fn every_block_is_hashed_chained_and_signed_the_same() {
             assert_eq!(hex::encode(signed.signature), expect["signature"]);
             let block = signed.verify(&key.public()).unwrap();
             assert_eq!(block.hash().to_string(), expect["block_hash"]);
-            assert_eq!(
-                *block.hash(),
-                block_hash(&cluster, term, height, &previous, &body)
-            );
+            assert_eq!(*block.hash(), block_hash(&cluster, term, height, &previous, &body));
             assert_eq!(block.check_body(&body), Ok(()));
             let last = before.map(|block| (block.header().height, *block.hash()));
             assert_eq!(block.check_follows(last), Ok(()));

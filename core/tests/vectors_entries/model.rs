@@ -25,11 +25,7 @@ pub(crate) fn state_root(state: &BTreeMap<Vec<u8>, (u64, Vec<u8>)>) -> Hash {
             (bits(key), sha256(&[&[2], &index.to_be_bytes(), inner.as_bytes()]))
         })
         .collect();
-    if leaves.is_empty() {
-        Hash::ZERO
-    } else {
-        subtree(&leaves)
-    }
+    if leaves.is_empty() { Hash::ZERO } else { subtree(&leaves) }
 }
 
 /// Each byte gives a 1 and its bits; a final 0.

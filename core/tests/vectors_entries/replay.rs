@@ -72,14 +72,7 @@ impl Ledger {
             self.append(leaf.encode().to_vec())
         });
         assert_eq!(self.frontier.root(), model::log_root(&self.leaves));
-        Done {
-            transactions,
-            commit,
-            refused,
-            size: self.size(),
-            log_root: self.frontier.root(),
-            state_root,
-        }
+        Done { transactions, commit, refused, size: self.size(), log_root: self.frontier.root(), state_root }
     }
 
     fn size(&self) -> u64 {
@@ -109,11 +102,7 @@ impl Ledger {
         if is_known || !fits || !(self.time..=latest).contains(&tx.not_after) {
             return None;
         }
-        let operations: Vec<Operation> = tx
-            .ops
-            .iter()
-            .map(|op| self.operation(op))
-            .collect::<Option<_>>()?;
+        let operations: Vec<Operation> = tx.ops.iter().map(|op| self.operation(op)).collect::<Option<_>>()?;
         let ops: Vec<Vec<u8>> = operations.iter().map(Operation::encode).collect();
         let leaf = TransactionLeaf {
             time: Micros::new(self.time),
@@ -129,19 +118,13 @@ impl Ledger {
         for operation in operations {
             self.write(placed.index, operation);
         }
-        Some(Transaction {
-            leaf: placed,
-            ops,
-            ops_root: leaf.ops_root,
-        })
+        Some(Transaction { leaf: placed, ops, ops_root: leaf.ops_root })
     }
 
     /// The operation as it will be written; `None` if it cannot be done.
     fn operation(&self, op: &Op) -> Option<Operation> {
-        let newest = self
-            .state
-            .get(&op.key)
-            .map(|(index, bytes)| (*index, Operation::decode(bytes).unwrap()));
+        let newest =
+            self.state.get(&op.key).map(|(index, bytes)| (*index, Operation::decode(bytes).unwrap()));
         let kind = match op.kind.as_str() {
             "put" => OpKind::Put,
             "delete" => OpKind::Delete,
@@ -169,11 +152,7 @@ impl Ledger {
             revision: Revision::new(revision),
             prev_index: prev_index.map(LogIndex::new),
             expires_at: (op.expires_at != 0 && is_put).then(|| Micros::new(op.expires_at)),
-            value_len: if is_put {
-                u32::try_from(op.value.len()).unwrap()
-            } else {
-                0
-            },
+            value_len: if is_put { u32::try_from(op.value.len()).unwrap() } else { 0 },
             value_digest: if is_put { digest() } else { Hash::ZERO },
             key: op.key.clone(),
         })
@@ -186,9 +165,7 @@ impl Ledger {
         let bytes = operation.encode();
         let place = (operation.key.clone(), operation.revision.get());
         self.writes.insert(place, index);
-        self.state_tree
-            .insert(LogIndex::new(index), bytes.clone())
-            .unwrap();
+        self.state_tree.insert(LogIndex::new(index), bytes.clone()).unwrap();
         self.state.insert(operation.key, (index, bytes));
     }
 }

@@ -74,11 +74,7 @@ fn op(op: &Value) -> Op {
         key: bytes(&op["key"]),
         revision: op["revision"].as_u64().unwrap_or_default(),
         expires_at: op["expires_at"].as_u64().unwrap_or_default(),
-        salt: if is_put {
-            bytes(&op["salt"]).try_into().unwrap()
-        } else {
-            [0; 16]
-        },
+        salt: if is_put { bytes(&op["salt"]).try_into().unwrap() } else { [0; 16] },
         attributes: put_bytes("attributes"),
         value: put_bytes("value"),
     }

@@ -34,13 +34,8 @@ impl LeafSource for Leaves {
         count: usize,
         out: &mut Vec<StateLeaf>,
     ) -> Result<(), Infallible> {
-        let from = self
-            .0
-            .range::<[u8], _>((Bound::Included(first), Bound::Unbounded));
-        out.extend(
-            from.take(count)
-                .map(|(_, (index, op))| StateLeaf::new(*index, op.clone()).unwrap()),
-        );
+        let from = self.0.range::<[u8], _>((Bound::Included(first), Bound::Unbounded));
+        out.extend(from.take(count).map(|(_, (index, op))| StateLeaf::new(*index, op.clone()).unwrap()));
         Ok(())
     }
 }
@@ -68,9 +63,7 @@ fn op(key: Vec<u8>, revision: u64) -> Vec<u8> {
 fn block(seed: &mut u64, writes: u64) -> Vec<(LogIndex, Vec<u8>)> {
     let mut leaves = BTreeMap::new();
     for _ in 0..writes {
-        *seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let key = key((*seed >> 20) % KEYS);
         leaves.insert(key.clone(), (LogIndex::new(*seed >> 8), op(key, *seed >> 1 | 1)));
     }
@@ -124,11 +117,7 @@ fn reads(criterion: &mut Criterion) {
         key(number)
     };
     criterion.bench_function("lookup at 1M keys", |bencher| {
-        bencher.iter_batched_ref(
-            &mut next,
-            |key| trie.lookup(&leaves, key).unwrap(),
-            BatchSize::SmallInput,
-        );
+        bencher.iter_batched_ref(&mut next, |key| trie.lookup(&leaves, key).unwrap(), BatchSize::SmallInput);
     });
     criterion.bench_function("prove one key at 1M keys", |bencher| {
         bencher.iter_batched_ref(

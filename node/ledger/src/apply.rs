@@ -109,15 +109,7 @@ where
     let (mut cluster, ledgers) = work.close()?;
     cluster.last_block = Some((height, block_hash));
     let checkpoints = ledgers.iter().map(checkpoint).collect();
-    Ok(Effects {
-        cluster,
-        ledgers,
-        outcome: BlockOutcome {
-            height,
-            requests,
-            checkpoints,
-        },
-    })
+    Ok(Effects { cluster, ledgers, outcome: BlockOutcome { height, requests, checkpoints } })
 }
 
 /// A block being applied.
@@ -171,8 +163,7 @@ where
             names: BTreeMap::new(),
             ledgers: BTreeMap::new(),
         };
-        work.found(block)
-            .map_err(|problem| ApplyError::Genesis { height, problem })?;
+        work.found(block).map_err(|problem| ApplyError::Genesis { height, problem })?;
         Ok(work)
     }
 
@@ -193,9 +184,7 @@ where
     /// Judges a request, and commits it if nothing is against it.
     fn judge(&mut self, request: &'a Request) -> Result<Judged, ApplyError<<V as View>::Error>> {
         let Some(id) = self.open(&request.ledger)? else {
-            return Ok(Judged::rejected(Rejection::UnknownLedger {
-                ledger: request.ledger.clone(),
-            }));
+            return Ok(Judged::rejected(Rejection::UnknownLedger { ledger: request.ledger.clone() }));
         };
         let ledger = &self.ledgers[&id];
         let request_id = match request_id(&request.author, &request.idempotency_key) {
@@ -205,20 +194,14 @@ where
         if let Some(index) = ledger.known(self.view, &request_id)? {
             return Ok(Judged::Done(RequestOutcome::Known { index }));
         }
-        let rules = Rules {
-            time: ledger.time(),
-            settings: self.before.settings,
-        };
+        let rules = Rules { time: ledger.time(), settings: self.before.settings };
         if let Err(rejection) = judge::check_form(request, &rules) {
             return Ok(Judged::rejected(rejection));
         }
         let facts = ledger.facts(self.view, self.tries, request)?;
         let judged = judge::judge(request, &facts, &rules).and_then(|operations| {
-            let changes = if id == SYSTEM {
-                system::judge(request, &facts, &self.after)?
-            } else {
-                Vec::new()
-            };
+            let changes =
+                if id == SYSTEM { system::judge(request, &facts, &self.after)? } else { Vec::new() };
             self.check_room(id, &changes)?;
             Ok((operations, changes))
         });
@@ -230,10 +213,7 @@ where
         let transaction = ledger.transactions().len();
         ledger.commit(request, request_id, operations);
         changes.into_iter().for_each(|change| self.change(change));
-        Ok(Judged::Committed {
-            ledger: id,
-            transaction,
-        })
+        Ok(Judged::Committed { ledger: id, transaction })
     }
 
     /// Opens a ledger, if there was one of this name before the block.
@@ -249,14 +229,9 @@ where
         if let Some(head) = head {
             let found = self.tries.get(head.id).map(crate::trie::Trie::root);
             if found != Some(head.state_root) {
-                return Err(ApplyError::WrongTrie {
-                    ledger: head.id,
-                    expected: head.state_root,
-                    found,
-                });
+                return Err(ApplyError::WrongTrie { ledger: head.id, expected: head.state_root, found });
             }
-            self.ledgers
-                .insert(head.id, OpenLedger::new(head, false, self.time));
+            self.ledgers.insert(head.id, OpenLedger::new(head, false, self.time));
         }
         self.names.insert(name, id);
         Ok(id)
@@ -264,15 +239,8 @@ where
 
     /// Whether the block may still touch this ledger, and those that the request creates.
     fn check_room(&self, id: LedgerId, changes: &[SystemChange]) -> Result<(), Rejection> {
-        let touched = self
-            .ledgers
-            .values()
-            .filter(|ledger| ledger.is_touched() || ledger.id() == id)
-            .count();
-        let births = changes
-            .iter()
-            .filter(|change| matches!(change, SystemChange::Birth(_)))
-            .count();
+        let touched = self.ledgers.values().filter(|ledger| ledger.is_touched() || ledger.id() == id).count();
+        let births = changes.iter().filter(|change| matches!(change, SystemChange::Birth(_))).count();
         if touched + births > MAX_LEDGERS_PER_BLOCK {
             return Err(Rejection::TooManyLedgers);
         }
@@ -291,21 +259,12 @@ where
     /// Begins a ledger.
     fn give_birth(&mut self, name: LedgerName) {
         let id = self.after.next_ledger;
-        self.after.next_ledger = LedgerId(
-            id.0.checked_add(1)
-                .expect("a cluster has fewer than 2^32 ledgers"),
-        );
+        self.after.next_ledger =
+            LedgerId(id.0.checked_add(1).expect("a cluster has fewer than 2^32 ledgers"));
         self.tries.create(id);
         let frontier = Frontier::new();
-        let head = LedgerHead {
-            id,
-            name,
-            frontier,
-            time: self.time,
-            state_root: Hash::ZERO,
-        };
-        self.ledgers
-            .insert(id, OpenLedger::new(Arc::new(head), true, self.time));
+        let head = LedgerHead { id, name, frontier, time: self.time, state_root: Hash::ZERO };
+        self.ledgers.insert(id, OpenLedger::new(Arc::new(head), true, self.time));
     }
 
     /// What became of a request, once all of them are judged.
@@ -353,13 +312,7 @@ fn unnamed(error: &EntryError) -> Rejection {
 
 /// The checkpoint that a block made in a ledger.
 fn checkpoint(ledger: &LedgerEffects) -> NewCheckpoint {
-    let LedgerHead {
-        name,
-        frontier,
-        time,
-        state_root,
-        ..
-    } = &ledger.head;
+    let LedgerHead { name, frontier, time, state_root, .. } = &ledger.head;
     NewCheckpoint {
         ledger: name.clone(),
         size: frontier.size(),

@@ -35,18 +35,8 @@ pub(crate) struct Newest {
 
 impl Newest {
     pub(crate) fn new(index: LogIndex, operation: &Operation) -> Self {
-        let Operation {
-            kind,
-            revision,
-            expires_at,
-            ..
-        } = *operation;
-        Self {
-            index,
-            revision,
-            kind,
-            expires_at,
-        }
+        let Operation { kind, revision, expires_at, .. } = *operation;
+        Self { index, revision, kind, expires_at }
     }
 }
 
@@ -71,11 +61,7 @@ pub(crate) struct Facts {
 pub(crate) fn check_form(request: &Request, rules: &Rules) -> Result<(), Rejection> {
     check_time(Micros::new(request.not_after), rules)?;
     check_count("writes", request.writes.len(), 1..=MAX_OPS)?;
-    check_count(
-        "preconditions",
-        request.preconditions.len(),
-        0..=MAX_PRECONDITIONS,
-    )?;
+    check_count("preconditions", request.preconditions.len(), 0..=MAX_PRECONDITIONS)?;
     salt(&request.meta_salt).ok_or_else(|| malformed("meta_salt".to_owned(), "it must have 16 bytes"))?;
     for (position, precondition) in request.preconditions.iter().enumerate() {
         check_precondition(position, precondition)?;
@@ -85,10 +71,7 @@ pub(crate) fn check_form(request: &Request, rules: &Rules) -> Result<(), Rejecti
         let field = |name: &str| format!("writes[{position}].{name}");
         check_key(|| field("key"), &write.key)?;
         if !keys.insert(&write.key) {
-            return Err(malformed(
-                field("key"),
-                "an earlier write of the request has the same key",
-            ));
+            return Err(malformed(field("key"), "an earlier write of the request has the same key"));
         }
         check_write(field, write, rules)?;
     }
@@ -101,24 +84,16 @@ pub(crate) fn judge(request: &Request, facts: &Facts, rules: &Rules) -> Result<V
     for (position, (precondition, newest)) in preconditions.enumerate() {
         let state = key_state(newest.as_ref(), rules.time);
         if !holds(precondition, &state) {
-            return Err(Rejection::Precondition {
-                position: number(position),
-                state,
-            });
+            return Err(Rejection::Precondition { position: number(position), state });
         }
     }
     let writes = request.writes.iter().zip(&facts.writes).enumerate();
-    writes
-        .map(|(position, (write, facts))| operation(position, write, facts, rules))
-        .collect()
+    writes.map(|(position, (write, facts))| operation(position, write, facts, rules)).collect()
 }
 
 /// A malformed request.
 pub(crate) fn malformed(field: String, problem: impl Into<String>) -> Rejection {
-    Rejection::Malformed {
-        field,
-        problem: problem.into(),
-    }
+    Rejection::Malformed { field, problem: problem.into() }
 }
 
 /// A salt, if it is one.
@@ -131,11 +106,7 @@ fn check_time(not_after: Micros, rules: &Rules) -> Result<(), Rejection> {
     let limit_us = rules.settings.max_not_after_us;
     match not_after.since(time) {
         None => Err(Rejection::TooLate { not_after, time }),
-        Some(ahead) if ahead > limit_us => Err(Rejection::TooFarAhead {
-            not_after,
-            time,
-            limit_us,
-        }),
+        Some(ahead) if ahead > limit_us => Err(Rejection::TooFarAhead { not_after, time, limit_us }),
         Some(_) => Ok(()),
     }
 }
@@ -145,20 +116,14 @@ fn check_count(field: &str, count: usize, allowed: std::ops::RangeInclusive<usiz
     if allowed.contains(&count) {
         return Ok(());
     }
-    Err(malformed(
-        field.to_owned(),
-        format!("there must be {least} to {most} of them, not {count}"),
-    ))
+    Err(malformed(field.to_owned(), format!("there must be {least} to {most} of them, not {count}")))
 }
 
 fn check_key(field: impl FnOnce() -> String, key: &[u8]) -> Result<(), Rejection> {
     if (1..=MAX_KEY_LEN).contains(&key.len()) {
         return Ok(());
     }
-    Err(malformed(
-        field(),
-        format!("a key has 1 to {MAX_KEY_LEN} bytes, this one has {}", key.len()),
-    ))
+    Err(malformed(field(), format!("a key has 1 to {MAX_KEY_LEN} bytes, this one has {}", key.len())))
 }
 
 fn check_precondition(position: usize, precondition: &Precondition) -> Result<(), Rejection> {
@@ -185,20 +150,15 @@ fn check_put(field: impl Fn(&str) -> String, put: &Put, rules: &Rules) -> Result
         return Err(malformed(field("put.salt"), "it must have 16 bytes"));
     }
     if put.attributes.len() > MAX_ATTRIBUTES {
-        let problem = format!(
-            "at most {MAX_ATTRIBUTES} bytes, these have {}",
-            put.attributes.len()
-        );
+        let problem = format!("at most {MAX_ATTRIBUTES} bytes, these have {}", put.attributes.len());
         return Err(malformed(field("put.attributes"), problem));
     }
     let most = rules.settings.max_value_len;
     if u32::try_from(put.value.len()).is_ok_and(|len| len <= most) {
         return Ok(());
     }
-    let problem = format!(
-        "a value of this cluster has at most {most} bytes, this one has {}",
-        put.value.len()
-    );
+    let problem =
+        format!("a value of this cluster has at most {most} bytes, this one has {}", put.value.len());
     Err(malformed(field("put.value"), problem))
 }
 
@@ -275,9 +235,7 @@ fn valueless(kind: OpKind, key: &[u8]) -> Operation {
 }
 
 fn next_revision(newest: Option<&Newest>) -> Revision {
-    newest.map_or(Revision::FIRST, |newest| {
-        newest.revision.next().expect("no key is written 2^64 times")
-    })
+    newest.map_or(Revision::FIRST, |newest| newest.revision.next().expect("no key is written 2^64 times"))
 }
 
 /// The state of a key as preconditions see it.

@@ -72,10 +72,7 @@ impl OpenLedger {
     /// Log index of a transaction of the block.
     pub(crate) fn index_of(&self, transaction: usize) -> LogIndex {
         let first = self.before.frontier.size().next_index();
-        u64::try_from(transaction)
-            .ok()
-            .and_then(|count| first.checked_add(count))
-            .expect("a log index fits")
+        u64::try_from(transaction).ok().and_then(|count| first.checked_add(count)).expect("a log index fits")
     }
 
     /// The transactions so far.
@@ -91,13 +88,9 @@ impl OpenLedger {
     ) -> Result<Option<LogIndex>, ApplyError<V::Error>> {
         let known = match self.requests.get(request_id) {
             Some(known) => Some(*known),
-            None => view
-                .request(self.before.id, request_id)
-                .map_err(ApplyError::Store)?,
+            None => view.request(self.before.id, request_id).map_err(ApplyError::Store)?,
         };
-        Ok(known
-            .filter(|known| self.time <= known.not_after)
-            .map(|known| known.index))
+        Ok(known.filter(|known| self.time <= known.not_after).map(|known| known.index))
     }
 
     /// Reads the state of all keys of a request, the block's earlier requests included.
@@ -134,10 +127,7 @@ impl OpenLedger {
         V: View + LeafSource<Error = <V as View>::Error>,
     {
         let newest = self.newest(view, tries, &write.key)?;
-        Ok(WriteFacts {
-            newest,
-            erased: self.erased_index(view, write, newest.as_ref())?,
-        })
+        Ok(WriteFacts { newest, erased: self.erased_index(view, write, newest.as_ref())? })
     }
 
     /// The newest write of a key.
@@ -153,9 +143,7 @@ impl OpenLedger {
         if let Some(written) = self.written.get(key) {
             return Ok(Some(written.newest));
         }
-        let trie = tries
-            .get(self.before.id)
-            .expect("the tree of an open ledger was there");
+        let trie = tries.get(self.before.id).expect("the tree of an open ledger was there");
         let found = trie.lookup(view, key)?;
         Ok(found.map(|(index, operation)| Newest::new(index, &operation)))
     }
@@ -177,14 +165,8 @@ impl OpenLedger {
             return Ok(Some(self.index_of(transaction)));
         }
         let ledger = self.before.id;
-        let stored = view
-            .write_index(ledger, &write.key, revision)
-            .map_err(ApplyError::Store)?;
-        stored.map(Some).ok_or_else(|| ApplyError::LostRevision {
-            ledger,
-            key: write.key.to_vec(),
-            revision,
-        })
+        let stored = view.write_index(ledger, &write.key, revision).map_err(ApplyError::Store)?;
+        stored.map(Some).ok_or_else(|| ApplyError::LostRevision { ledger, key: write.key.to_vec(), revision })
     }
 
     /// Where this revision of a key is, if the block wrote it.
@@ -212,13 +194,9 @@ impl OpenLedger {
             op_count: u32::try_from(operations.len()).expect("the form was checked"),
             ops_root: ops_root(&operations),
             request_id,
-            meta_digest: meta_digest(
-                &salt(&request.meta_salt).expect("the form was checked"),
-                &request.meta,
-            ),
+            meta_digest: meta_digest(&salt(&request.meta_salt).expect("the form was checked"), &request.meta),
         };
-        self.requests
-            .insert(request_id, KnownRequest { index, not_after });
+        self.requests.insert(request_id, KnownRequest { index, not_after });
         self.transactions.push(TransactionRecord {
             leaf: leaf.encode().to_vec(),
             operations,
@@ -233,10 +211,7 @@ impl OpenLedger {
         let newest = Newest::new(index, operation);
         let place = (self.transactions.len(), position);
         let written = self.written.entry(key.clone());
-        let written = written.or_insert_with(|| Written {
-            newest,
-            places: Vec::with_capacity(1),
-        });
+        let written = written.or_insert_with(|| Written { newest, places: Vec::with_capacity(1) });
         written.newest = newest;
         written.places.push(place);
     }
@@ -245,10 +220,7 @@ impl OpenLedger {
     fn erase(&mut self, key: &Bytes, operation: &Operation) {
         match (self.place_of(key, operation.revision), operation.prev_index) {
             (Some((transaction, position)), _) => self.transactions[transaction].contents[position] = None,
-            (None, Some(index)) => self.erased.push(Erasure {
-                index,
-                key: key.clone(),
-            }),
+            (None, Some(index)) => self.erased.push(Erasure { index, key: key.clone() }),
             (None, None) => {}
         }
     }
@@ -261,14 +233,8 @@ impl OpenLedger {
         epoch: Epoch,
     ) -> Result<LedgerEffects, TrieError<S::Error>> {
         let first_index = self.index_of(0);
-        let state_leaves: Vec<_> = self
-            .written
-            .values()
-            .map(|written| self.state_leaf(written))
-            .collect();
-        let trie = tries
-            .get_mut(self.before.id)
-            .expect("the tree of an open ledger was there");
+        let state_leaves: Vec<_> = self.written.values().map(|written| self.state_leaf(written)).collect();
+        let trie = tries.get_mut(self.before.id).expect("the tree of an open ledger was there");
         let buckets = trie.update(source, &state_leaves)?;
         let commit_leaf = CommitLeaf {
             time: self.time,
@@ -278,17 +244,9 @@ impl OpenLedger {
             epoch,
         };
         let commit_leaf = commit_leaf.encode().to_vec();
-        let leaves = self
-            .transactions
-            .iter()
-            .map(|transaction| &transaction.leaf)
-            .chain([&commit_leaf]);
+        let leaves = self.transactions.iter().map(|transaction| &transaction.leaf).chain([&commit_leaf]);
         let leaf_hashes: Vec<Hash> = leaves.map(|leaf| leaf_hash(leaf)).collect();
-        let mut head = LedgerHead {
-            time: self.time,
-            state_root: trie.root(),
-            ..(*self.before).clone()
-        };
+        let mut head = LedgerHead { time: self.time, state_root: trie.root(), ..(*self.before).clone() };
         head.frontier.extend(leaf_hashes.iter().copied());
         Ok(LedgerEffects {
             head,
@@ -298,11 +256,7 @@ impl OpenLedger {
             leaf_hashes,
             state_leaves,
             buckets,
-            requests: self
-                .requests
-                .iter()
-                .map(|(id, known)| (*id, known.index, known.not_after))
-                .collect(),
+            requests: self.requests.iter().map(|(id, known)| (*id, known.index, known.not_after)).collect(),
             erased: self.erased,
             transactions: self.transactions,
         })
@@ -311,10 +265,7 @@ impl OpenLedger {
     /// The newest write of a key that the block has written.
     fn state_leaf(&self, written: &Written) -> (LogIndex, Vec<u8>) {
         let (transaction, position) = *written.places.last().expect("a written key has a write");
-        (
-            written.newest.index,
-            self.transactions[transaction].operations[position].clone(),
-        )
+        (written.newest.index, self.transactions[transaction].operations[position].clone())
     }
 
     /// The ledger's number.

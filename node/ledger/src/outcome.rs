@@ -143,16 +143,10 @@ impl std::fmt::Display for KeyState {
         match (self.newest, self.exists) {
             (None, _) => f.write_str("the key was never written"),
             (Some((index, revision)), true) => {
-                write!(
-                    f,
-                    "the key exists at revision {revision}, written at index {index}"
-                )
+                write!(f, "the key exists at revision {revision}, written at index {index}")
             }
             (Some((index, revision)), false) => {
-                write!(
-                    f,
-                    "the key is deleted or expired at revision {revision}, written at index {index}"
-                )
+                write!(f, "the key is deleted or expired at revision {revision}, written at index {index}")
             }
         }
     }

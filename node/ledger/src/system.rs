@@ -102,10 +102,7 @@ pub struct SettingsRecord {
 
 impl From<Settings> for SettingsRecord {
     fn from(settings: Settings) -> Self {
-        Self {
-            max_not_after_us: settings.max_not_after_us,
-            max_value_len: settings.max_value_len,
-        }
+        Self { max_not_after_us: settings.max_not_after_us, max_value_len: settings.max_value_len }
     }
 }
 
@@ -145,10 +142,7 @@ type Problem = (&'static str, String);
 
 fn change_of(write: &Write, facts: &WriteFacts, cluster: &ClusterState) -> Result<SystemChange, Problem> {
     let Some(put) = &write.put else {
-        return Err((
-            "key",
-            "documents of _system are neither deleted nor erased".to_owned(),
-        ));
+        return Err(("key", "documents of _system are neither deleted nor erased".to_owned()));
     };
     if put.expires_at != 0 {
         return Err(("put.expires_at", "documents of _system do not expire".to_owned()));
@@ -161,22 +155,12 @@ fn change_of(write: &Write, facts: &WriteFacts, cluster: &ClusterState) -> Resul
         COSIGNERS_KEY => check_cosigners(&decode(&put.value)?, origin, cluster.epoch).map_err(value),
         SETTINGS_KEY => check_settings(&decode(&put.value)?).map_err(value),
         key => {
-            let name = key
-                .strip_prefix(LEDGER_PREFIX)
-                .and_then(|name| str::from_utf8(name).ok());
-            let unknown = || {
-                (
-                    "key",
-                    "_system has cosigners, settings and ledgers/<name>".to_owned(),
-                )
-            };
+            let name = key.strip_prefix(LEDGER_PREFIX).and_then(|name| str::from_utf8(name).ok());
+            let unknown = || ("key", "_system has cosigners, settings and ledgers/<name>".to_owned());
             let name = LedgerName::new(name.ok_or_else(unknown)?);
             let name = name.map_err(|error| ("key", error.to_string()))?;
             if facts.newest.is_some() || name == LedgerName::system() {
-                return Err((
-                    "key",
-                    format!("ledger {name} exists already; a name is never used twice"),
-                ));
+                return Err(("key", format!("ledger {name} exists already; a name is never used twice")));
             }
             check_ledger(&decode(&put.value)?, &name, origin).map_err(value)?;
             Ok(SystemChange::Birth(name))
@@ -196,10 +180,7 @@ fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, Problem> {
 
 fn check_cosigners(set: &CosignerSet, origin: &ClusterOrigin, epoch: Epoch) -> Result<SystemChange, String> {
     if epoch.next().map(Epoch::get) != Some(set.epoch) {
-        return Err(format!(
-            "epoch is {}, and must be one more than the present one, {epoch}",
-            set.epoch
-        ));
+        return Err(format!("epoch is {}, and must be one more than the present one, {epoch}", set.epoch));
     }
     if set.cosigners.is_empty() {
         return Err("cosigners must not be empty".to_owned());
@@ -212,9 +193,7 @@ fn check_cosigners(set: &CosignerSet, origin: &ClusterOrigin, epoch: Epoch) -> R
         let public = check_cosigner(cosigner, origin);
         for key in public.map_err(|problem| format!("cosigners[{number}].{problem}"))? {
             if !keys.insert(key) {
-                return Err(format!(
-                    "cosigners[{number}]: one of its keys occurs twice in the set"
-                ));
+                return Err(format!("cosigners[{number}]: one of its keys occurs twice in the set"));
             }
         }
     }
@@ -233,16 +212,10 @@ fn check_cosigner(cosigner: &Cosigner, origin: &ClusterOrigin) -> Result<[[u8; 3
     }
     let block_key = BlockPublicKey::try_from(&*cosigner.block_public_key);
     let block_key = block_key.map_err(|error| format!("block_public_key: {error}"))?;
-    let addresses = [
-        ("client_address", &cosigner.client_address),
-        ("peer_address", &cosigner.peer_address),
-    ];
+    let addresses = [("client_address", &cosigner.client_address), ("peer_address", &cosigner.peer_address)];
     for (field, address) in addresses {
         if !(1..=MAX_ADDRESS).contains(&address.len()) {
-            return Err(format!(
-                "{field}: 1 to {MAX_ADDRESS} bytes, not {}",
-                address.len()
-            ));
+            return Err(format!("{field}: 1 to {MAX_ADDRESS} bytes, not {}", address.len()));
         }
     }
     Ok([*vkey.public_key(), *block_key.as_bytes()])
@@ -251,25 +224,13 @@ fn check_cosigner(cosigner: &Cosigner, origin: &ClusterOrigin) -> Result<[[u8; 3
 fn check_settings(record: &SettingsRecord) -> Result<SystemChange, String> {
     let most = MAX_NOT_AFTER.get();
     if !(1..=most).contains(&record.max_not_after_us) {
-        return Err(format!(
-            "max_not_after_us must be 1 to {most}, not {}",
-            record.max_not_after_us
-        ));
+        return Err(format!("max_not_after_us must be 1 to {most}, not {}", record.max_not_after_us));
     }
     if !(1..=MAX_VALUE_LEN).contains(&record.max_value_len) {
-        return Err(format!(
-            "max_value_len must be 1 to {MAX_VALUE_LEN}, not {}",
-            record.max_value_len
-        ));
+        return Err(format!("max_value_len must be 1 to {MAX_VALUE_LEN}, not {}", record.max_value_len));
     }
-    let SettingsRecord {
-        max_not_after_us,
-        max_value_len,
-    } = *record;
-    Ok(SystemChange::Settings(Settings {
-        max_not_after_us,
-        max_value_len,
-    }))
+    let SettingsRecord { max_not_after_us, max_value_len } = *record;
+    Ok(SystemChange::Settings(Settings { max_not_after_us, max_value_len }))
 }
 
 fn check_ledger(record: &LedgerRecord, name: &LedgerName, origin: &ClusterOrigin) -> Result<(), String> {
@@ -279,9 +240,7 @@ fn check_ledger(record: &LedgerRecord, name: &LedgerName, origin: &ClusterOrigin
     }
     let vkey = VerifierKey::parse(&record.log_vkey).map_err(|error| format!("log_vkey: {error}"))?;
     if vkey.kind() != SignatureType::Ed25519 || vkey.name() != origin.as_str() {
-        return Err(format!(
-            "log_vkey: it must be a log's (type 0x01), named {origin}"
-        ));
+        return Err(format!("log_vkey: it must be a log's (type 0x01), named {origin}"));
     }
     Ok(())
 }

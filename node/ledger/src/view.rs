@@ -46,10 +46,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            max_not_after_us: 15 * 60 * 1_000_000,
-            max_value_len: 4 << 20,
-        }
+        Self { max_not_after_us: 15 * 60 * 1_000_000, max_value_len: 4 << 20 }
     }
 }
 

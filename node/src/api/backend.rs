@@ -72,12 +72,7 @@ impl NodeBackend {
         signer: Signer,
         contact: LeaderContact,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            consensus,
-            sequencer,
-            signer,
-            contact,
-        })
+        Arc::new(Self { consensus, sequencer, signer, contact })
     }
 }
 

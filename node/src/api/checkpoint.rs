@@ -61,21 +61,10 @@ impl Api {
     ) -> Result<Certified, Problem> {
         let name = &ledger.head().name;
         let root = root_of(ledger, size)?;
-        let wait = || {
-            self.backend()
-                .certified(name, size, root, cosigners, deadline.patience())
-        };
+        let wait = || self.backend().certified(name, size, root, cosigners, deadline.patience());
         let certified = wait().await?;
-        let need = if cosigners == 0 {
-            self.backend().majority()
-        } else {
-            cosigners
-        };
-        let oldest = certified
-            .times
-            .get(need.saturating_sub(1))
-            .copied()
-            .unwrap_or(u64::MAX);
+        let need = if cosigners == 0 { self.backend().majority() } else { cosigners };
+        let oldest = certified.times.get(need.saturating_sub(1)).copied().unwrap_or(u64::MAX);
         let is_old = self.parts().clock.now().as_secs().saturating_sub(oldest) > OLD_S;
         if !is_old || size < self.backend().certified_size(name) {
             return Ok(certified);
@@ -95,9 +84,8 @@ impl Api {
         if let Some(proof) = known().get(&place) {
             return Ok(Arc::clone(proof));
         }
-        let index = size
-            .last_index()
-            .ok_or_else(|| misplaced(LogIndex::default(), "a checkpoint has leaves"))?;
+        let index =
+            size.last_index().ok_or_else(|| misplaced(LogIndex::default(), "a checkpoint has leaves"))?;
         let proof = Arc::new(leaf(ledger, index, size)?);
         let mut commits = known();
         if commits.len() >= MAX_COMMITS {
@@ -114,12 +102,7 @@ pub(crate) fn root_of(ledger: &LedgerView, size: TreeSize) -> Result<Hash, Probl
         return Ok(ledger.head().frontier.root());
     }
     let root = ledger.root_at(size)?;
-    root.ok_or_else(|| {
-        Problem::Fault(misplaced(
-            size.next_index(),
-            "the tree has to be at least this large",
-        ))
-    })
+    root.ok_or_else(|| Problem::Fault(misplaced(size.next_index(), "the tree has to be at least this large")))
 }
 
 /// From the smaller of the two sizes to the larger; both are within the view. Nothing where they are equal or the
@@ -138,10 +121,5 @@ pub(crate) fn consistency_between(
     new: TreeSize,
 ) -> Result<Vec<Hash>, Problem> {
     let path = ledger.consistency_path(old, new)?;
-    path.ok_or_else(|| {
-        Problem::Fault(misplaced(
-            new.next_index(),
-            "the tree has to be at least this large",
-        ))
-    })
+    path.ok_or_else(|| Problem::Fault(misplaced(new.next_index(), "the tree has to be at least this large")))
 }

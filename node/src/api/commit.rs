@@ -48,22 +48,14 @@ impl Api {
         request: v1::CommitRequest,
         deadline: Deadline,
     ) -> Result<v1::CommitResponse, Problem> {
-        let limits = WriteLimits {
-            value_len: self.view().cluster().settings.max_value_len,
-        };
+        let limits = WriteLimits { value_len: self.view().cluster().settings.max_value_len };
         let mut checked = CheckedCommit::new(request, limits)?;
         self.check_cosigners(checked.cosigners, "min_cosigners")?;
         if checked.trusted > TreeSize::ZERO {
-            self.find(&checked.ledger, |ledger| {
-                check_size(ledger, checked.trusted, "trusted_size")
-            })
-            .await?;
+            self.find(&checked.ledger, |ledger| check_size(ledger, checked.trusted, "trusted_size")).await?;
         }
         let drawn = draw_missing(&mut checked.writes)?;
-        let wanted = Wanted {
-            trusted: checked.trusted,
-            cosigners: checked.cosigners,
-        };
+        let wanted = Wanted { trusted: checked.trusted, cosigners: checked.cosigners };
         let (request, meta) = completed(
             checked.ledger.as_str(),
             (checked.idempotency_key, checked.not_after),
@@ -91,14 +83,9 @@ impl Api {
         };
         if !checked.certified {
             let transaction = Some(transaction.into());
-            return Ok(v1::CommitResponse {
-                transaction,
-                checkpoint: None,
-                known,
-            });
+            return Ok(v1::CommitResponse { transaction, checkpoint: None, known });
         }
-        self.certify(&ledger, transaction, size, wanted, &deadline, known)
-            .await
+        self.certify(&ledger, transaction, size, wanted, &deadline, known).await
     }
 
     /// Waits until the first checkpoint that covers the transaction, or a newer one, is certified.
@@ -113,11 +100,7 @@ impl Api {
     ) -> Result<v1::CommitResponse, Problem> {
         let index = transaction.index;
         let certified = self.backend().certified_size(&ledger.head().name);
-        let size = if certified > covering && certified <= ledger.size() {
-            certified
-        } else {
-            covering
-        };
+        let size = if certified > covering && certified <= ledger.size() { certified } else { covering };
         transaction.path = proofs::path(ledger, index, size)?;
         let checkpoint = self.checkpoint_proof(ledger, size, wanted, deadline).await;
         let checkpoint = checkpoint.map_err(|problem| match problem {
@@ -146,13 +129,8 @@ pub(super) fn completed(
     preconditions: Vec<block::Precondition>,
 ) -> Result<(block::Request, Meta), Problem> {
     let (idempotency_key, not_after) = once;
-    let meta = Meta {
-        salt: draw()?,
-        bytes: v1::TransactionMeta {
-            author: AUTHOR.to_owned(),
-        }
-        .encode_to_vec(),
-    };
+    let meta =
+        Meta { salt: draw()?, bytes: v1::TransactionMeta { author: AUTHOR.to_owned() }.encode_to_vec() };
     let request = block::Request {
         ledger: ledger.to_owned(),
         author: AUTHOR.to_owned(),
@@ -188,12 +166,7 @@ fn draw_missing(writes: &mut [block::Write]) -> Result<Vec<Option<Salt>>, Proble
 
 /// The transaction of a request that was just committed.
 fn fresh(committed: Committed, sent: Sent) -> Result<TransactionProof, Problem> {
-    let Committed {
-        index,
-        leaf,
-        operations,
-        ..
-    } = committed;
+    let Committed { index, leaf, operations, .. } = committed;
     let revealed = operations.into_iter().zip(sent.drawn).zip(0_u32..);
     let operations = revealed.map(|((operation, salt), position)| RevealedOperation {
         operation,
@@ -202,13 +175,7 @@ fn fresh(committed: Committed, sent: Sent) -> Result<TransactionProof, Problem> 
         contents: salt.map(only_salt),
     });
     let operations = operations.collect();
-    Ok(TransactionProof {
-        index,
-        leaf,
-        path: Vec::new(),
-        operations,
-        meta: Some(sent.meta),
-    })
+    Ok(TransactionProof { index, leaf, path: Vec::new(), operations, meta: Some(sent.meta) })
 }
 
 /// The transaction that answered the request the first time, and the size of the first checkpoint that covers it.
@@ -218,9 +185,8 @@ fn known(
     sent: &Sent,
 ) -> Result<(TransactionProof, TreeSize), Problem> {
     let gone = || misplaced(index, "the transaction of a known request has to be here");
-    let mut transaction = Prover::new(Arc::clone(ledger), None)
-        .transaction(index, Shown::All)?
-        .ok_or_else(gone)?;
+    let mut transaction =
+        Prover::new(Arc::clone(ledger), None).transaction(index, Shown::All)?.ok_or_else(gone)?;
     transaction.meta = proofs::meta(ledger, index)?;
     for (shown, drawn) in transaction.operations.iter_mut().zip(&sent.drawn) {
         let position = u16::try_from(shown.position).map_err(|error| misplaced(index, error))?;
@@ -236,8 +202,5 @@ fn known(
 
 /// The one part of the contents that the client does not have: a salt that was drawn here.
 fn only_salt(salt: Salt) -> Contents {
-    Contents {
-        salt,
-        ..Contents::default()
-    }
+    Contents { salt, ..Contents::default() }
 }

@@ -26,10 +26,7 @@ impl LeaderContact {
     /// Begins as if a leader had been heard now.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        let contact = Self {
-            clock,
-            heard_ms: Arc::default(),
-        };
+        let contact = Self { clock, heard_ms: Arc::default() };
         contact.heard();
         contact
     }
@@ -42,10 +39,7 @@ impl LeaderContact {
     /// Time since the last message of a leader.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        Duration::from_millis(
-            self.now_ms()
-                .saturating_sub(self.heard_ms.load(Ordering::Relaxed)),
-        )
+        Duration::from_millis(self.now_ms().saturating_sub(self.heard_ms.load(Ordering::Relaxed)))
     }
 
     fn now_ms(&self) -> u64 {
@@ -73,8 +67,7 @@ impl<R: RaftHandler> RaftHandler for Listening<R> {
         requests: BoxStream<'static, pb::AppendRequest>,
     ) -> BoxStream<'static, Result<pb::AppendResponse, Refusal>> {
         let contact = self.contact.clone();
-        self.inner
-            .append(peer, requests.inspect(move |_| contact.heard()).boxed())
+        self.inner.append(peer, requests.inspect(move |_| contact.heard()).boxed())
     }
 
     async fn vote(&self, peer: NodeId, request: pb::VoteRequest) -> Result<pb::VoteResponse, Refusal> {
@@ -87,9 +80,7 @@ impl<R: RaftHandler> RaftHandler for Listening<R> {
         chunks: BoxStream<'static, pb::SnapshotChunk>,
     ) -> Result<pb::SnapshotResponse, Refusal> {
         let contact = self.contact.clone();
-        self.inner
-            .install_snapshot(peer, chunks.inspect(move |_| contact.heard()).boxed())
-            .await
+        self.inner.install_snapshot(peer, chunks.inspect(move |_| contact.heard()).boxed()).await
     }
 
     async fn read_index(

@@ -123,27 +123,13 @@ impl Reason {
     /// the field.
     pub(crate) fn of(self, field: impl Into<String>, problem: impl std::fmt::Display) -> Status {
         let field = field.into();
-        self.detailed(
-            format!("{field}: {problem}"),
-            ErrorDetail {
-                field,
-                ..ErrorDetail::default()
-            },
-        )
+        self.detailed(format!("{field}: {problem}"), ErrorDetail { field, ..ErrorDetail::default() })
     }
 
     /// A refusal for this reason with more to tell; `reason` and `no_effect` of `detail` are filled in here.
     fn detailed(self, message: impl Into<String>, detail: ErrorDetail) -> Status {
         let (name, code, no_effect) = self.row();
-        convert::status(
-            code,
-            message,
-            &ErrorDetail {
-                reason: name.to_owned(),
-                no_effect,
-                ..detail
-            },
-        )
+        convert::status(code, message, &ErrorDetail { reason: name.to_owned(), no_effect, ..detail })
     }
 }
 
@@ -174,10 +160,7 @@ impl From<ReadError> for Problem {
         Self::Refused(match &error {
             ReadError::Stopped => Reason::NodeStopped.refuse(error.to_string()),
             ReadError::NotLeader { leader } => {
-                let detail = ErrorDetail {
-                    leader: leader.unwrap_or(0),
-                    ..ErrorDetail::default()
-                };
+                let detail = ErrorDetail { leader: leader.unwrap_or(0), ..ErrorDetail::default() };
                 Reason::NoLeader.detailed(format!("no linearizable read: {error}; {advice}"), detail)
             }
             ReadError::NoQuorum | ReadError::Peer(_) => {
@@ -206,15 +189,9 @@ impl From<SubmitError> for Problem {
             SubmitError::Full => Reason::QueueFull.refuse(text),
             SubmitError::NotLeader { leader } => {
                 let leader = leader.map_or(0, u64::from);
-                let whom = if leader == 0 {
-                    "no leader is known".to_owned()
-                } else {
-                    format!("ask node {leader}")
-                };
-                let detail = ErrorDetail {
-                    leader,
-                    ..ErrorDetail::default()
-                };
+                let whom =
+                    if leader == 0 { "no leader is known".to_owned() } else { format!("ask node {leader}") };
+                let detail = ErrorDetail { leader, ..ErrorDetail::default() };
                 Reason::NotLeader.detailed(format!("{text}: {whom}"), detail)
             }
             SubmitError::NotFounded => Reason::NotFounded.refuse(text),
@@ -232,32 +209,17 @@ impl From<Rejection> for Problem {
             Rejection::TooLate { .. } => with_field(Reason::TooLate, "not_after", text),
             Rejection::TooFarAhead { .. } => with_field(Reason::TooFarAhead, "not_after", text),
             Rejection::Precondition { position, state } => {
-                let detail = ErrorDetail {
-                    precondition: Some(position),
-                    ..of_state(&state)
-                };
+                let detail = ErrorDetail { precondition: Some(position), ..of_state(&state) };
                 let field = format!("preconditions[{position}]");
                 Reason::PreconditionFailed.detailed(text, ErrorDetail { field, ..detail })
             }
             Rejection::DeleteOfAbsent { position, state } => {
                 let field = format!("writes[{position}].delete.key");
-                Reason::DeleteOfAbsent.detailed(
-                    text,
-                    ErrorDetail {
-                        field,
-                        ..of_state(&state)
-                    },
-                )
+                Reason::DeleteOfAbsent.detailed(text, ErrorDetail { field, ..of_state(&state) })
             }
             Rejection::EraseOfUnknown { position, state, .. } => {
                 let field = format!("writes[{position}].erase");
-                Reason::EraseOfUnknown.detailed(
-                    text,
-                    ErrorDetail {
-                        field,
-                        ..of_state(&state)
-                    },
-                )
+                Reason::EraseOfUnknown.detailed(text, ErrorDetail { field, ..of_state(&state) })
             }
             Rejection::Malformed { field, .. } => with_field(Reason::Malformed, &field, text),
             Rejection::TooManyLedgers => Reason::BlockFull.refuse(text),
@@ -266,13 +228,7 @@ impl From<Rejection> for Problem {
 }
 
 fn with_field(reason: Reason, field: &str, message: String) -> Status {
-    reason.detailed(
-        message,
-        ErrorDetail {
-            field: field.to_owned(),
-            ..ErrorDetail::default()
-        },
-    )
+    reason.detailed(message, ErrorDetail { field: field.to_owned(), ..ErrorDetail::default() })
 }
 
 /// The state of a key, for a program.

@@ -57,11 +57,7 @@ impl Api {
         let ledger = self.open(&name, &options).await?;
         let asked = Asked {
             key: request.key.to_vec(),
-            direction: if request.oldest_first {
-                Direction::Ascending
-            } else {
-                Direction::Descending
-            },
+            direction: if request.oldest_first { Direction::Ascending } else { Direction::Descending },
             limit,
             at: options.at,
             start: token.map(|token| token.next),
@@ -74,10 +70,7 @@ impl Api {
             superseded_by: page.superseded_by,
             writes: page.writes,
             erasures: page.erasures,
-            next_page_token: page
-                .next
-                .map(|next| HistoryToken { next }.write(&request))
-                .unwrap_or_default(),
+            next_page_token: page.next.map(|next| HistoryToken { next }.write(&request)).unwrap_or_default(),
             size: ledger.size().get(),
         })
     }
@@ -87,10 +80,7 @@ fn page(ledger: &Arc<LedgerView>, asked: &Asked, options: &Options) -> Result<Pa
     let mut prover = Prover::new(Arc::clone(ledger), options.prove.then(|| ledger.size()));
     let then = match asked.at {
         Some(at) => ledger.as_of(&asked.key, at)?,
-        None => AsOf {
-            write: ledger.newest(&asked.key)?,
-            next: None,
-        },
+        None => AsOf { write: ledger.newest(&asked.key)?, next: None },
     };
     let mut page = Page::default();
     if options.prove {

@@ -37,15 +37,10 @@ impl HttpSource for Api {
         let view = self.served(ledger)?;
         let size = self.backend().certified_size(ledger).min(view.size());
         if size == TreeSize::ZERO {
-            return Err(SourceError::Unavailable(
-                "no checkpoint of this ledger is certified yet".to_owned(),
-            ));
+            return Err(SourceError::Unavailable("no checkpoint of this ledger is certified yet".to_owned()));
         }
         let root = root_of(&view, size).map_err(|problem| self.withheld(problem))?;
-        let certified = self
-            .backend()
-            .certified(ledger, size, root, 0, Duration::ZERO)
-            .await;
+        let certified = self.backend().certified(ledger, size, root, 0, Duration::ZERO).await;
         let certified = certified.map_err(|error| self.withheld(error.into()))?;
         Ok(Bytes::copy_from_slice(certified.note.as_bytes()))
     }
@@ -57,8 +52,7 @@ impl HttpSource for Api {
         index: TileIndex,
         width: TileWidth,
     ) -> Result<Bytes, SourceError> {
-        self.tile_at(ledger, TileKind::Hashes { level }, index, width)
-            .await
+        self.tile_at(ledger, TileKind::Hashes { level }, index, width).await
     }
 
     async fn entries(

@@ -91,10 +91,7 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// `time` from now.
     pub(crate) fn after(clock: &Clock, time: Duration) -> Self {
-        Self {
-            clock: clock.clone(),
-            end: clock.monotonic().saturating_add(time),
-        }
+        Self { clock: clock.clone(), end: clock.monotonic().saturating_add(time) }
     }
 
     /// The time that is left.
@@ -206,18 +203,11 @@ impl Api {
             return Ok(None);
         };
         let name = &ledger.head().name;
-        let Ok(certified) = self
-            .backend()
-            .certified(name, size, root, cosigners, Duration::ZERO)
-            .await
+        let Ok(certified) = self.backend().certified(name, size, root, cosigners, Duration::ZERO).await
         else {
             return Ok(None);
         };
-        let need = if cosigners == 0 {
-            self.backend().majority()
-        } else {
-            cosigners
-        };
+        let need = if cosigners == 0 { self.backend().majority() } else { cosigners };
         let newest = need.checked_sub(1).and_then(|place| certified.times.get(place));
         let now = self.0.parts.clock.now().as_secs();
         Ok(newest.map(|time| Duration::from_secs(now.saturating_sub(*time))))
@@ -227,11 +217,7 @@ impl Api {
     pub(super) async fn renew(&self, name: &LedgerName) {
         let now = self.0.parts.clock.monotonic();
         {
-            let mut renewed = self
-                .0
-                .renewed
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut renewed = self.0.renewed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let last = renewed.get(name).copied();
             if last.is_some_and(|last| now.saturating_sub(last) < Duration::from_secs(1)) {
                 return;
@@ -239,9 +225,7 @@ impl Api {
             renewed.insert(name.clone(), now);
         }
         // Whoever does not answer in time is asked again by the next read.
-        tokio::time::timeout(REFRESH_TIMEOUT, self.backend().refresh(name))
-            .await
-            .ok();
+        tokio::time::timeout(REFRESH_TIMEOUT, self.backend().refresh(name)).await.ok();
     }
 
     /// Refuses to wait for more cosignatures than there are cosigners.
@@ -261,10 +245,7 @@ impl Api {
 /// A ledger of a view.
 fn find(view: &ReadView, name: &LedgerName) -> Result<Arc<LedgerView>, tonic::Status> {
     view.ledger(name).cloned().ok_or_else(|| {
-        Reason::UnknownLedger.of(
-            "ledger",
-            format_args!("there is no ledger {name}: create it first"),
-        )
+        Reason::UnknownLedger.of("ledger", format_args!("there is no ledger {name}: create it first"))
     })
 }
 
@@ -285,10 +266,8 @@ pub(crate) fn check_index(
 ) -> Result<(), tonic::Status> {
     match index {
         Some(index) if !ledger.size().contains(index) => {
-            let problem = format_args!(
-                "log index {index} is beyond the end: the ledger has size {}",
-                ledger.size()
-            );
+            let problem =
+                format_args!("log index {index} is beyond the end: the ledger has size {}", ledger.size());
             Err(Reason::IndexBeyondEnd.of(field, problem))
         }
         _ => Ok(()),

@@ -40,25 +40,18 @@ impl Reader {
         let Some(at) = self.at else {
             let newest = self.prover.ledger().newest(key)?;
             let item = newest.map(|newest| self.present(&newest)).transpose()?;
-            return Ok(Answer {
-                item,
-                is_superseded: false,
-            });
+            return Ok(Answer { item, is_superseded: false });
         };
         let then = self.prover.ledger().as_of(key, at)?;
         let item = self.as_of(key, &then)?;
         let item = match (&then.write, &then.next) {
-            (Some(write), None) if self.prover.proves() => Some(ItemParts {
-                written: Some(self.prover.showing(write.index(), key)?),
-                ..item
-            }),
+            (Some(write), None) if self.prover.proves() => {
+                Some(ItemParts { written: Some(self.prover.showing(write.index(), key)?), ..item })
+            }
             (None, None) => None,
             _ => Some(item),
         };
-        Ok(Answer {
-            item,
-            is_superseded: then.next.is_some(),
-        })
+        Ok(Answer { item, is_superseded: then.next.is_some() })
     }
 
     /// What a key holds of which this is the newest write.
@@ -85,10 +78,7 @@ impl Reader {
     pub(crate) fn as_of(&mut self, key: &[u8], then: &AsOf) -> Result<ItemParts, Problem> {
         let mut item = match &then.write {
             Some(write) => self.present(write)?,
-            None => ItemParts {
-                key: key.to_vec(),
-                ..ItemParts::default()
-            },
+            None => ItemParts { key: key.to_vec(), ..ItemParts::default() },
         };
         if let Some(next) = then.next.as_ref().filter(|_| self.prover.proves()) {
             item.superseded_by = Some(self.prover.showing(next.index(), key)?);

@@ -31,12 +31,8 @@ impl Api {
         let limit = Duration::from_millis(self.parts().limits.call_timeout_ms);
         let time = timeout_of(request.metadata()).map_or(limit, |asked| asked.min(limit));
         let deadline = Deadline::after(clock, time);
-        let result = self
-            .admitted(
-                deadline.clone(),
-                work(self.clone(), request.into_inner(), deadline),
-            )
-            .await;
+        let result =
+            self.admitted(deadline.clone(), work(self.clone(), request.into_inner(), deadline)).await;
         let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
         metrics::answered(name, code, clock.monotonic().saturating_sub(started));
         result.map(Response::new)
@@ -100,37 +96,34 @@ impl Ledger for Api {
     type ListTransactionsStream = Entries;
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
-        self.call("Commit", request, |api, asked, until| async move {
-            api.answer_commit(asked, until).await
-        })
-        .await
+        self.call("Commit", request, |api, asked, until| async move { api.answer_commit(asked, until).await })
+            .await
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {
-        self.call("Get", request, |api, asked, until| async move {
-            api.answer_get(asked, until).await
-        })
-        .await
+        self.call("Get", request, |api, asked, until| async move { api.answer_get(asked, until).await }).await
     }
 
     async fn get_many(&self, request: Request<v1::GetManyRequest>) -> Answer<v1::GetManyResponse> {
-        self.call("GetMany", request, |api, asked, until| async move {
-            api.answer_get_many(asked, until).await
-        })
+        self.call(
+            "GetMany",
+            request,
+            |api, asked, until| async move { api.answer_get_many(asked, until).await },
+        )
         .await
     }
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Answer<v1::ScanResponse> {
-        self.call("Scan", request, |api, asked, until| async move {
-            api.answer_scan(asked, until).await
-        })
-        .await
+        self.call("Scan", request, |api, asked, until| async move { api.answer_scan(asked, until).await })
+            .await
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer<v1::HistoryResponse> {
-        self.call("History", request, |api, asked, until| async move {
-            api.answer_history(asked, until).await
-        })
+        self.call(
+            "History",
+            request,
+            |api, asked, until| async move { api.answer_history(asked, until).await },
+        )
         .await
     }
 
@@ -206,10 +199,7 @@ mod tests {
         assert_eq!(read("5S"), Some(Duration::from_secs(5)));
         assert_eq!(read("250m"), Some(Duration::from_millis(250)));
         assert_eq!(read("1H"), Some(Duration::from_secs(3_600)));
-        assert_eq!(
-            (read("S"), read("5x"), read("123456789S"), read("-1S")),
-            (None, None, None, None)
-        );
+        assert_eq!((read("S"), read("5x"), read("123456789S"), read("-1S")), (None, None, None, None));
         assert_eq!(timeout_of(&MetadataMap::new()), None);
     }
 }

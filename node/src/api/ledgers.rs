@@ -41,15 +41,9 @@ impl Api {
             value: self.record_of(&name).encode_to_vec().into(),
             expires_at: 0,
         };
-        let write = block::Write {
-            key: key.clone(),
-            put: Some(put),
-            erase: None,
-        };
-        let new = block::Precondition {
-            key: key.clone(),
-            condition: Some(block::Condition::MustNotExist(true)),
-        };
+        let write = block::Write { key: key.clone(), put: Some(put), erase: None };
+        let new =
+            block::Precondition { key: key.clone(), condition: Some(block::Condition::MustNotExist(true)) };
         let once = (checked.idempotency_key, checked.not_after);
         let (request, _) = completed(LedgerName::system().as_str(), once, vec![write], vec![new])?;
         let index = match self.backend().submit(request).await? {
@@ -72,9 +66,8 @@ impl Api {
         let view = self.view();
         let gone = || misplaced(index, "the transaction that registered a ledger has to be here");
         let system = view.ledger(&LedgerName::system()).ok_or_else(gone)?;
-        let mut transaction = Prover::new(system.clone(), None)
-            .transaction(index, Shown::All)?
-            .ok_or_else(gone)?;
+        let mut transaction =
+            Prover::new(system.clone(), None).transaction(index, Shown::All)?.ok_or_else(gone)?;
         transaction.meta = proofs::meta(system, index)?;
         let [shown] = transaction.operations.as_mut_slice() else {
             return Err(reused());
@@ -92,34 +85,16 @@ impl Api {
     pub(super) async fn answer_list_ledgers(&self) -> Result<v1::ListLedgersResponse, Problem> {
         self.backend().read_barrier().await?;
         let view = self.view();
-        let mut names: Vec<LedgerName> = view
-            .ledgers()
-            .iter()
-            .map(|ledger| ledger.head().name.clone())
-            .collect();
+        let mut names: Vec<LedgerName> =
+            view.ledgers().iter().map(|ledger| ledger.head().name.clone()).collect();
         names.sort_unstable();
-        Ok(v1::ListLedgersResponse {
-            ledgers: names.iter().map(|name| self.info(name)).collect(),
-        })
+        Ok(v1::ListLedgersResponse { ledgers: names.iter().map(|name| self.info(name)).collect() })
     }
 
     fn info(&self, name: &LedgerName) -> v1::LedgerInfo {
-        let LedgerRecord {
-            name: text,
-            origin,
-            log_vkey,
-        } = self.record_of(name);
-        let size = self
-            .view()
-            .ledger(name)
-            .map_or(TreeSize::ZERO, |ledger| ledger.size())
-            .get();
-        v1::LedgerInfo {
-            name: text,
-            origin,
-            log_vkey,
-            size,
-        }
+        let LedgerRecord { name: text, origin, log_vkey } = self.record_of(name);
+        let size = self.view().ledger(name).map_or(TreeSize::ZERO, |ledger| ledger.size()).get();
+        v1::LedgerInfo { name: text, origin, log_vkey, size }
     }
 
     fn record_of(&self, name: &LedgerName) -> LedgerRecord {

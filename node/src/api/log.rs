@@ -29,9 +29,7 @@ impl Api {
         let name = bounds::ledger(&request.ledger)?;
         let index = LogIndex::new(request.index);
         let asked = TreeSize::new(request.size);
-        let ledger = self
-            .find(&name, |ledger| check_size(ledger, asked, "size"))
-            .await?;
+        let ledger = self.find(&name, |ledger| check_size(ledger, asked, "size")).await?;
         let size = self.or_certified(&ledger, asked).await?;
         if !size.contains(index) {
             let problem = format_args!("log index {index} is not in the tree of size {size}");
@@ -65,11 +63,7 @@ impl Api {
         }
         let path = consistency_between(&ledger, old, new)?;
         let path = convert::path_to_wire(&path);
-        Ok(v1::ConsistencyProofResponse {
-            old_size: old.get(),
-            new_size: new.get(),
-            path,
-        })
+        Ok(v1::ConsistencyProofResponse { old_size: old.get(), new_size: new.get(), path })
     }
 
     /// The size asked for, or the latest certified one where none was.
@@ -77,10 +71,7 @@ impl Api {
         if asked > TreeSize::ZERO {
             return Ok(asked);
         }
-        let certified = self
-            .backend()
-            .certified_size(&ledger.head().name)
-            .min(ledger.size());
+        let certified = self.backend().certified_size(&ledger.head().name).min(ledger.size());
         if certified > TreeSize::ZERO {
             return Ok(certified);
         }
@@ -115,12 +106,8 @@ impl Api {
             (asked, _) => asked,
         };
         check_checkpoint(&ledger, size)?;
-        let checkpoint = self
-            .checkpoint_proof(&ledger, size, Wanted { trusted, cosigners }, &until)
-            .await?;
-        Ok(v1::GetCheckpointResponse {
-            checkpoint: Some(checkpoint.into()),
-        })
+        let checkpoint = self.checkpoint_proof(&ledger, size, Wanted { trusted, cosigners }, &until).await?;
+        Ok(v1::GetCheckpointResponse { checkpoint: Some(checkpoint.into()) })
     }
 }
 

@@ -25,9 +25,7 @@ use super::{interface::Api, resources, status::certification_lag};
 use crate::consensus::Role;
 
 /// Bounds of the histogram of seconds.
-const SECONDS: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-];
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// The recorder of this process; the first call installs it. `None` if another one is installed.
 pub fn recorder() -> Option<&'static PrometheusHandle> {
@@ -61,14 +59,8 @@ impl Api {
             let head = ledger.head();
             let name = head.name.as_str().to_owned();
             let (size, certified) = (ledger.size(), self.backend().certified_size(&head.name));
-            set(
-                gauge!("quorate_ledger_size", "ledger" => name.clone()),
-                size.get(),
-            );
-            set(
-                gauge!("quorate_certified_size", "ledger" => name.clone()),
-                certified.get(),
-            );
+            set(gauge!("quorate_ledger_size", "ledger" => name.clone()), size.get());
+            set(gauge!("quorate_certified_size", "ledger" => name.clone()), certified.get());
             set(
                 gauge!("quorate_certification_lag_leaves", "ledger" => name),
                 certification_lag(size, certified),
@@ -80,10 +72,7 @@ impl Api {
         set(gauge!("quorate_fault"), u64::from(!parts.health.is_good()));
         let used = |most: usize, free: usize| u64::try_from(most.saturating_sub(free)).unwrap_or(u64::MAX);
         let (calls, streams) = (&self.0.calls, &self.0.streams);
-        set(
-            gauge!("quorate_calls_at_work"),
-            used(parts.limits.calls, calls.available_permits()),
-        );
+        set(gauge!("quorate_calls_at_work"), used(parts.limits.calls, calls.available_permits()));
         set(
             gauge!("quorate_streams_at_work"),
             used(super::interface::MAX_STREAMS, streams.available_permits()),
@@ -97,28 +86,16 @@ impl Api {
     fn measure_raft(&self) {
         let raft = self.backend().consensus();
         set(gauge!("quorate_raft_term"), raft.term);
-        set(
-            gauge!("quorate_raft_last_log_index"),
-            raft.last_log_index.unwrap_or(0),
-        );
-        set(
-            gauge!("quorate_raft_committed_index"),
-            raft.committed.map_or(0, |id| id.index),
-        );
-        set(
-            gauge!("quorate_raft_applied_index"),
-            self.view().applied().last.map_or(0, |id| id.index),
-        );
+        set(gauge!("quorate_raft_last_log_index"), raft.last_log_index.unwrap_or(0));
+        set(gauge!("quorate_raft_committed_index"), raft.committed.map_or(0, |id| id.index));
+        set(gauge!("quorate_raft_applied_index"), self.view().applied().last.map_or(0, |id| id.index));
         set(gauge!("quorate_is_leader"), u64::from(raft.role == Role::Leader));
         gauge!("quorate_leader_silence_seconds").set(self.backend().leader_silence().as_secs_f64());
     }
 }
 
 /// A whole number as the gauges take it; exact up to 2^53.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are floats; nothing is decided by them"
-)]
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; nothing is decided by them")]
 fn set(gauge: metrics::Gauge, value: u64) {
     gauge.set(value as f64);
 }

@@ -61,10 +61,7 @@ impl ScanToken {
         let Some(token) = read(&request.page_token, &scan_question(request))? else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            at: LogIndex::new(token.at),
-            next: token.next_key.into(),
-        }))
+        Ok(Some(Self { at: LogIndex::new(token.at), next: token.next_key.into() }))
     }
 
     /// The token for the page after one of `request`.
@@ -87,19 +84,13 @@ impl HistoryToken {
         if token.next_revision == 0 {
             return Err(unreadable("it names no revision"));
         }
-        Ok(Some(Self {
-            next: Revision::new(token.next_revision),
-        }))
+        Ok(Some(Self { next: Revision::new(token.next_revision) }))
     }
 
     /// The token for the page after one of `request`.
     pub(crate) fn write(self, request: &HistoryRequest) -> Bytes {
         let question = digest(&history_question(request));
-        write(TokenBytes {
-            question,
-            next_revision: self.next.get(),
-            ..TokenBytes::default()
-        })
+        write(TokenBytes { question, next_revision: self.next.get(), ..TokenBytes::default() })
     }
 }
 
@@ -126,10 +117,7 @@ fn history_question(request: &HistoryRequest) -> Vec<u8> {
 
 fn as_of(options: Option<&ReadOptions>) -> Option<ReadOptions> {
     let at = options.and_then(|options| options.at)?;
-    Some(ReadOptions {
-        at: Some(at),
-        ..ReadOptions::default()
-    })
+    Some(ReadOptions { at: Some(at), ..ReadOptions::default() })
 }
 
 fn digest(question: &[u8]) -> Bytes {
@@ -138,12 +126,7 @@ fn digest(question: &[u8]) -> Bytes {
 }
 
 fn write(token: TokenBytes) -> Bytes {
-    TokenBytes {
-        version: VERSION,
-        ..token
-    }
-    .encode_to_vec()
-    .into()
+    TokenBytes { version: VERSION, ..token }.encode_to_vec().into()
 }
 
 fn read(token: &Bytes, question: &[u8]) -> Result<Option<TokenBytes>, Status> {

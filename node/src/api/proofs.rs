@@ -63,12 +63,7 @@ pub(crate) enum Held {
 impl Prover {
     /// Proves under `size`; without it, makes the same answers without proofs.
     pub(crate) fn new(ledger: Arc<LedgerView>, size: Option<TreeSize>) -> Self {
-        Self {
-            ledger,
-            size,
-            loaded: BTreeMap::new(),
-            operations_loaded: 0,
-        }
+        Self { ledger, size, loaded: BTreeMap::new(), operations_loaded: 0 }
     }
 
     /// The view.
@@ -100,13 +95,7 @@ impl Prover {
             Shown::Key(key) => vec![loaded.operation_on(key, proves)?],
         };
         let (leaf, path) = (loaded.record.leaf.clone(), loaded.path.clone());
-        Ok(Some(TransactionProof {
-            index,
-            leaf,
-            path,
-            operations,
-            meta: None,
-        }))
+        Ok(Some(TransactionProof { index, leaf, path, operations, meta: None }))
     }
 
     /// The transaction at `index`, which has an operation on `key`, with that operation.
@@ -127,10 +116,7 @@ impl Prover {
         let erased = match self.held(index, key)? {
             Held::Nothing => None,
             Held::Value(contents) => {
-                transaction
-                    .operations
-                    .iter_mut()
-                    .for_each(|shown| shown.contents = Some(contents.clone()));
+                transaction.operations.iter_mut().for_each(|shown| shown.contents = Some(contents.clone()));
                 None
             }
             Held::Erased(by) => Some(self.showing(by, key)?),
@@ -162,14 +148,7 @@ impl Prover {
             self.operations_loaded = 0;
         }
         self.operations_loaded = self.operations_loaded.saturating_add(record.operations.len());
-        self.loaded.insert(
-            index,
-            Loaded {
-                record,
-                path,
-                tree: None,
-            },
-        );
+        self.loaded.insert(index, Loaded { record, path, tree: None });
         Ok(())
     }
 }
@@ -179,9 +158,8 @@ impl Loaded {
         let index = self.record.index;
         let operations = &self.record.operations;
         let missing = || misplaced(index, "an operation on the key has to be here");
-        let place = operations
-            .iter()
-            .position(|operation| operation.get(Operation::FIXED_LEN..) == Some(key));
+        let place =
+            operations.iter().position(|operation| operation.get(Operation::FIXED_LEN..) == Some(key));
         let place = place.ok_or_else(missing)?;
         let path = if proves && operations.len() > 1 {
             let leaves = operations.iter().map(|operation| leaf_hash(operation));
@@ -197,9 +175,7 @@ impl Loaded {
 
 fn all_operations(record: &LogRecord) -> Result<Vec<RevealedOperation>, Problem> {
     let places = 0..record.operations.len();
-    places
-        .map(|place| revealed(&record.operations, place, Vec::new(), record.index))
-        .collect()
+    places.map(|place| revealed(&record.operations, place, Vec::new(), record.index)).collect()
 }
 
 fn revealed(
@@ -211,12 +187,7 @@ fn revealed(
     let position = u32::try_from(place).map_err(|error| misplaced(index, error))?;
     let operation = operations.get(place).cloned();
     let operation = operation.ok_or_else(|| misplaced(index, "an operation has to be here"))?;
-    Ok(RevealedOperation {
-        operation,
-        position,
-        path,
-        contents: None,
-    })
+    Ok(RevealedOperation { operation, position, path, contents: None })
 }
 
 /// The meta of the transaction at `index`; `None` where it was erased.
@@ -227,10 +198,9 @@ pub(crate) fn meta(ledger: &LedgerView, index: LogIndex) -> Result<Option<Meta>,
 /// Stored meta for an answer; `None` where it was erased.
 pub(crate) fn shown_meta(stored: StoredMeta, index: LogIndex) -> Result<Option<Meta>, Problem> {
     Ok(match stored {
-        StoredMeta::Present { meta, salt } => Some(Meta {
-            salt: fixed_salt(&salt, index)?,
-            bytes: meta.to_vec(),
-        }),
+        StoredMeta::Present { meta, salt } => {
+            Some(Meta { salt: fixed_salt(&salt, index)?, bytes: meta.to_vec() })
+        }
         StoredMeta::Erased { .. } => None,
     })
 }
@@ -245,37 +215,24 @@ pub(crate) fn contents(content: Content, index: LogIndex) -> Result<Contents, Pr
 }
 
 fn fixed_salt(salt: &[u8], index: LogIndex) -> Result<Salt, Problem> {
-    salt.try_into()
-        .map_err(|_| Problem::Fault(misplaced(index, "a salt has to have 16 bytes")))
+    salt.try_into().map_err(|_| Problem::Fault(misplaced(index, "a salt has to have 16 bytes")))
 }
 
 /// The inclusion path of a leaf under a size; both are within the view.
 pub(crate) fn path(ledger: &LedgerView, index: LogIndex, size: TreeSize) -> Result<Vec<Hash>, Problem> {
     let path = ledger.inclusion_path(index, size)?;
-    path.ok_or_else(|| {
-        Problem::Fault(misplaced(
-            index,
-            format!("it has to be in the tree of size {size}"),
-        ))
-    })
+    path.ok_or_else(|| Problem::Fault(misplaced(index, format!("it has to be in the tree of size {size}"))))
 }
 
 /// The leaf at `index` and its path under `size`; both are within the view.
 pub(crate) fn leaf(ledger: &LedgerView, index: LogIndex, size: TreeSize) -> Result<LeafProof, Problem> {
-    let leaf = ledger
-        .leaf(index)?
-        .ok_or_else(|| misplaced(index, "a leaf has to be here"))?;
-    Ok(LeafProof {
-        leaf,
-        path: path(ledger, index, size)?,
-    })
+    let leaf = ledger.leaf(index)?.ok_or_else(|| misplaced(index, "a leaf has to be here"))?;
+    Ok(LeafProof { leaf, path: path(ledger, index, size)? })
 }
 
 /// The time of the leaf at `index`: by which a reading as of then judges expiry.
 pub(crate) fn time_of(ledger: &LedgerView, index: LogIndex) -> Result<Micros, Problem> {
-    let leaf = ledger
-        .leaf(index)?
-        .ok_or_else(|| misplaced(index, "a leaf has to be here"))?;
+    let leaf = ledger.leaf(index)?.ok_or_else(|| misplaced(index, "a leaf has to be here"))?;
     match Leaf::decode(&leaf) {
         Ok(Leaf::Transaction(leaf)) => Ok(leaf.time),
         Ok(Leaf::Commit(leaf)) => Ok(leaf.time),

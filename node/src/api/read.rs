@@ -88,13 +88,8 @@ impl Api {
         if !options.prove {
             return Ok(None);
         }
-        let wanted = Wanted {
-            trusted: options.trusted,
-            cosigners: options.cosigners,
-        };
-        let checkpoint = self
-            .checkpoint_proof(ledger, ledger.size(), wanted, deadline)
-            .await?;
+        let wanted = Wanted { trusted: options.trusted, cosigners: options.cosigners };
+        let checkpoint = self.checkpoint_proof(ledger, ledger.size(), wanted, deadline).await?;
         Ok(Some(checkpoint.into()))
     }
 }
@@ -109,15 +104,8 @@ fn answers(
     let mut answers = Vec::with_capacity(request.keys.len());
     for key in request.keys {
         let item = reader.read(&key)?.item.map(Into::into);
-        let state_proof = if prove {
-            reader.state_proof(&Query::Key(key.to_vec()))?
-        } else {
-            Vec::new()
-        };
-        let answer = v1::KeyAnswer {
-            state_proof: state_proof.into(),
-            item,
-        };
+        let state_proof = if prove { reader.state_proof(&Query::Key(key.to_vec()))? } else { Vec::new() };
+        let answer = v1::KeyAnswer { state_proof: state_proof.into(), item };
         bytes = bytes.saturating_add(answer.encoded_len());
         if bytes > most {
             let problem = format!("the answer is larger than {most} bytes: ask for fewer keys at once");

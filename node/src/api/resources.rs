@@ -26,14 +26,8 @@ pub(super) fn read(data_dir: &Path) -> Resources {
 
 /// The number in the line that begins with `name`.
 fn field(text: &str, name: &str) -> u64 {
-    let rest = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .unwrap_or_default();
-    rest.split_whitespace()
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    let rest = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    rest.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -44,11 +38,7 @@ mod tests {
     fn numbers_are_found_by_their_names() {
         let text = "Name:\tquorate\nVmRSS:\t   12345 kB\nwrite_bytes: 7\n";
         assert_eq!(
-            (
-                field(text, "VmRSS:"),
-                field(text, "write_bytes:"),
-                field(text, "none:")
-            ),
+            (field(text, "VmRSS:"), field(text, "write_bytes:"), field(text, "none:")),
             (12_345, 7, 0)
         );
     }

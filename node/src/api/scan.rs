@@ -50,10 +50,7 @@ impl Api {
             check_index(&ledger, Some(token.at), "page_token")?;
             question.range = rest(&question, &token.next)?;
         }
-        let at = token
-            .map(|token| token.at)
-            .or(question.options.at)
-            .or(ledger.size().last_index());
+        let at = token.map(|token| token.at).or(question.options.at).or(ledger.size().last_index());
         let at = at.ok_or_else(|| misplaced(LogIndex::default(), "a ledger has leaves"))?;
         let reader = self.scan_reader(&ledger, &question, at)?;
         let (options, view) = (question.options, Arc::clone(&ledger));
@@ -63,10 +60,7 @@ impl Api {
             state_proof: page.state_proof.into(),
             covered: Some(page.covered.into()),
             items: page.items,
-            next_page_token: page
-                .next
-                .map(|next| ScanToken { at, next }.write(&request))
-                .unwrap_or_default(),
+            next_page_token: page.next.map(|next| ScanToken { at, next }.write(&request)).unwrap_or_default(),
             size: ledger.size().get(),
             at: at.get(),
         })
@@ -138,17 +132,8 @@ fn page(
         }
     }
     let (covered, next) = cover(&question.range, question.direction, last, beyond);
-    let state_proof = if reader.prover.proves() {
-        reader.state_proof(&covered.query())?
-    } else {
-        Vec::new()
-    };
-    Ok(Page {
-        items,
-        covered,
-        next,
-        state_proof,
-    })
+    let state_proof = if reader.prover.proves() { reader.state_proof(&covered.query())? } else { Vec::new() };
+    Ok(Page { items, covered, next, state_proof })
 }
 
 /// The item of a key whose newest write is `newest`; without proofs, none for a key that had not been written then.

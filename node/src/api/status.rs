@@ -26,11 +26,7 @@ impl Api {
         let (parts, view) = (self.parts(), self.view());
         let consensus = self.backend().consensus();
         let index = |id: Option<crate::store::log::LogId>| id.map_or(0, |id| id.index);
-        let fault = parts
-            .health
-            .fault()
-            .or_else(|| consensus.fault.clone())
-            .unwrap_or_default();
+        let fault = parts.health.fault().or_else(|| consensus.fault.clone()).unwrap_or_default();
         let used = resources::read(&parts.data_dir);
         v1::StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -43,11 +39,7 @@ impl Api {
             last_log_index: consensus.last_log_index.unwrap_or(0),
             committed_index: index(consensus.committed),
             applied_index: index(view.applied().last),
-            ledgers: view
-                .ledgers()
-                .iter()
-                .map(|ledger| self.ledger_status(ledger))
-                .collect(),
+            ledgers: view.ledgers().iter().map(|ledger| self.ledger_status(ledger)).collect(),
             members: members(&view, &consensus).unwrap_or_default(),
             fault,
             leader_silence_ms: u64::try_from(self.backend().leader_silence().as_millis()).unwrap_or(u64::MAX),
@@ -76,11 +68,7 @@ impl Api {
         }
         let consensus = self.backend().consensus();
         if consensus.role == Role::Stopped {
-            return Some(
-                consensus
-                    .fault
-                    .unwrap_or_else(|| "consensus has stopped".to_owned()),
-            );
+            return Some(consensus.fault.unwrap_or_else(|| "consensus has stopped".to_owned()));
         }
         if !consensus.recovered {
             return Some("what was committed before the start is being applied".to_owned());
@@ -93,10 +81,8 @@ impl Api {
         if view.cluster().epoch.get() == 0 {
             return Some("the cluster is being founded".to_owned());
         }
-        let (committed, applied) = (
-            consensus.committed.map(|id| id.index),
-            view.applied().last.map(|id| id.index),
-        );
+        let (committed, applied) =
+            (consensus.committed.map(|id| id.index), view.applied().last.map(|id| id.index));
         let behind = committed.unwrap_or(0).saturating_sub(applied.unwrap_or(0));
         (behind > BEHIND).then(|| format!("catching up: {behind} entries are committed and not applied"))
     }

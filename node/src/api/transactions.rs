@@ -39,10 +39,7 @@ impl Api {
         let name = bounds::ledger(&request.ledger)?;
         let which = bounds::which(&request, AUTHOR)?;
         // `at` has no meaning here.
-        let options = Options {
-            at: None,
-            ..Options::new(request.options.as_ref())?
-        };
+        let options = Options { at: None, ..Options::new(request.options.as_ref())? };
         let ledger = self.open(&name, &options).await?;
         let index = match which {
             Which::Index(index) => {
@@ -158,17 +155,8 @@ fn chunk(
 }
 
 fn entry(ledger: &LedgerView, record: LogRecord, contents: bool) -> Result<EntryParts, Problem> {
-    let LogRecord {
-        index,
-        leaf,
-        operations,
-    } = record;
-    let mut entry = EntryParts {
-        index,
-        leaf,
-        operations,
-        ..EntryParts::default()
-    };
+    let LogRecord { index, leaf, operations } = record;
+    let mut entry = EntryParts { index, leaf, operations, ..EntryParts::default() };
     if !contents || entry.operations.is_empty() {
         return Ok(entry);
     }

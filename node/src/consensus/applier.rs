@@ -17,10 +17,7 @@ use crate::store::faults::StoreFault;
 use super::machine::{CommittedEntry, Machine, Outcome, Position};
 
 enum Job {
-    Apply(
-        Vec<CommittedEntry>,
-        oneshot::Sender<Result<Vec<Outcome>, StoreFault>>,
-    ),
+    Apply(Vec<CommittedEntry>, oneshot::Sender<Result<Vec<Outcome>, StoreFault>>),
     Install(Position, PathBuf, oneshot::Sender<Result<(), StoreFault>>),
 }
 
@@ -42,39 +39,33 @@ pub(crate) struct Applier {
 impl Applier {
     pub(crate) fn start(machine: Arc<dyn Machine>) -> std::io::Result<Self> {
         let (jobs, receiver) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("apply".to_owned())
-            .spawn(move || {
-                // Whoever asked may have gone (shutdown); then nobody needs the answer.
-                while let Ok(job) = receiver.recv() {
-                    match job {
-                        Job::Apply(entries, answer) => {
-                            answer.send(machine.apply(entries)).ok();
-                        }
-                        Job::Install(position, dir, answer) => {
-                            answer.send(machine.install(&position, &dir)).ok();
-                        }
+        std::thread::Builder::new().name("apply".to_owned()).spawn(move || {
+            // Whoever asked may have gone (shutdown); then nobody needs the answer.
+            while let Ok(job) = receiver.recv() {
+                match job {
+                    Job::Apply(entries, answer) => {
+                        answer.send(machine.apply(entries)).ok();
+                    }
+                    Job::Install(position, dir, answer) => {
+                        answer.send(machine.install(&position, &dir)).ok();
                     }
                 }
-            })?;
+            }
+        })?;
         Ok(Self { jobs })
     }
 
     /// Applies entries; gives the outcomes of the blocks among them.
     pub(crate) async fn apply(&self, entries: Vec<CommittedEntry>) -> Result<Vec<Outcome>, ApplyError> {
         let (answer, result) = oneshot::channel();
-        self.jobs
-            .send(Job::Apply(entries, answer))
-            .map_err(|_| ApplyError::Stopped)?;
+        self.jobs.send(Job::Apply(entries, answer)).map_err(|_| ApplyError::Stopped)?;
         Ok(result.await.map_err(|_| ApplyError::Stopped)??)
     }
 
     /// Replaces the state by a snapshot.
     pub(crate) async fn install(&self, position: Position, dir: PathBuf) -> Result<(), ApplyError> {
         let (answer, result) = oneshot::channel();
-        self.jobs
-            .send(Job::Install(position, dir, answer))
-            .map_err(|_| ApplyError::Stopped)?;
+        self.jobs.send(Job::Install(position, dir, answer)).map_err(|_| ApplyError::Stopped)?;
         Ok(result.await.map_err(|_| ApplyError::Stopped)??)
     }
 }

@@ -40,9 +40,7 @@ pub(crate) fn encode_membership(membership: &Membership) -> Bytes {
         configs: membership
             .configs
             .iter()
-            .map(|set| pb::VoterSet {
-                node_ids: set.iter().copied().collect(),
-            })
+            .map(|set| pb::VoterSet { node_ids: set.iter().copied().collect() })
             .collect(),
         members: membership
             .members
@@ -63,27 +61,15 @@ pub(crate) fn decode_membership(bytes: &[u8]) -> Result<Membership, Malformed> {
     let ascending = |ids: &[u64]| ids.windows(2).all(|pair| pair[0] < pair[1]);
     let mut configs = Vec::with_capacity(message.configs.len());
     for set in message.configs {
-        ensure(ascending(&set.node_ids), || {
-            "membership: voters are not ascending".to_owned()
-        })?;
+        ensure(ascending(&set.node_ids), || "membership: voters are not ascending".to_owned())?;
         configs.push(set.node_ids.into_iter().collect::<BTreeSet<_>>());
     }
     let ids: Vec<u64> = message.members.iter().map(|member| member.node_id).collect();
-    ensure(ascending(&ids), || {
-        "membership: members are not ascending".to_owned()
-    })?;
+    ensure(ascending(&ids), || "membership: members are not ascending".to_owned())?;
     let members: BTreeMap<u64, Member> = message
         .members
         .into_iter()
-        .map(|m| {
-            (
-                m.node_id,
-                Member {
-                    peer_address: m.peer_address,
-                    client_address: m.client_address,
-                },
-            )
-        })
+        .map(|m| (m.node_id, Member { peer_address: m.peer_address, client_address: m.client_address }))
         .collect();
     Ok(Membership { configs, members })
 }
@@ -96,11 +82,7 @@ pub(crate) fn append_request(
         envelope: Some(envelope),
         vote: Some(from_raft_vote(&request.vote).into()),
         prev_log_id: request.prev_log_id.as_ref().map(|id| from_raft_id(id).into()),
-        entries: request
-            .entries
-            .into_iter()
-            .map(|entry| from_raft_entry(entry).into())
-            .collect(),
+        entries: request.entries.into_iter().map(|entry| from_raft_entry(entry).into()).collect(),
         leader_commit: request.leader_commit.as_ref().map(|id| from_raft_id(id).into()),
     }
 }
@@ -130,10 +112,7 @@ impl CheckedAppend {
             let follows =
                 entry.id.index == next_index(before) && before.is_none_or(|b| entry.id.term >= b.term);
             ensure(follows && entry.id.term <= vote.term, || {
-                format!(
-                    "entry {} does not follow {before:?} in term {}",
-                    entry.id, vote.term
-                )
+                format!("entry {} does not follow {before:?} in term {}", entry.id, vote.term)
             })?;
             before = Some(entry.id);
             entries.push(entry);
@@ -142,23 +121,14 @@ impl CheckedAppend {
         ensure(prev.max(commit).is_none_or(|id| id.term <= vote.term), || {
             format!("a position later than its own term {}", vote.term)
         })?;
-        Ok(Self {
-            vote,
-            prev,
-            entries,
-            commit,
-        })
+        Ok(Self { vote, prev, entries, commit })
     }
 
     pub(crate) fn into_raft(self) -> Result<raft::AppendEntriesRequest<TypeConfig>, Malformed> {
         Ok(raft::AppendEntriesRequest {
             vote: to_raft_vote(self.vote),
             prev_log_id: self.prev.map(to_raft_id),
-            entries: self
-                .entries
-                .into_iter()
-                .map(to_raft_entry)
-                .collect::<Result<_, _>>()?,
+            entries: self.entries.into_iter().map(to_raft_entry).collect::<Result<_, _>>()?,
             leader_commit: self.commit.map(to_raft_id),
         })
     }
@@ -170,16 +140,13 @@ pub(crate) fn append_response(
 ) -> pb::AppendResponse {
     use pb::append_response::Result as Out;
     let out = match result {
-        Ok(matching) => Out::Accepted(pb::AppendAccepted {
-            matching: matching.map(|id| from_raft_id(&id).into()),
-        }),
+        Ok(matching) => {
+            Out::Accepted(pb::AppendAccepted { matching: matching.map(|id| from_raft_id(&id).into()) })
+        }
         Err(raft::StreamAppendError::Conflict(id)) => Out::Conflict(from_raft_id(&id).into()),
         Err(raft::StreamAppendError::HigherVote(vote)) => Out::HigherVote(from_raft_vote(&vote).into()),
     };
-    pb::AppendResponse {
-        envelope: Some(envelope),
-        result: Some(out),
-    }
+    pb::AppendResponse { envelope: Some(envelope), result: Some(out) }
 }
 
 /// The answer to the request that covered `(prev, last]`: it may say no more and no less than that.
@@ -192,21 +159,15 @@ pub(crate) fn append_result(
     match need(response.result, "result")? {
         In::Accepted(accepted) => {
             let matching: Option<LogId> = accepted.matching.map(Into::into);
-            ensure(matching == last, || {
-                format!("accepted {matching:?} in answer to {last:?}")
-            })?;
+            ensure(matching == last, || format!("accepted {matching:?} in answer to {last:?}"))?;
             Ok(Ok(matching.map(to_raft_id)))
         }
         In::Conflict(id) => {
             let id: LogId = id.into();
-            ensure(prev == Some(id), || {
-                format!("conflict at {id} in answer to {prev:?}")
-            })?;
+            ensure(prev == Some(id), || format!("conflict at {id} in answer to {prev:?}"))?;
             Ok(Err(raft::StreamAppendError::Conflict(to_raft_id(id))))
         }
-        In::HigherVote(vote) => Ok(Err(raft::StreamAppendError::HigherVote(to_raft_vote(
-            vote.into(),
-        )))),
+        In::HigherVote(vote) => Ok(Err(raft::StreamAppendError::HigherVote(to_raft_vote(vote.into())))),
     }
 }
 
@@ -230,9 +191,7 @@ pub(crate) fn checked_vote(
     from: u64,
 ) -> Result<raft::VoteRequest<TypeConfig>, Malformed> {
     let vote: Vote = need(request.vote, "vote")?.into();
-    ensure(!vote.committed && vote.node_id == from, || {
-        format!("node {from} asks for the vote: {vote}")
-    })?;
+    ensure(!vote.committed && vote.node_id == from, || format!("node {from} asks for the vote: {vote}"))?;
     let last: Option<LogId> = request.last_log_id.map(Into::into);
     ensure(last.is_none_or(|last| last.term <= vote.term), || {
         format!("its log ends in a later term than {}", vote.term)
@@ -257,11 +216,7 @@ pub(crate) fn vote_response(
 pub(crate) fn vote_result(response: pb::VoteResponse) -> Result<raft::VoteResponse<TypeConfig>, Malformed> {
     let vote: Vote = need(response.vote, "vote")?.into();
     let last: Option<LogId> = response.last_log_id.map(Into::into);
-    Ok(raft::VoteResponse::new(
-        to_raft_vote(vote),
-        last.map(to_raft_id),
-        response.granted,
-    ))
+    Ok(raft::VoteResponse::new(to_raft_vote(vote), last.map(to_raft_id), response.granted))
 }
 
 pub(crate) fn transfer_request(
@@ -286,11 +241,7 @@ pub(crate) fn checked_transfer(
         format!("node {from} hands over with the vote: {vote}")
     })?;
     let last: Option<LogId> = request.last_log_id.map(Into::into);
-    Ok(raft::TransferLeaderRequest::new(
-        to_raft_vote(vote),
-        request.to_node_id,
-        last.map(to_raft_id),
-    ))
+    Ok(raft::TransferLeaderRequest::new(to_raft_vote(vote), request.to_node_id, last.map(to_raft_id)))
 }
 
 pub(crate) fn transfer_response(
@@ -303,14 +254,11 @@ pub(crate) fn transfer_response(
         Err(raft::TransferLeaderError::VoteChanged { actual, .. }) => {
             Out::VoteChanged(from_raft_vote(&actual).into())
         }
-        Err(raft::TransferLeaderError::LogNotFlushed { actual, .. }) => Out::NotFlushed(pb::LogNotFlushed {
-            actual: actual.map(|id| from_raft_id(&id).into()),
-        }),
+        Err(raft::TransferLeaderError::LogNotFlushed { actual, .. }) => {
+            Out::NotFlushed(pb::LogNotFlushed { actual: actual.map(|id| from_raft_id(&id).into()) })
+        }
     };
-    pb::TransferLeaderResponse {
-        envelope: Some(envelope),
-        result: Some(out),
-    }
+    pb::TransferLeaderResponse { envelope: Some(envelope), result: Some(out) }
 }
 
 pub(crate) fn transfer_result(

@@ -46,19 +46,12 @@ pub(crate) struct Postmark {
 
 impl Postmark {
     pub(crate) fn new(cluster_id: [u8; 16], node: NodeId) -> Self {
-        Self {
-            cluster_id: Bytes::copy_from_slice(&cluster_id),
-            node,
-        }
+        Self { cluster_id: Bytes::copy_from_slice(&cluster_id), node }
     }
 
     /// An envelope to `to`.
     pub(crate) fn to(&self, to: NodeId) -> pb::Envelope {
-        pb::Envelope {
-            cluster_id: self.cluster_id.clone(),
-            from: self.node,
-            to,
-        }
+        pb::Envelope { cluster_id: self.cluster_id.clone(), from: self.node, to }
     }
 
     /// Checks the envelope of a message that came over the connection with `from`.
@@ -69,16 +62,10 @@ impl Postmark {
             return Err(EnvelopeError::Cluster { expected, found });
         }
         if envelope.from != from {
-            return Err(EnvelopeError::From {
-                expected: from,
-                found: envelope.from,
-            });
+            return Err(EnvelopeError::From { expected: from, found: envelope.from });
         }
         if envelope.to != self.node {
-            return Err(EnvelopeError::To {
-                expected: self.node,
-                found: envelope.to,
-            });
+            return Err(EnvelopeError::To { expected: self.node, found: envelope.to });
         }
         Ok(())
     }

@@ -67,16 +67,9 @@ impl Inbound {
     ) -> BoxStream<'static, Result<pb::AppendResponse, Refusal>> {
         let passed = SharedPassed::default();
         let mut status = self.status.clone();
-        let stopped = async move {
-            status
-                .wait_for(|status| status.role == Role::Stopped)
-                .await
-                .is_ok()
-        };
+        let stopped = async move { status.wait_for(|status| status.role == Role::Stopped).await.is_ok() };
         let requests = requests.take_until(stopped.boxed()).boxed();
-        let accepted = self
-            .raft
-            .stream_append(self.admitted(peer, requests, Arc::clone(&passed)).boxed());
+        let accepted = self.raft.stream_append(self.admitted(peer, requests, Arc::clone(&passed)).boxed());
         let this = self.clone();
         let after = Arc::clone(&passed);
         let answers = accepted.map(move |result| match result {
@@ -126,16 +119,10 @@ impl Inbound {
     ) -> Result<(Vec<LogId>, AppendEntriesRequest<TypeConfig>), Refusal> {
         self.postmark.check(request.envelope.as_ref(), peer)?;
         let checked = CheckedAppend::new(request, peer)?;
-        let ids: Vec<LogId> = checked
-            .prev
-            .into_iter()
-            .chain(checked.entries.iter().map(|e| e.id))
-            .collect();
+        let ids: Vec<LogId> = checked.prev.into_iter().chain(checked.entries.iter().map(|e| e.id)).collect();
         self.no_contradiction(&ids)?;
         if !checked.entries.is_empty() {
-            self.guard
-                .check(checked.prev, &checked.entries)
-                .map_err(Refusal::Block)?;
+            self.guard.check(checked.prev, &checked.entries).map_err(Refusal::Block)?;
         }
         Ok((ids, checked.into_raft()?))
     }
@@ -161,10 +148,7 @@ impl Inbound {
         for theirs in ids.iter().take_while(|id| id.index <= committed.index) {
             if let Some(ours) = self.log.id_at(theirs.index)?.filter(|ours| ours != theirs) {
                 tracing::error!(%ours, %theirs, "a leader contradicts what is committed here");
-                return Err(Refusal::Contradiction {
-                    ours,
-                    theirs: *theirs,
-                });
+                return Err(Refusal::Contradiction { ours, theirs: *theirs });
             }
         }
         Ok(())
@@ -177,11 +161,8 @@ impl Inbound {
     ) -> Result<pb::VoteResponse, Refusal> {
         self.postmark.check(request.envelope.as_ref(), peer)?;
         let vote = codec::checked_vote(&request, peer)?;
-        let answer = if request.pre_vote {
-            self.raft.pre_vote(vote).await
-        } else {
-            self.raft.vote(vote).await
-        };
+        let answer =
+            if request.pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
         let answer = answer.map_err(|_| Refusal::Stopped)?;
         Ok(codec::vote_response(self.postmark.to(peer), &answer))
     }
@@ -193,11 +174,7 @@ impl Inbound {
     ) -> Result<pb::TransferLeaderResponse, Refusal> {
         self.postmark.check(request.envelope.as_ref(), peer)?;
         let transfer = codec::checked_transfer(&request, peer)?;
-        let answer = self
-            .raft
-            .handle_transfer_leader(transfer)
-            .await
-            .map_err(|_| Refusal::Stopped)?;
+        let answer = self.raft.handle_transfer_leader(transfer).await.map_err(|_| Refusal::Stopped)?;
         Ok(codec::transfer_response(self.postmark.to(peer), answer))
     }
 
@@ -211,15 +188,12 @@ impl Inbound {
         let result = match self.leader_reads.ask().await {
             Ok(position) => Out::ReadLogId(position.into()),
             Err(ReadError::Stopped) => return Err(Refusal::Stopped),
-            Err(ReadError::NotLeader { leader }) => Out::NotLeader(pb::NotLeader {
-                leader: leader.unwrap_or(0),
-            }),
+            Err(ReadError::NotLeader { leader }) => {
+                Out::NotLeader(pb::NotLeader { leader: leader.unwrap_or(0) })
+            }
             Err(ReadError::NoQuorum | ReadError::Peer(_)) => Out::NotLeader(pb::NotLeader { leader: 0 }),
         };
-        Ok(pb::ReadIndexResponse {
-            envelope: Some(self.postmark.to(peer)),
-            result: Some(result),
-        })
+        Ok(pb::ReadIndexResponse { envelope: Some(self.postmark.to(peer)), result: Some(result) })
     }
 
     pub(crate) async fn snapshot(
@@ -231,10 +205,7 @@ impl Inbound {
             return Err(Refusal::Snapshot("another one is being received".to_owned()));
         };
         let vote = snapshot_receive::receive(self, peer, chunks).await?;
-        Ok(pb::SnapshotResponse {
-            envelope: Some(self.postmark.to(peer)),
-            vote: Some(vote.into()),
-        })
+        Ok(pb::SnapshotResponse { envelope: Some(self.postmark.to(peer)), vote: Some(vote.into()) })
     }
 }
 

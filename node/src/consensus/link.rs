@@ -63,20 +63,13 @@ impl Link {
     /// Opens the call.
     pub(crate) async fn open(network: Network, node: NodeId) -> Result<Self, PeerError> {
         let (requests, receiver) = mpsc::channel(1);
-        let call = network
-            .transport
-            .append(node, ReceiverStream::new(receiver).boxed());
+        let call = network.transport.append(node, ReceiverStream::new(receiver).boxed());
         let limit = network.timeouts.append;
         let answers = match tokio::time::timeout(limit, call).await {
             Ok(answers) => answers?,
             Err(_) => return Err(timeout(node, limit)),
         };
-        Ok(Self {
-            network,
-            node,
-            requests,
-            answers: Mutex::new(answers),
-        })
+        Ok(Self { network, node, requests, answers: Mutex::new(answers) })
     }
 
     /// Sends what `input` yields and gives the answers, in order. Puts the link into `keep` at a clean end.
@@ -94,11 +87,7 @@ impl Link {
         let pump = Pump(tokio::spawn(async move {
             while let Some(request) = input.next().await {
                 let prev = request.prev_log_id.as_ref().map(from_raft_id);
-                let last = request
-                    .entries
-                    .last()
-                    .map(|entry| from_raft_id(&entry.log_id))
-                    .or(prev);
+                let last = request.entries.last().map(|entry| from_raft_id(&entry.log_id)).or(prev);
                 let message = codec::append_request(envelope.clone(), request);
                 // Whoever takes the answers finds out that the call is gone.
                 if sent.send((prev, last)).await.is_err() || requests.send(message).await.is_err() {
@@ -106,12 +95,7 @@ impl Link {
                 }
             }
         }));
-        let session = Session {
-            link: self,
-            covered,
-            keep,
-            _pump: pump,
-        };
+        let session = Session { link: self, covered, keep, _pump: pump };
         stream::unfold(Some(session), |session| async move { session?.next().await })
     }
 

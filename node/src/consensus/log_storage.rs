@@ -33,10 +33,7 @@ pub(crate) struct RaftLog {
 impl RaftLog {
     /// `max_read_bytes` bounds one read for replication, except that one entry is always read.
     pub(crate) fn new(store: LogStore, max_read_bytes: usize) -> Self {
-        Self {
-            store,
-            max_read_bytes,
-        }
+        Self { store, max_read_bytes }
     }
 
     async fn read(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<LogEntry>> {
@@ -50,10 +47,7 @@ impl RaftLog {
 
     async fn read_raft(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<RaftEntryOf>> {
         let entries = self.read(start, end, max_bytes).await?;
-        entries
-            .into_iter()
-            .map(|entry| to_raft_entry(entry).map_err(io::Error::other))
-            .collect()
+        entries.into_iter().map(|entry| to_raft_entry(entry).map_err(io::Error::other)).collect()
     }
 }
 
@@ -147,9 +141,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(from_raft_entry).collect();
-        Ok(self
-            .store
-            .append(entries, Box::new(move || callback.io_completed(Ok(()))))?)
+        Ok(self.store.append(entries, Box::new(move || callback.io_completed(Ok(()))))?)
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {

@@ -56,44 +56,30 @@ impl Network {
             Ok(answer) => answer?,
             Err(_) => return Err(timeout(node, limit)),
         };
-        self.postmark
-            .check(envelope(&answer), node)
-            .map_err(|error| failed(node, error))?;
+        self.postmark.check(envelope(&answer), node).map_err(|error| failed(node, error))?;
         Ok(answer)
     }
 
     /// Asks `node` for a read position; `Err(leader)` inside when it does not lead.
     pub(crate) async fn read_index(&self, node: NodeId) -> Result<pb::ReadIndexResponse, PeerError> {
-        let request = pb::ReadIndexRequest {
-            envelope: Some(self.postmark.to(node)),
-        };
+        let request = pb::ReadIndexRequest { envelope: Some(self.postmark.to(node)) };
         let call = self.transport.read_index(node, request);
-        self.ask(node, self.timeouts.read, call, |r| r.envelope.as_ref())
-            .await
+        self.ask(node, self.timeouts.read, call, |r| r.envelope.as_ref()).await
     }
 
     async fn vote(&self, node: NodeId, request: pb::VoteRequest) -> Rpc<VoteResponse<TypeConfig>> {
         let call = self.transport.vote(node, request);
-        let answer = self
-            .ask(node, self.timeouts.vote, call, |r| r.envelope.as_ref())
-            .await
-            .map_err(rpc)?;
+        let answer = self.ask(node, self.timeouts.vote, call, |r| r.envelope.as_ref()).await.map_err(rpc)?;
         codec::vote_result(answer).map_err(|error| rpc(failed(node, error)))
     }
 }
 
 pub(crate) fn failed(node: NodeId, why: impl ToString) -> PeerError {
-    PeerError::Failed {
-        node,
-        why: why.to_string(),
-    }
+    PeerError::Failed { node, why: why.to_string() }
 }
 
 pub(crate) fn timeout(node: NodeId, limit: Duration) -> PeerError {
-    PeerError::Timeout {
-        node,
-        millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
-    }
+    PeerError::Timeout { node, millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
 }
 
 pub(crate) fn rpc(error: PeerError) -> RPCError<TypeConfig> {
@@ -108,11 +94,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: NodeId, member: &Member) -> Client {
         self.transport.learn(target, member);
-        Client {
-            network: self.clone(),
-            node: target,
-            link: None,
-        }
+        Client { network: self.clone(), node: target, link: None }
     }
 }
 
@@ -203,11 +185,7 @@ impl NetTransferLeader<TypeConfig> for Client {
         let message = codec::transfer_request(self.network.postmark.to(self.node), &request);
         let call = self.network.transport.transfer_leader(self.node, message);
         let limit = self.network.timeouts.transfer;
-        let answer = self
-            .network
-            .ask(self.node, limit, call, |r| r.envelope.as_ref())
-            .await
-            .map_err(rpc)?;
+        let answer = self.network.ask(self.node, limit, call, |r| r.envelope.as_ref()).await.map_err(rpc)?;
         codec::transfer_result(answer, &request).map_err(|error| rpc(failed(self.node, error)))
     }
 }

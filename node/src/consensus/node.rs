@@ -108,9 +108,9 @@ impl Proposal {
     pub async fn outcome(self) -> Result<Outcome, ProposeError> {
         match self.result.await {
             Ok(Ok(done)) => done.data.0.ok_or(ProposeError::OutcomeUnknown),
-            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Err(ProposeError::NotLeader {
-                leader: forward.leader_id,
-            }),
+            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_id })
+            }
             // Discarded, or the answer was lost with the core: it may be in another log.
             Ok(Err(_)) | Err(_) => Err(ProposeError::OutcomeUnknown),
         }
@@ -143,9 +143,7 @@ pub struct Consensus {
 
 impl std::fmt::Debug for Consensus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Consensus")
-            .field("status", &*self.inner.status.borrow())
-            .finish_non_exhaustive()
+        f.debug_struct("Consensus").field("status", &*self.inner.status.borrow()).finish_non_exhaustive()
     }
 }
 
@@ -183,12 +181,8 @@ impl Consensus {
         let maintain = maintenance::start(config, raft.clone(), log.clone(), applied.clone());
         let leading = raft.clone();
         let (leader_reads, lead) = ReadRounds::start(move || Box::pin(leader_round(leading.clone())));
-        let (own, reading, local, remote) = (
-            config.node_id,
-            raft.clone(),
-            leader_reads.clone(),
-            network.clone(),
-        );
+        let (own, reading, local, remote) =
+            (config.node_id, raft.clone(), leader_reads.clone(), network.clone());
         let (member_reads, read) = ReadRounds::start(move || {
             Box::pin(member_round(own, reading.clone(), local.clone(), remote.clone()))
         });
@@ -203,24 +197,10 @@ impl Consensus {
             status: status.clone(),
             receiving: Arc::default(),
         };
-        let tasks = [follow, maintain, lead, read]
-            .iter()
-            .map(|task| task.abort_handle())
-            .collect();
+        let tasks = [follow, maintain, lead, read].iter().map(|task| task.abort_handle()).collect();
         let offer_again = Duration::from_millis((config.heartbeat_ms / 4).max(1));
-        let inner = Inner {
-            raft,
-            offer_again,
-            log,
-            inbound,
-            member_reads,
-            status,
-            applied,
-            tasks,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Inner { raft, offer_again, log, inbound, member_reads, status, applied, tasks };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Makes a new cluster of these voters. Called once, on one member or on all with the same members.
@@ -251,16 +231,8 @@ impl Consensus {
         loop {
             let (responder, result) = ProgressResponder::complete_only();
             let (taken, waiting) = oneshot::channel();
-            let block = Block {
-                bytes: block.clone(),
-                taken: Some(taken),
-            };
-            let write = self
-                .inner
-                .raft
-                .write(block)
-                .responder(responder)
-                .with_leader(term);
+            let block = Block { bytes: block.clone(), taken: Some(taken) };
+            let write = self.inner.raft.write(block).responder(responder).with_leader(term);
             write.await.map_err(|_| ProposeError::Stopped)?;
             if waiting.await.is_ok() {
                 return Ok(Proposal { result });
@@ -269,9 +241,7 @@ impl Consensus {
             match result.await {
                 Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
                     if forward.reason != ForwardReason::LeaseExpired {
-                        return Err(ProposeError::NotLeader {
-                            leader: forward.leader_id,
-                        });
+                        return Err(ProposeError::NotLeader { leader: forward.leader_id });
                     }
                 }
                 _ => return Err(ProposeError::OutcomeUnknown),
@@ -315,9 +285,7 @@ impl Consensus {
     pub async fn read_barrier(&self) -> Result<LogId, ReadError> {
         let position = self.inner.member_reads.ask().await?;
         let mut applied = self.inner.applied.clone();
-        let reached = applied
-            .wait_for(|applied| next_index(*applied) > position.index)
-            .await;
+        let reached = applied.wait_for(|applied| next_index(*applied) > position.index).await;
         reached.map_err(|_| ReadError::Stopped)?;
         Ok(position)
     }
@@ -327,12 +295,7 @@ impl Consensus {
     /// # Errors
     /// [`MembershipError::Stopped`].
     pub async fn transfer_leadership(&self, node: NodeId) -> Result<(), MembershipError> {
-        self.inner
-            .raft
-            .trigger()
-            .transfer_leader(node)
-            .await
-            .map_err(|_| MembershipError::Stopped)
+        self.inner.raft.trigger().transfer_leader(node).await.map_err(|_| MembershipError::Stopped)
     }
 
     /// Adds a node that receives the log and does not vote. Returns when the change is committed.
@@ -358,12 +321,7 @@ impl Consensus {
     /// # Errors
     /// [`MembershipError::Stopped`].
     pub async fn flush(&self) -> Result<(), MembershipError> {
-        self.inner
-            .raft
-            .trigger()
-            .snapshot()
-            .await
-            .map_err(|_| MembershipError::Stopped)
+        self.inner.raft.trigger().snapshot().await.map_err(|_| MembershipError::Stopped)
     }
 
     /// Ends consensus in good order: nothing is proposed, acknowledged or applied afterwards.

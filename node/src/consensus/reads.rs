@@ -89,9 +89,7 @@ pub(crate) async fn leader_round(raft: Raft) -> Answer {
         Ok((read, _)) => Ok(from_raft_id(read.log_id())),
         Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-            Err(ReadError::NotLeader {
-                leader: forward.leader_id,
-            })
+            Err(ReadError::NotLeader { leader: forward.leader_id })
         }
         Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
     }
@@ -108,13 +106,9 @@ pub(crate) async fn member_round(own: NodeId, raft: Raft, local: ReadRounds, net
     };
     match network.read_index(leader).await?.result {
         Some(pb::read_index_response::Result::ReadLogId(position)) => Ok(position.into()),
-        Some(pb::read_index_response::Result::NotLeader(other)) => Err(ReadError::NotLeader {
-            leader: (other.leader != 0).then_some(other.leader),
-        }),
-        None => Err(PeerError::Failed {
-            node: leader,
-            why: "an empty answer".to_owned(),
+        Some(pb::read_index_response::Result::NotLeader(other)) => {
+            Err(ReadError::NotLeader { leader: (other.leader != 0).then_some(other.leader) })
         }
-        .into()),
+        None => Err(PeerError::Failed { node: leader, why: "an empty answer".to_owned() }.into()),
     }
 }

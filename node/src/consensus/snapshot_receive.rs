@@ -73,21 +73,14 @@ pub(crate) async fn receive(
         last_log_id: position.last.map(to_raft_id),
         last_membership: stored_membership(&position).map_err(|e| Refusal::Snapshot(e.to_string()))?,
     };
-    let snapshot = SnapshotOf::<TypeConfig, _> {
-        meta,
-        snapshot: SnapshotSource::Received(dir.0.clone(), position),
-    };
-    let answer = inbound
-        .raft
-        .install_full_snapshot(to_raft_vote(vote), snapshot)
-        .await;
+    let snapshot =
+        SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Received(dir.0.clone(), position) };
+    let answer = inbound.raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
     Ok(from_raft_vote(&answer.map_err(|_| Refusal::Stopped)?.vote))
 }
 
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(f)
-        .await
-        .map_err(|e| Refusal::Fault(e.to_string()))
+    tokio::task::spawn_blocking(f).await.map_err(|e| Refusal::Fault(e.to_string()))
 }
 
 async fn next_step(
@@ -110,29 +103,18 @@ fn check_header(header: &pb::SnapshotHeader, peer: NodeId) -> Result<(Vote, Posi
         return Err(format!("node {peer} sends a snapshot with the vote: {vote}").into());
     }
     let meta = header.meta.as_ref().ok_or(MissingField("meta"))?;
-    let membership = meta
-        .membership_log_id
-        .map(|id| (LogId::from(id), meta.membership.clone()));
-    let position = Position {
-        last: meta.last_log_id.map(Into::into),
-        membership,
-    };
+    let membership = meta.membership_log_id.map(|id| (LogId::from(id), meta.membership.clone()));
+    let position = Position { last: meta.last_log_id.map(Into::into), membership };
     if position.last.is_none() {
         return Err("a snapshot of nothing".to_owned().into());
     }
-    if position
-        .membership
-        .as_ref()
-        .is_some_and(|(id, _)| Some(*id) > position.last)
-    {
+    if position.membership.as_ref().is_some_and(|(id, _)| Some(*id) > position.last) {
         return Err("the membership is later than the snapshot".to_owned().into());
     }
     if header.files.len() > MAX_FILES {
-        return Err(format!(
-            "{} files in a snapshot, at most {MAX_FILES} are taken",
-            header.files.len()
-        )
-        .into());
+        return Err(
+            format!("{} files in a snapshot, at most {MAX_FILES} are taken", header.files.len()).into()
+        );
     }
     let mut names = BTreeSet::new();
     for file in &header.files {
@@ -176,12 +158,7 @@ async fn write_files(
     dir: &Path,
     files: Vec<pb::SnapshotFile>,
 ) -> Result<(), Refusal> {
-    let mut writer = Writer {
-        dir: dir.to_owned(),
-        files,
-        done: 0,
-        open: None,
-    };
+    let mut writer = Writer { dir: dir.to_owned(), files, done: 0, open: None };
     loop {
         match next_step(inbound, peer, chunks).await? {
             pb::snapshot_chunk::Step::Header(_) => return Err(Malformed("a second header".to_owned()).into()),
@@ -220,21 +197,15 @@ impl Writer {
         let announced = self.files.get(self.done).cloned();
         let announced = announced.filter(|_| usize::try_from(data.file) == Ok(self.done));
         let Some(announced) = announced else {
-            return Err(Malformed(format!(
-                "a piece of file {} instead of file {}",
-                data.file, self.done
-            ))
-            .into());
+            return Err(
+                Malformed(format!("a piece of file {} instead of file {}", data.file, self.done)).into()
+            );
         };
         let path = self.dir.join(&announced.name);
         let fault = |e: io::Error| Refusal::Fault(format!("{}: {e}", path.display()));
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open {
-                file: File::create_new(&path).map_err(fault)?,
-                hash: Sha256::new(),
-                written: 0,
-            },
+            None => Open { file: File::create_new(&path).map_err(fault)?, hash: Sha256::new(), written: 0 },
         };
         let length = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
         let end = open.written.saturating_add(length);
@@ -264,11 +235,7 @@ impl Writer {
 
     fn finish(self) -> Result<(), Refusal> {
         if self.done != self.files.len() {
-            let text = format!(
-                "the snapshot ends after {} of {} files",
-                self.done,
-                self.files.len()
-            );
+            let text = format!("the snapshot ends after {} of {} files", self.done, self.files.len());
             return Err(Malformed(text).into());
         }
         let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());

@@ -38,29 +38,21 @@ pub(crate) async fn send(
     machine: Arc<dyn Machine>,
 ) -> Result<Vote, PeerError> {
     let made = tokio::task::spawn_blocking(move || machine.snapshot()).await;
-    let snapshot = made
-        .map_err(|e| failed(node, e))?
-        .map_err(|e| failed(node, format!("making a snapshot: {e}")))?;
+    let snapshot =
+        made.map_err(|e| failed(node, e))?.map_err(|e| failed(node, format!("making a snapshot: {e}")))?;
     let (pieces, receiver) = mpsc::channel(QUEUE);
     let envelope = network.postmark.to(node);
     let chunk_bytes = network.snapshot_chunk_bytes;
     // Reads ahead of the connection on a thread that may block; ends when the call ends.
     let reading =
         tokio::task::spawn_blocking(move || read_all(&snapshot, vote, &envelope, chunk_bytes, &pieces));
-    let call = network
-        .transport
-        .install_snapshot(node, ReceiverStream::new(receiver).boxed());
+    let call = network.transport.install_snapshot(node, ReceiverStream::new(receiver).boxed());
     let limit = network.timeouts.snapshot_install;
-    let answer = tokio::time::timeout(limit, call)
-        .await
-        .map_err(|_| timeout(node, limit))?;
+    let answer = tokio::time::timeout(limit, call).await.map_err(|_| timeout(node, limit))?;
     let read = reading.await.map_err(|e| failed(node, e))?;
     let answer = answer?;
     read.map_err(|e| failed(node, format!("reading the snapshot: {e}")))?;
-    network
-        .postmark
-        .check(answer.envelope.as_ref(), node)
-        .map_err(|e| failed(node, e))?;
+    network.postmark.check(answer.envelope.as_ref(), node).map_err(|e| failed(node, e))?;
     let vote = answer.vote.ok_or_else(|| failed(node, MissingField("vote")))?;
     Ok(vote.into())
 }
@@ -70,11 +62,7 @@ pub(crate) fn encode_position(position: &Position) -> pb::SnapshotMeta {
     pb::SnapshotMeta {
         last_log_id: position.last.map(Into::into),
         membership_log_id: position.membership.as_ref().map(|(id, _)| (*id).into()),
-        membership: position
-            .membership
-            .as_ref()
-            .map(|(_, bytes)| bytes.clone())
-            .unwrap_or_default(),
+        membership: position.membership.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default(),
     }
 }
 
@@ -88,10 +76,7 @@ fn read_all(
     let files = list(snapshot.dir())?;
     // A closed queue means the call has ended: its error is the one that is reported.
     let give = |step| {
-        let chunk = pb::SnapshotChunk {
-            envelope: Some(envelope.clone()),
-            step: Some(step),
-        };
+        let chunk = pb::SnapshotChunk { envelope: Some(envelope.clone()), step: Some(step) };
         pieces.blocking_send(chunk).is_ok()
     };
     let header = pb::SnapshotHeader {
@@ -119,19 +104,13 @@ fn list(dir: &Path) -> io::Result<Vec<pb::SnapshotFile>> {
         let entry = entry?;
         let metadata = entry.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::other(format!(
-                "{} is not a file",
-                entry.path().display()
-            )));
+            return Err(io::Error::other(format!("{} is not a file", entry.path().display())));
         }
         let name = entry
             .file_name()
             .into_string()
             .map_err(|name| io::Error::other(format!("the file name {} is not UTF-8", name.display())))?;
-        files.push(pb::SnapshotFile {
-            name,
-            size: metadata.len(),
-        });
+        files.push(pb::SnapshotFile { name, size: metadata.len() });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
@@ -156,18 +135,8 @@ fn read_file(
         let length = u64::try_from(size).map_err(io::Error::other)?;
         left = left.saturating_sub(length);
         let last = left == 0;
-        let sha256 = if last {
-            Bytes::copy_from_slice(&hash.clone().finalize())
-        } else {
-            Bytes::new()
-        };
-        let data = pb::SnapshotData {
-            file: number,
-            offset,
-            data: piece.into(),
-            last,
-            sha256,
-        };
+        let sha256 = if last { Bytes::copy_from_slice(&hash.clone().finalize()) } else { Bytes::new() };
+        let data = pb::SnapshotData { file: number, offset, data: piece.into(), last, sha256 };
         if !give(pb::snapshot_chunk::Step::Data(data)) {
             return Ok(false);
         }

@@ -56,12 +56,7 @@ impl RaftMachine {
         applied: Arc<watch::Sender<Option<LogId>>>,
     ) -> io::Result<Self> {
         let applier = Applier::start(Arc::clone(&machine))?;
-        Ok(Self {
-            machine,
-            applier,
-            log,
-            applied,
-        })
+        Ok(Self { machine, applier, log, applied })
     }
 
     /// The durable position, as openraft's metadata.
@@ -105,9 +100,7 @@ pub(crate) fn stored_membership(position: &Position) -> io::Result<RaftStored> {
     let Some((id, bytes)) = &position.membership else {
         return Ok(RaftStored::default());
     };
-    let membership = decode_membership(bytes)
-        .and_then(to_raft_membership)
-        .map_err(io::Error::other)?;
+    let membership = decode_membership(bytes).and_then(to_raft_membership).map_err(io::Error::other)?;
     Ok(RaftStored::new(Some(to_raft_id(*id)), membership))
 }
 
@@ -120,19 +113,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotSource>> {
         let machine = Arc::clone(&self.0.machine);
         let flushed = tokio::task::spawn_blocking(move || machine.flush());
-        flushed
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
+        flushed.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         let (last_log_id, last_membership) = self.0.durable()?;
-        let meta = SnapshotMetaOf::<TypeConfig> {
-            last_log_id,
-            last_membership,
-        };
-        Ok(SnapshotOf::<TypeConfig, _> {
-            meta,
-            snapshot: SnapshotSource::Local(Arc::clone(&self.0.machine)),
-        })
+        let meta = SnapshotMetaOf::<TypeConfig> { last_log_id, last_membership };
+        Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Local(Arc::clone(&self.0.machine)) })
     }
 }
 
@@ -181,14 +165,9 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
             SnapshotSource::Local(_) => return Err(io::Error::other("the own state is not installed again")),
         };
         if position.last != meta.last_log_id.as_ref().map(from_raft_id) {
-            return Err(io::Error::other(
-                "a snapshot is installed under another position than its own",
-            ));
+            return Err(io::Error::other("a snapshot is installed under another position than its own"));
         }
-        self.applier
-            .install(position.clone(), dir)
-            .await
-            .map_err(io::Error::other)?;
+        self.applier.install(position.clone(), dir).await.map_err(io::Error::other)?;
         self.log.raise_purge_limit(next_index(position.last));
         self.applied.send_replace(position.last);
         Ok(())
@@ -197,10 +176,7 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotSource>>> {
         let (last_log_id, last_membership) = self.durable()?;
         Ok(last_log_id.map(|last| SnapshotOf::<TypeConfig, _> {
-            meta: SnapshotMetaOf::<TypeConfig> {
-                last_log_id: Some(last),
-                last_membership,
-            },
+            meta: SnapshotMetaOf::<TypeConfig> { last_log_id: Some(last), last_membership },
             snapshot: SnapshotSource::Local(Arc::clone(&self.machine)),
         }))
     }

@@ -110,29 +110,19 @@ pub(crate) fn to_raft_id(id: LogId) -> RaftLogId {
 }
 
 pub(crate) fn from_raft_id(id: &RaftLogId) -> LogId {
-    LogId {
-        term: id.leader_id.term,
-        index: id.index,
-    }
+    LogId { term: id.leader_id.term, index: id.index }
 }
 
 pub(crate) fn to_raft_vote(vote: Vote) -> RaftVoteOf {
     RaftVoteOf::from_leader_id(
-        leader_id_std::LeaderId {
-            term: vote.term,
-            voted_for: vote.node_id,
-        },
+        leader_id_std::LeaderId { term: vote.term, voted_for: vote.node_id },
         vote.committed,
     )
 }
 
 pub(crate) fn from_raft_vote(vote: &RaftVoteOf) -> Vote {
     let leader = vote.leader_id();
-    Vote {
-        term: leader.term,
-        node_id: leader.voted_for,
-        committed: vote.is_committed(),
-    }
+    Vote { term: leader.term, node_id: leader.voted_for, committed: vote.is_committed() }
 }
 
 /// An entry for openraft. Fails when a membership in it does not decode.
@@ -152,9 +142,9 @@ pub(crate) fn from_raft_entry(entry: RaftEntryOf) -> LogEntry {
     let payload = match entry.payload {
         EntryPayload::Blank => Payload::Blank,
         EntryPayload::Normal(block) => Payload::Block(block.take()),
-        EntryPayload::Membership(membership) => Payload::Membership(super::codec::encode_membership(
-            &from_raft_membership(&membership),
-        )),
+        EntryPayload::Membership(membership) => {
+            Payload::Membership(super::codec::encode_membership(&from_raft_membership(&membership)))
+        }
     };
     LogEntry { id, payload }
 }
@@ -170,10 +160,7 @@ pub(crate) fn to_raft_membership(membership: Membership) -> Result<RaftMembershi
 pub(crate) fn from_raft_membership(membership: &RaftMembership) -> Membership {
     Membership {
         configs: membership.get_joint_config().clone(),
-        members: membership
-            .nodes()
-            .map(|(id, member)| (*id, member.clone()))
-            .collect(),
+        members: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
     }
 }
 

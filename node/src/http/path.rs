@@ -42,22 +42,14 @@ pub(super) fn parse(path: &str) -> Option<Route> {
     let (index, width) = tile(number)?;
     match kind {
         "entries" => Some(Route::Entries(ledger, index, width)),
-        level => Some(Route::Tile(
-            ledger,
-            decimal(level).filter(|level| *level <= MAX_LEVEL)?,
-            index,
-            width,
-        )),
+        level => Some(Route::Tile(ledger, decimal(level).filter(|level| *level <= MAX_LEVEL)?, index, width)),
     }
 }
 
 /// Reads `<N>` or `<N>.p/<W>`.
 fn tile(text: &str) -> Option<(TileIndex, TileWidth)> {
     let (number, width) = match text.split_once(".p/") {
-        Some((number, width)) => (
-            number,
-            TileWidth(decimal::<u8>(width).filter(|width| *width > 0)?.into()),
-        ),
+        Some((number, width)) => (number, TileWidth(decimal::<u8>(width).filter(|width| *width > 0)?.into())),
         None => (text, TileWidth::FULL),
     };
     let (leading, last) = match number.rsplit_once('/') {
@@ -65,11 +57,7 @@ fn tile(text: &str) -> Option<(TileIndex, TileWidth)> {
         None => (None, number),
     };
     let mut index = 0_u64;
-    for (place, group) in leading
-        .into_iter()
-        .flat_map(|leading| leading.split('/'))
-        .enumerate()
-    {
+    for (place, group) in leading.into_iter().flat_map(|leading| leading.split('/')).enumerate() {
         let group = three_digits(group.strip_prefix('x')?)?;
         if place == 0 && group == 0 {
             return None;

@@ -31,10 +31,7 @@ pub(super) async fn respond<S: HttpSource, B>(source: &S, request: &Request<B>) 
         return failure(StatusCode::NOT_FOUND, "not found: there is nothing at this path");
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = failure(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method not allowed: use GET or HEAD",
-        );
+        let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD");
         response.headers_mut().insert(ALLOW, METHODS);
         return response;
     }

@@ -58,12 +58,7 @@ pub async fn serve<S: HttpSource>(
         };
         let Some(connection) = connection else { break };
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(converse(
-            connection,
-            Arc::clone(&source),
-            deadlines,
-            stopping.clone(),
-        ));
+        tasks.spawn(converse(connection, Arc::clone(&source), deadlines, stopping.clone()));
     }
     drop((incoming, stop));
     while tasks.join_next().await.is_some() {}

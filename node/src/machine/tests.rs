@@ -45,11 +45,7 @@ impl CheckpointSink for Sink {
     }
 
     fn accepts(&self, _: &ReadView) -> Result<(), String> {
-        if self.refuse {
-            Err("this is not what I signed".to_owned())
-        } else {
-            Ok(())
-        }
+        if self.refuse { Err("this is not what I signed".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -65,21 +61,9 @@ fn node(id: u64, refuse: bool) -> Node {
     let path = home.path().join("state");
     StateStore::create(&path, identity(id), &options()).unwrap();
     let store = Arc::new(StateStore::open(&path, identity(id), options()).unwrap());
-    let sink = Arc::new(Sink {
-        refuse,
-        ..Sink::default()
-    });
-    let machine = StateMachine::new(
-        Arc::clone(&store),
-        ClusterId::new(CLUSTER),
-        Arc::clone(&sink) as _,
-    );
-    Node {
-        _home: home,
-        store,
-        machine,
-        sink,
-    }
+    let sink = Arc::new(Sink { refuse, ..Sink::default() });
+    let machine = StateMachine::new(Arc::clone(&store), ClusterId::new(CLUSTER), Arc::clone(&sink) as _);
+    Node { _home: home, store, machine, sink }
 }
 
 /// Seals blocks one behind the other, as entries.
@@ -91,32 +75,19 @@ struct Leader {
 
 impl Leader {
     fn new() -> Self {
-        Self {
-            key: BlockKey::from_seed(&[1; 32]),
-            last: None,
-            index: 0,
-        }
+        Self { key: BlockKey::from_seed(&[1; 32]), last: None, index: 0 }
     }
 
     fn entry(&mut self, payload: Payload) -> CommittedEntry {
-        let id = LogId {
-            term: 3,
-            index: self.index,
-        };
+        let id = LogId { term: 3, index: self.index };
         self.index += 1;
         LogEntry { id, payload }
     }
 
     fn block(&mut self, block: &Block) -> CommittedEntry {
         let body = Bytes::from(block.encode_to_vec());
-        let (link, payload) = seal(
-            &self.key,
-            ClusterId::new(CLUSTER),
-            NodeId::new(1),
-            Term::new(3),
-            self.last,
-            body,
-        );
+        let (link, payload) =
+            seal(&self.key, ClusterId::new(CLUSTER), NodeId::new(1), Term::new(3), self.last, body);
         self.last = Some(link);
         self.entry(Payload::Block(payload))
     }
@@ -131,10 +102,7 @@ impl Leader {
     }
 
     fn write(&mut self, key: &str) -> CommittedEntry {
-        self.block(&block(
-            START,
-            [request("default", key, [put(key.as_bytes(), b"value")])],
-        ))
+        self.block(&block(START, [request("default", key, [put(key.as_bytes(), b"value")])]))
     }
 }
 
@@ -145,35 +113,17 @@ fn blocks_give_outcomes_and_checkpoints_in_order_and_other_entries_only_move_the
     let mut entries = leader.founding();
     entries.extend(["a", "b"].map(|key| leader.write(key)));
     let outcomes = node.machine.apply(entries).unwrap();
-    assert_eq!(
-        outcomes
-            .iter()
-            .map(|outcome| outcome.height.get())
-            .collect::<Vec<_>>(),
-        [0, 1, 2, 3]
-    );
+    assert_eq!(outcomes.iter().map(|outcome| outcome.height.get()).collect::<Vec<_>>(), [0, 1, 2, 3]);
     let seen = node.sink.seen.lock().unwrap().clone();
-    let made = outcomes
-        .iter()
-        .flat_map(|outcome| outcome.checkpoints.clone())
-        .collect::<Vec<_>>();
+    let made = outcomes.iter().flat_map(|outcome| outcome.checkpoints.clone()).collect::<Vec<_>>();
     assert_eq!(seen, made);
     let view = node.store.view();
     assert_eq!(view.applied().last, Some(LogId { term: 3, index: 5 }));
-    assert_eq!(
-        view.cluster().last_block,
-        leader.last.map(|link| (link.height, link.hash))
-    );
+    assert_eq!(view.cluster().last_block, leader.last.map(|link| (link.height, link.hash)));
     node.machine.flush().unwrap();
     let position = node.machine.applied().unwrap();
     let members = Some((LogId { term: 3, index: 0 }, Bytes::from_static(b"members")));
-    assert_eq!(
-        position,
-        Position {
-            last: view.applied().last,
-            membership: members
-        }
-    );
+    assert_eq!(position, Position { last: view.applied().last, membership: members });
 }
 
 /// A way to spoil the next entry.
@@ -183,10 +133,7 @@ type Spoil = fn(&mut Leader) -> CommittedEntry;
 fn what_is_no_committed_block_of_this_chain_is_a_fault_and_changes_nothing() {
     let cases: [(&str, Spoil); 5] = [
         ("another block before", |leader| {
-            leader.last = leader.last.map(|link| Link {
-                hash: Hash::ZERO,
-                ..link
-            });
+            leader.last = leader.last.map(|link| Link { hash: Hash::ZERO, ..link });
             leader.write("x")
         }),
         ("a height left out", |leader| {
@@ -199,12 +146,8 @@ fn what_is_no_committed_block_of_this_chain_is_a_fault_and_changes_nothing() {
             entry.id.term = 4;
             entry
         }),
-        ("no block", |leader| {
-            leader.entry(Payload::Block(Bytes::from_static(b"\xff\xff")))
-        }),
-        ("a second genesis", |leader| {
-            leader.block(&genesis(CLUSTER_NAME, CLUSTER, START))
-        }),
+        ("no block", |leader| leader.entry(Payload::Block(Bytes::from_static(b"\xff\xff")))),
+        ("a second genesis", |leader| leader.block(&genesis(CLUSTER_NAME, CLUSTER, START))),
     ];
     for (name, spoil) in cases {
         let node = node(1, false);
@@ -231,30 +174,15 @@ fn a_snapshot_goes_from_machine_to_machine_and_its_heads_are_signed() {
     to.machine.check_install(snapshot.position(), &received).unwrap();
     to.machine.install(snapshot.position(), &received).unwrap();
     assert_eq!(to.machine.applied().unwrap(), *snapshot.position());
-    let heads = from
-        .store
-        .view()
-        .ledgers()
-        .iter()
-        .map(|l| (l.size(), l.head().frontier.root()))
-        .collect::<Vec<_>>();
-    let signed = to
-        .sink
-        .seen
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|made| (made.size, made.root))
-        .collect::<Vec<_>>();
+    let heads =
+        from.store.view().ledgers().iter().map(|l| (l.size(), l.head().frontier.root())).collect::<Vec<_>>();
+    let signed = to.sink.seen.lock().unwrap().iter().map(|made| (made.size, made.root)).collect::<Vec<_>>();
     assert_eq!(signed, heads);
     let dir = snapshot.dir().to_owned();
     drop(snapshot);
     assert!(!dir.exists());
     let next = leader.write("b");
-    assert_eq!(
-        from.machine.apply(vec![next.clone()]).unwrap(),
-        to.machine.apply(vec![next]).unwrap()
-    );
+    assert_eq!(from.machine.apply(vec![next.clone()]).unwrap(), to.machine.apply(vec![next]).unwrap());
 }
 
 #[test]

@@ -71,10 +71,7 @@ impl Founder {
             max_value_len: self.cluster.settings.max_value_len,
         };
         let documents = [
-            (
-                system::COSIGNERS_KEY.to_vec(),
-                self.cluster.cosigner_set().encode_to_vec(),
-            ),
+            (system::COSIGNERS_KEY.to_vec(), self.cluster.cosigner_set().encode_to_vec()),
             (system::SETTINGS_KEY.to_vec(), settings.encode_to_vec()),
             (system::ledger_key(default), self.record(default).encode_to_vec()),
         ];
@@ -83,25 +80,11 @@ impl Founder {
         for (key, value) in documents {
             let key = Bytes::from(key);
             let condition = Some(Condition::MustNotExist(true));
-            preconditions.push(Precondition {
-                key: key.clone(),
-                condition,
-            });
-            let put = Put {
-                salt: salt()?,
-                attributes: Bytes::new(),
-                value: value.into(),
-                expires_at: 0,
-            };
-            writes.push(Write {
-                key,
-                put: Some(put),
-                ..Write::default()
-            });
+            preconditions.push(Precondition { key: key.clone(), condition });
+            let put = Put { salt: salt()?, attributes: Bytes::new(), value: value.into(), expires_at: 0 };
+            writes.push(Write { key, put: Some(put), ..Write::default() });
         }
-        let meta = quorate_proto::v1::TransactionMeta {
-            author: "quorate".to_owned(),
-        };
+        let meta = quorate_proto::v1::TransactionMeta { author: "quorate".to_owned() };
         Ok(Request {
             ledger: LedgerName::SYSTEM.to_owned(),
             author: "quorate".to_owned(),

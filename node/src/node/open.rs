@@ -1,6 +1,9 @@
 //! Opens what a node is made of: cluster file, keys, certificates, stores.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use quorate_core::{
     block::BlockKey,
@@ -101,20 +104,11 @@ pub(super) struct Wires {
 /// The member of the cluster that this node is.
 pub(super) fn member(config: &NodeConfig, cluster: &Cluster) -> Result<Member, OpenError> {
     let id = NodeId::new(config.node.id);
-    cluster
-        .members
-        .get(&id)
-        .cloned()
-        .ok_or_else(|| OpenError::UnknownNode {
-            id: config.node.id,
-            file: config.node.cluster_file.clone(),
-            known: cluster
-                .members
-                .keys()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+    cluster.members.get(&id).cloned().ok_or_else(|| OpenError::UnknownNode {
+        id: config.node.id,
+        file: config.node.cluster_file.clone(),
+        known: cluster.members.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// Reads the keys and checks that they are the ones the cluster knows this node by.
@@ -141,17 +135,14 @@ pub(super) fn keys(config: &NodeConfig, cluster: &Cluster, member: &Member) -> R
             member.block_key.to_string(),
         ));
     }
-    Ok(NodeKeys {
-        cosigner,
-        block,
-        log_secret: seed(&config.keys.log_secret)?,
-    })
+    Ok(NodeKeys { cosigner, block, log_secret: seed(&config.keys.log_secret)? })
 }
 
-fn seed(path: &PathBuf) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, OpenError> {
     let text = files::read_secret(path)?;
     let mut seed = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(text.trim_ascii(), seed.as_mut()).map_err(|_| OpenError::NotAKey(path.clone()))?;
+    hex::decode_to_slice(text.trim_ascii(), seed.as_mut())
+        .map_err(|_| OpenError::NotAKey(path.to_owned()))?;
     Ok(seed)
 }
 
@@ -161,18 +152,12 @@ pub(super) fn wires(config: &NodeConfig, own: PeerIdentity, clock: &Clock) -> Re
         tracing::warn!(
             "no TLS, as configured: everything on the client and peer ports can be read and forged"
         );
-        return Ok(Wires {
-            client: Security::Plaintext,
-            peer: PeerSecurity::Plaintext,
-        });
+        return Ok(Wires { client: Security::Plaintext, peer: PeerSecurity::Plaintext });
     };
     let server = ServerTls::new(&Credentials::load(&tls.server_certificate, &tls.server_key)?)?;
     let credentials = Credentials::load(&tls.peer_certificate, &tls.peer_key)?;
     let peer = PeerTls::new(own, credentials, Roots::load(&tls.authority)?, clock.now())?;
-    Ok(Wires {
-        client: Security::Server(server),
-        peer: PeerSecurity::Tls(peer),
-    })
+    Ok(Wires { client: Security::Server(server), peer: PeerSecurity::Tls(peer) })
 }
 
 /// Opens both stores, or makes them for a new node. The log is made last: where it is, the state was made too.
@@ -180,10 +165,7 @@ pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, O
     let dir = &config.node.data_dir;
     files::create_private_dir(dir)?;
     let (log_dir, state_dir) = (dir.join("log"), dir.join("state"));
-    let identity = Identity {
-        cluster_id: *cluster.id.as_bytes(),
-        node_id: config.node.id,
-    };
+    let identity = Identity { cluster_id: *cluster.id.as_bytes(), node_id: config.node.id };
     let options = StateOptions {
         block_cache_bytes: config.storage.block_cache_bytes,
         write_buffer_bytes: config.storage.write_buffer_bytes,
@@ -196,26 +178,17 @@ pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, O
         if has_log {
             // Says first whose directory it is, if it is somebody else's.
             LogStore::open(&log_dir, identity, LogConfig::default())?;
-            return Err(OpenError::Incomplete {
-                missing: state_dir,
-                there: log_dir,
-            });
+            return Err(OpenError::Incomplete { missing: state_dir, there: log_dir });
         }
         StateStore::create(&state_dir, identity, &options)?;
     }
     let state = StateStore::open(&state_dir, identity, options)?;
     if !has_log {
         if state.view().applied().last.is_some() {
-            return Err(OpenError::Incomplete {
-                missing: log_dir,
-                there: state_dir,
-            });
+            return Err(OpenError::Incomplete { missing: log_dir, there: state_dir });
         }
         LogStore::create(&log_dir, identity)?;
     }
     let log = LogStore::open(&log_dir, identity, LogConfig::default())?;
-    Ok(Stores {
-        log,
-        state: Arc::new(state),
-    })
+    Ok(Stores { log, state: Arc::new(state) })
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use quorate_core::position::NodeId;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     found::Founder,
@@ -22,8 +22,8 @@ use crate::{
     peer::{self, Peers},
     sequencer::{Sequencer, SequencerParts},
     signer::{Signer, SignerParts, intake},
-    store::faults::StoreFault,
-    tls::{self, Incoming, ListenError, Listener, PeerIdentity, PeerSecurity, Security},
+    store::{faults::StoreFault, log::LogStore, state::StateStore},
+    tls::{self, ListenError, Listener, PeerIdentity, PeerSecurity, Security},
 };
 
 /// How long calls under way may take when the node stops.
@@ -105,15 +105,9 @@ struct Ports {
 impl Ports {
     async fn bind(config: &NodeConfig, cluster: &Cluster) -> Result<Self, RunError> {
         let clock = Clock::system();
-        let own = PeerIdentity {
-            cluster: cluster.id,
-            node: NodeId::new(config.node.id),
-        };
+        let own = PeerIdentity { cluster: cluster.id, node: NodeId::new(config.node.id) };
         let Wires { client, peer } = open::wires(config, own, &clock)?;
-        let limits = |connections| tls::Limits {
-            connections,
-            ..tls::Limits::default()
-        };
+        let limits = |connections| tls::Limits { connections, ..tls::Limits::default() };
         let listen = &config.listen;
         let bind = async |name, address: SocketAddr, security, connections| {
             tls::listen(name, &address.to_string(), security, limits(connections)).await
@@ -121,30 +115,19 @@ impl Ports {
         let client = bind("client", listen.client, client, config.limits.connections).await?;
         let peers = bind("peer", listen.peer, peer.listening(), PEER_CONNECTIONS).await?;
         let http = bind("http", listen.http, Security::Plaintext, HTTP_CONNECTIONS).await?;
-        let running = Running {
-            client: client.local_addr(),
-            peer: peers.local_addr(),
-            http: http.local_addr(),
-        };
-        Ok(Self {
-            client,
-            peer: peers,
-            http,
-            peer_security: peer,
-            own,
-            clock,
-            running,
-        })
+        let running =
+            Running { client: client.local_addr(), peer: peers.local_addr(), http: http.local_addr() };
+        Ok(Self { client, peer: peers, http, peer_security: peer, own, clock, running })
     }
 }
 
 /// A running node.
 struct Node {
     consensus: Consensus,
-    state: Arc<crate::store::state::StateStore>,
+    state: Arc<StateStore>,
     health: Health,
     stop: watch::Sender<bool>,
-    servers: tokio::task::JoinSet<()>,
+    servers: JoinSet<()>,
 }
 
 impl Node {
@@ -153,8 +136,7 @@ impl Node {
         let keys = open::keys(&config, &cluster, &me)?;
         let Stores { log, state } = open::stores(&config, &cluster)?;
         let (health, clock) = (Health::new(), ports.clock.clone());
-
-        let peers = Peers::new(ports.own, ports.peer_security, config.limits.message_bytes);
+        let peers = Peers::new(ports.own, ports.peer_security.clone(), config.limits.message_bytes);
         for member in cluster.members.values() {
             peers.learn_address(member.id, &member.peer);
         }
@@ -164,44 +146,16 @@ impl Node {
             origin: cluster.origin.clone(),
             key: keys.cosigner,
             log_secret: keys.log_secret,
-            members: cluster
-                .members
-                .values()
-                .map(|m| (m.id, m.cosigner.clone()))
-                .collect(),
+            members: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
             log: log.clone(),
             state: Arc::clone(&state),
             clock: clock.clone(),
             health: health.clone(),
         };
         let signer = Signer::start(signer, checkpoints, Arc::new(peers.clone())).map_err(RunError::Signer)?;
-
-        let block_keys = cluster.members.values().map(|m| (m.id, m.block_key)).collect();
-        let chain = Arc::new(Chain::new(
-            cluster.id,
-            block_keys,
-            log.clone(),
-            Arc::clone(&state),
-            clock.clone(),
-        ));
-        let machine = Arc::new(StateMachine::new(
-            Arc::clone(&state),
-            cluster.id,
-            Arc::new(intake),
-        ));
-        let guard = Arc::clone(&chain);
-        let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none();
-        let consensus = Consensus::start(
-            &consensus_config(&config, &cluster),
-            log,
-            machine,
-            Arc::new(peers),
-            guard,
-        )
-        .await?;
-        if fresh {
-            initialize(&consensus, &cluster).await?;
-        }
+        let chain = Arc::new(chain(&cluster, &log, &state, &clock));
+        let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
+        let consensus = agree(&config, &cluster, log, machine, peers, Arc::clone(&chain)).await?;
         let sequencer = Sequencer::start(SequencerParts {
             me: me.id,
             cluster: cluster.id,
@@ -223,53 +177,35 @@ impl Node {
         };
         tokio::spawn(founder.run());
         let contact = LeaderContact::new(clock.clone());
+        let raft = Listening::new(consensus.clone(), contact.clone());
         let api = Api::new(ApiParts {
             me: me.id,
             cluster: cluster.id,
             origin: cluster.origin,
             state: Arc::clone(&state),
-            backend: NodeBackend::new(consensus.clone(), sequencer, signer.clone(), contact.clone()),
+            backend: NodeBackend::new(consensus.clone(), sequencer, signer.clone(), contact),
             health: health.clone(),
             clock,
             limits: config.limits.clone(),
-            data_dir: config.node.data_dir.clone(),
+            data_dir: config.node.data_dir,
         });
-        let raft = Listening::new(consensus.clone(), contact);
-        let mut node = Self {
-            consensus,
-            state,
-            health,
-            stop: watch::Sender::new(false),
-            servers: tokio::task::JoinSet::new(),
-        };
-        node.serve(
-            api,
-            raft,
-            signer,
-            ports.own,
-            config.limits.message_bytes,
-            ports.client.incoming(),
-            ports.peer.incoming(),
-            ports.http.incoming(),
-        );
+        let mut node =
+            Self { consensus, state, health, stop: watch::Sender::new(false), servers: JoinSet::new() };
+        node.serve(api, raft, signer, ports, config.limits.message_bytes);
         Ok(node)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, with everything that serves"
-    )]
+    /// Lets everybody in: nodes, clients, HTTP.
     fn serve(
         &mut self,
         api: Api,
         raft: Listening<Consensus>,
         signer: Signer,
-        own: PeerIdentity,
+        ports: Ports,
         message_bytes: usize,
-        client: Incoming,
-        peers: Incoming,
-        http: Incoming,
     ) {
+        let own = ports.own;
+        let (peers, client, http) = (ports.peer.incoming(), ports.client.incoming(), ports.http.incoming());
         let source = Arc::new(api.clone());
         let (on_peer, on_client, on_http) = (self.stopping(), self.stopping(), self.stopping());
         let (peer_health, client_health) = (self.health.clone(), self.health.clone());
@@ -283,8 +219,7 @@ impl Node {
                 client_health.fail(format!("the client port has ended: {error}"));
             }
         });
-        self.servers
-            .spawn(http::serve(http, source, http::Deadlines::default(), on_http));
+        self.servers.spawn(http::serve(http, source, http::Deadlines::default(), on_http));
     }
 
     fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -323,13 +258,34 @@ impl Node {
     }
 }
 
+/// The chain of the blocks that the members propose.
+fn chain(cluster: &Cluster, log: &LogStore, state: &Arc<StateStore>, clock: &Clock) -> Chain {
+    let keys = cluster.members.values().map(|member| (member.id, member.block_key)).collect();
+    Chain::new(cluster.id, keys, log.clone(), Arc::clone(state), clock.clone())
+}
+
+/// Starts consensus, and makes the cluster where this node has neither a log nor a vote.
+async fn agree(
+    config: &NodeConfig,
+    cluster: &Cluster,
+    log: LogStore,
+    machine: Arc<StateMachine>,
+    peers: Peers,
+    guard: Arc<Chain>,
+) -> Result<Consensus, RunError> {
+    let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none();
+    let settings = consensus_config(config, cluster);
+    let consensus = Consensus::start(&settings, log, machine, Arc::new(peers), guard).await?;
+    if fresh {
+        initialize(&consensus, cluster).await?;
+    }
+    Ok(consensus)
+}
+
 /// Makes the cluster, on every node with the same members: whoever is first does not matter.
 async fn initialize(consensus: &Consensus, cluster: &Cluster) -> Result<(), RunError> {
     let members = cluster.members.values().map(|member| {
-        let at = Member {
-            peer_address: member.peer.clone(),
-            client_address: member.client.clone(),
-        };
+        let at = Member { peer_address: member.peer.clone(), client_address: member.client.clone() };
         (member.id.get(), at)
     });
     match consensus.initialize(members.collect()).await {

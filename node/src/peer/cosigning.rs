@@ -40,15 +40,7 @@ impl Outgoing {
     /// Starts the task that sends what is offered.
     pub(super) fn start(node: NodeId, client: PeerClient<Channel>, sender: Sender) -> Self {
         let (queue, offered) = mpsc::channel(QUEUE);
-        tokio::spawn(
-            Courier {
-                node,
-                client,
-                sender,
-                offered,
-            }
-            .run(),
-        );
+        tokio::spawn(Courier { node, client, sender, offered }.run());
         Self(queue)
     }
 
@@ -88,10 +80,7 @@ impl Courier {
             cosignatures.extend(more);
         }
         cosignatures.truncate(MAX_BATCH);
-        Some(pb::CosignBatch {
-            envelope: Some(self.sender.envelope(self.node)),
-            cosignatures,
-        })
+        Some(pb::CosignBatch { envelope: Some(self.sender.envelope(self.node)), cosignatures })
     }
 
     /// One call, from a first message until it ends. Clean when there is nothing more to send.
@@ -150,9 +139,7 @@ impl Outbox for Peers {
             });
             let answer = tokio::time::timeout(TIMEOUT, client.get_cosignatures(request)).await;
             let answer = answer.map_err(|_| format!("node {node} did not answer within {TIMEOUT:?}"))?;
-            let answer = answer
-                .map_err(|status| peer_error(node, &status).to_string())?
-                .into_inner();
+            let answer = answer.map_err(|status| peer_error(node, &status).to_string())?.into_inner();
             envelope::check(this.own(), node, answer.envelope.as_ref()).map_err(|error| error.to_string())?;
             Ok(answer.cosignatures)
         }

@@ -12,11 +12,7 @@ pub(super) const NODE_HEADER: &str = "quorate-node";
 /// An envelope from `own` to `to`.
 pub(super) fn envelope(own: PeerIdentity, to: NodeId) -> pb::Envelope {
     let cluster_id = Bytes::copy_from_slice(own.cluster.as_bytes());
-    pb::Envelope {
-        cluster_id,
-        from: own.node.get(),
-        to: to.get(),
-    }
+    pb::Envelope { cluster_id, from: own.node.get(), to: to.get() }
 }
 
 /// Checks the envelope of a message that came to `own` over the connection with `from`.
@@ -28,22 +24,13 @@ pub(super) fn check(
     let envelope = envelope.ok_or(EnvelopeError::Missing)?;
     if envelope.cluster_id.as_ref() != own.cluster.as_bytes() {
         let found = hex::encode(&envelope.cluster_id);
-        return Err(EnvelopeError::Cluster {
-            expected: own.cluster.to_string(),
-            found,
-        });
+        return Err(EnvelopeError::Cluster { expected: own.cluster.to_string(), found });
     }
     if envelope.from != from.get() {
-        return Err(EnvelopeError::From {
-            expected: from.get(),
-            found: envelope.from,
-        });
+        return Err(EnvelopeError::From { expected: from.get(), found: envelope.from });
     }
     if envelope.to != own.node.get() {
-        return Err(EnvelopeError::To {
-            expected: own.node.get(),
-            found: envelope.to,
-        });
+        return Err(EnvelopeError::To { expected: own.node.get(), found: envelope.to });
     }
     Ok(())
 }

@@ -65,12 +65,7 @@ impl Peers {
     /// No peers yet; they are added as they are learnt. Messages over `message_bytes` are refused in both directions.
     #[must_use]
     pub fn new(own: PeerIdentity, security: PeerSecurity, message_bytes: usize) -> Self {
-        Self(Arc::new(Inner {
-            own,
-            security,
-            message_bytes,
-            peers: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { own, security, message_bytes, peers: Mutex::default() }))
     }
 
     /// Peer `node` is reached at `address` ("host:port"). A changed address replaces the channel; calls under way on
@@ -85,14 +80,7 @@ impl Peers {
         }
         let client = self.client(node, address);
         let cosigning = Outgoing::start(node, client.clone(), self.mark());
-        peers.insert(
-            node,
-            Arc::new(Peer {
-                address: address.to_owned(),
-                client,
-                cosigning,
-            }),
-        );
+        peers.insert(node, Arc::new(Peer { address: address.to_owned(), client, cosigning }));
     }
 
     /// Who this node is.
@@ -103,13 +91,10 @@ impl Peers {
     /// The client for calls to a peer.
     pub(super) fn reach(&self, node: NodeId) -> Result<PeerClient<Channel>, PeerError> {
         let peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        peers
-            .get(&node)
-            .map(|peer| peer.client.clone())
-            .ok_or_else(|| PeerError::Unreachable {
-                node: node.get(),
-                why: "its address is not known yet".to_owned(),
-            })
+        peers.get(&node).map(|peer| peer.client.clone()).ok_or_else(|| PeerError::Unreachable {
+            node: node.get(),
+            why: "its address is not known yet".to_owned(),
+        })
     }
 
     /// Offers cosignatures to every peer; a peer whose queue is full misses them.
@@ -126,10 +111,7 @@ impl Peers {
     }
 
     fn mark(&self) -> Sender {
-        Sender {
-            own: self.0.own,
-            plaintext: matches!(self.0.security, PeerSecurity::Plaintext),
-        }
+        Sender { own: self.0.own, plaintext: matches!(self.0.security, PeerSecurity::Plaintext) }
     }
 
     fn client(&self, node: NodeId, address: &str) -> PeerClient<Channel> {
@@ -159,9 +141,7 @@ impl Peers {
 
 impl fmt::Debug for Peers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peers")
-            .field("own", &self.0.own)
-            .finish_non_exhaustive()
+        f.debug_struct("Peers").field("own", &self.0.own).finish_non_exhaustive()
     }
 }
 
@@ -196,13 +176,7 @@ pub(super) fn peer_error(node: NodeId, status: &Status) -> PeerError {
         cause = inner.source();
     }
     match status.code() {
-        Code::Unavailable => PeerError::Unreachable {
-            node: node.get(),
-            why,
-        },
-        code => PeerError::Failed {
-            node: node.get(),
-            why: format!("{code:?}: {why}"),
-        },
+        Code::Unavailable => PeerError::Unreachable { node: node.get(), why },
+        code => PeerError::Failed { node: node.get(), why: format!("{code:?}: {why}") },
     }
 }

@@ -45,12 +45,7 @@ pub async fn serve<R: RaftHandler, C: CosignHandler>(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (stop, stopping) = watch::channel(false);
-    let service = Service {
-        own,
-        raft,
-        cosign: Arc::new(cosign),
-        stopping: stopping.clone(),
-    };
+    let service = Service { own, raft, cosign: Arc::new(cosign), stopping: stopping.clone() };
     let service = PeerServer::new(service)
         .max_decoding_message_size(message_bytes)
         .max_encoding_message_size(message_bytes);
@@ -112,11 +107,7 @@ impl<R: RaftHandler, C: CosignHandler> Peer for Service<R, C> {
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
         let peer = caller(&request)?;
-        self.raft
-            .vote(peer, request.into_inner())
-            .await
-            .map(Response::new)
-            .map_err(status)
+        self.raft.vote(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn install_snapshot(
@@ -137,11 +128,7 @@ impl<R: RaftHandler, C: CosignHandler> Peer for Service<R, C> {
         request: Request<pb::ReadIndexRequest>,
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         let peer = caller(&request)?;
-        self.raft
-            .read_index(peer, request.into_inner())
-            .await
-            .map(Response::new)
-            .map_err(status)
+        self.raft.read_index(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn transfer_leader(
@@ -149,11 +136,7 @@ impl<R: RaftHandler, C: CosignHandler> Peer for Service<R, C> {
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
         let peer = caller(&request)?;
-        self.raft
-            .transfer_leader(peer, request.into_inner())
-            .await
-            .map(Response::new)
-            .map_err(status)
+        self.raft.transfer_leader(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn cosign(
@@ -186,26 +169,14 @@ impl<R: RaftHandler, C: CosignHandler> Peer for Service<R, C> {
         request: Request<pb::GetCosignaturesRequest>,
     ) -> Result<Response<pb::GetCosignaturesResponse>, Status> {
         let peer = caller(&request)?;
-        let pb::GetCosignaturesRequest {
-            envelope,
-            ledger,
-            from_size,
-            limit,
-            refresh,
-        } = request.into_inner();
+        let pb::GetCosignaturesRequest { envelope, ledger, from_size, limit, refresh } = request.into_inner();
         envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
         let ledger =
             LedgerName::new(&ledger).map_err(|error| Status::invalid_argument(format!("ledger: {error}")))?;
         let limit = usize::try_from(limit).unwrap_or(MAX_BATCH).min(MAX_BATCH);
-        let cosignatures = self
-            .cosign
-            .get(&ledger, TreeSize::new(from_size), limit, refresh)
-            .await;
+        let cosignatures = self.cosign.get(&ledger, TreeSize::new(from_size), limit, refresh).await;
         let envelope = Some(envelope::envelope(self.own, peer));
-        Ok(Response::new(pb::GetCosignaturesResponse {
-            envelope,
-            cosignatures,
-        }))
+        Ok(Response::new(pb::GetCosignaturesResponse { envelope, cosignatures }))
     }
 }
 
@@ -215,10 +186,7 @@ fn caller<T>(request: &Request<T>) -> Result<NodeId, Status> {
     match info.map(|info| (info.peer, info.encrypted)) {
         Some((Some(peer), _)) => Ok(peer),
         Some((None, false)) => {
-            let named = request
-                .metadata()
-                .get(NODE_HEADER)
-                .and_then(|value| value.to_str().ok());
+            let named = request.metadata().get(NODE_HEADER).and_then(|value| value.to_str().ok());
             let id = named.and_then(|text| text.parse().ok()).filter(|id| *id > 0);
             id.map(NodeId::new).ok_or_else(|| {
                 Status::unauthenticated(format!("metadata \"{NODE_HEADER}\" must name the calling node"))

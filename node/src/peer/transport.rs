@@ -41,9 +41,7 @@ impl Peers {
         let client = self.reach(node);
         async move {
             let answer = call(client?).await;
-            answer
-                .map(Response::into_inner)
-                .map_err(|status| peer_error(node, &status))
+            answer.map(Response::into_inner).map_err(|status| peer_error(node, &status))
         }
         .boxed()
     }
@@ -89,9 +87,7 @@ impl PeerTransport for Peers {
         chunks: BoxStream<'static, pb::SnapshotChunk>,
     ) -> BoxFuture<'static, Result<pb::SnapshotResponse, PeerError>> {
         let request = self.request(Messages(chunks));
-        self.call(node, |mut client| async move {
-            client.install_snapshot(request).await
-        })
+        self.call(node, |mut client| async move { client.install_snapshot(request).await })
     }
 
     fn read_index(
@@ -109,9 +105,6 @@ impl PeerTransport for Peers {
         request: pb::TransferLeaderRequest,
     ) -> BoxFuture<'static, Result<pb::TransferLeaderResponse, PeerError>> {
         let request = self.request(request);
-        self.call(
-            node,
-            |mut client| async move { client.transfer_leader(request).await },
-        )
+        self.call(node, |mut client| async move { client.transfer_leader(request).await })
     }
 }

@@ -21,27 +21,16 @@ pub(super) struct BlockTime {
 impl BlockTime {
     /// Starts with what the clocks say now.
     pub(super) fn start(wall: Micros, monotonic: Duration) -> Self {
-        Self {
-            last: wall,
-            at: monotonic,
-        }
+        Self { last: wall, at: monotonic }
     }
 
     /// The time of a block sealed now.
     pub(super) fn next(&mut self, wall: Micros, monotonic: Duration) -> Micros {
         let elapsed = monotonic.saturating_sub(self.at);
-        let most = elapsed
-            .saturating_mul(2)
-            .max(elapsed.saturating_add(self.allowance(elapsed)));
-        let most = self
-            .last
-            .get()
-            .saturating_add(u64::try_from(most.as_micros()).unwrap_or(u64::MAX));
+        let most = elapsed.saturating_mul(2).max(elapsed.saturating_add(self.allowance(elapsed)));
+        let most = self.last.get().saturating_add(u64::try_from(most.as_micros()).unwrap_or(u64::MAX));
         let time = wall.get().clamp(self.last.get(), most);
-        *self = Self {
-            last: Micros::new(time),
-            at: monotonic,
-        };
+        *self = Self { last: Micros::new(time), at: monotonic };
         self.last
     }
 
@@ -60,14 +49,8 @@ mod tests {
     #[test]
     fn follows_a_steady_clock_exactly() {
         let mut time = BlockTime::start(Micros::new(100 * S), Duration::from_secs(5));
-        assert_eq!(
-            time.next(Micros::new(101 * S), Duration::from_secs(6)),
-            Micros::new(101 * S)
-        );
-        assert_eq!(
-            time.next(Micros::new(101 * S + 7), Duration::new(6, 7_000)),
-            Micros::new(101 * S + 7)
-        );
+        assert_eq!(time.next(Micros::new(101 * S), Duration::from_secs(6)), Micros::new(101 * S));
+        assert_eq!(time.next(Micros::new(101 * S + 7), Duration::new(6, 7_000)), Micros::new(101 * S + 7));
     }
 
     #[test]
@@ -78,19 +61,12 @@ mod tests {
         for step in 0..1_000 {
             time.next(jumped, Duration::from_secs(10) + Duration::from_micros(step));
         }
-        assert!(
-            time.last.get() < 121 * S,
-            "many blocks in one moment do not add up: {}",
-            time.last
-        );
+        assert!(time.last.get() < 121 * S, "many blocks in one moment do not add up: {}", time.last);
     }
 
     #[test]
     fn never_falls() {
         let mut time = BlockTime::start(Micros::new(100 * S), Duration::ZERO);
-        assert_eq!(
-            time.next(Micros::new(7), Duration::from_secs(1)),
-            Micros::new(100 * S)
-        );
+        assert_eq!(time.next(Micros::new(7), Duration::from_secs(1)), Micros::new(100 * S));
     }
 }

@@ -48,19 +48,12 @@ pub(super) fn gather(
     bounds: BlockBounds,
 ) -> Vec<Waiting> {
     let mut bytes = first.weight();
-    let mut ledgers: BTreeSet<String> = first
-        .request
-        .iter()
-        .map(|request| request.ledger.clone())
-        .collect();
+    let mut ledgers: BTreeSet<String> = first.request.iter().map(|request| request.ledger.clone()).collect();
     let alone = first.request.is_none();
     let mut block = vec![first];
     while !alone && block.len() < bounds.requests && bytes < bounds.bytes {
         let Ok(next) = queue.try_recv() else { break };
-        let another_ledger = next
-            .request
-            .as_ref()
-            .is_none_or(|request| !ledgers.contains(&request.ledger));
+        let another_ledger = next.request.as_ref().is_none_or(|request| !ledgers.contains(&request.ledger));
         let fits = bytes + next.weight() <= bounds.bytes && next.request.is_some();
         if !fits || (another_ledger && ledgers.len() == MAX_LEDGERS) {
             *held = Some(next);
@@ -77,7 +70,6 @@ pub(super) fn gather(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn waiting(ledger: &str, bytes: usize) -> Waiting {
@@ -86,11 +78,7 @@ mod tests {
             idempotency_key: vec![0; bytes].into(),
             ..Request::default()
         };
-        Waiting {
-            request: Some(request),
-            reply: oneshot::channel().0,
-            share: None,
-        }
+        Waiting { request: Some(request), reply: oneshot::channel().0, share: None }
     }
 
     fn gathered(waiting: Vec<Waiting>, bounds: BlockBounds) -> (usize, bool) {
@@ -103,17 +91,11 @@ mod tests {
         (block.len(), held.is_some())
     }
 
-    const WIDE: BlockBounds = BlockBounds {
-        requests: 100,
-        bytes: 1 << 20,
-    };
+    const WIDE: BlockBounds = BlockBounds { requests: 100, bytes: 1 << 20 };
 
     #[test]
     fn takes_all_that_waits() {
-        assert_eq!(
-            gathered((0..7).map(|_| waiting("a", 10)).collect(), WIDE),
-            (7, false)
-        );
+        assert_eq!(gathered((0..7).map(|_| waiting("a", 10)).collect(), WIDE), (7, false));
     }
 
     #[test]
@@ -126,10 +108,7 @@ mod tests {
     #[test]
     fn one_large_request_has_a_block_of_its_own() {
         assert_eq!(
-            gathered(
-                vec![waiting("a", 500), waiting("a", 1)],
-                BlockBounds { bytes: 250, ..WIDE }
-            ),
+            gathered(vec![waiting("a", 500), waiting("a", 1)], BlockBounds { bytes: 250, ..WIDE }),
             (1, false)
         );
     }
@@ -142,11 +121,7 @@ mod tests {
 
     #[test]
     fn the_founding_block_is_alone() {
-        let found = Waiting {
-            request: None,
-            reply: oneshot::channel().0,
-            share: None,
-        };
+        let found = Waiting { request: None, reply: oneshot::channel().0, share: None };
         assert_eq!(gathered(vec![found, waiting("a", 1)], WIDE), (1, false));
     }
 }

@@ -94,9 +94,7 @@ impl Sequencer {
         let (queue, waiting) = mpsc::channel(parts.limits.queued_requests);
         let sequencer = Self {
             queue,
-            bytes: Arc::new(Semaphore::new(
-                parts.limits.queued_bytes.min(Semaphore::MAX_PERMITS),
-            )),
+            bytes: Arc::new(Semaphore::new(parts.limits.queued_bytes.min(Semaphore::MAX_PERMITS))),
             consensus: parts.consensus.clone(),
             health: parts.health.clone(),
         };
@@ -110,9 +108,7 @@ impl Sequencer {
     /// [`SubmitError`] says whether it is certain that nothing was done.
     pub async fn submit(&self, request: Request) -> Result<RequestOutcome, SubmitError> {
         let weight = u32::try_from(request.encoded_len()).map_err(|_| SubmitError::Full)?;
-        let share = Arc::clone(&self.bytes)
-            .try_acquire_many_owned(weight)
-            .map_err(|_| SubmitError::Full)?;
+        let share = Arc::clone(&self.bytes).try_acquire_many_owned(weight).map_err(|_| SubmitError::Full)?;
         match self.wait(Some(request), Some(share)).await? {
             Some(outcome) => Ok(outcome),
             None => Err(SubmitError::OutcomeUnknown),
@@ -137,23 +133,15 @@ impl Sequencer {
         }
         let status = self.consensus.status().borrow().clone();
         if status.role != Role::Leader {
-            return Err(SubmitError::NotLeader {
-                leader: status.leader.map(NodeId::new),
-            });
+            return Err(SubmitError::NotLeader { leader: status.leader.map(NodeId::new) });
         }
         let (reply, answer) = oneshot::channel();
-        self.queue
-            .try_send(Waiting {
-                request,
-                reply,
-                share,
-            })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => SubmitError::Full,
-                mpsc::error::TrySendError::Closed(_) => {
-                    SubmitError::Stopped("the sequencer has ended".to_owned())
-                }
-            })?;
+        self.queue.try_send(Waiting { request, reply, share }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Full,
+            mpsc::error::TrySendError::Closed(_) => {
+                SubmitError::Stopped("the sequencer has ended".to_owned())
+            }
+        })?;
         answer.await.unwrap_or(Err(SubmitError::OutcomeUnknown))
     }
 }
@@ -178,18 +166,9 @@ struct Sealer {
 
 impl Sealer {
     fn new(parts: SequencerParts) -> Self {
-        let bounds = BlockBounds {
-            requests: parts.limits.block_requests,
-            bytes: parts.limits.block_bytes,
-        };
+        let bounds = BlockBounds { requests: parts.limits.block_requests, bytes: parts.limits.block_bytes };
         let slots = Arc::new(Semaphore::new(parts.limits.blocks_in_flight));
-        Self {
-            parts,
-            lead: None,
-            burnt: Arc::new(AtomicU64::new(0)),
-            slots,
-            bounds,
-        }
+        Self { parts, lead: None, burnt: Arc::new(AtomicU64::new(0)), slots, bounds }
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
@@ -210,9 +189,7 @@ impl Sealer {
                 .record(u32::try_from(block.len()).unwrap_or(u32::MAX));
             match self.seal(&block) {
                 Ok((term, link, payload)) => self.propose(term, link, payload, block, slot).await,
-                Err(error) => block
-                    .into_iter()
-                    .for_each(|waiting| waiting.tell(Err(error.clone()))),
+                Err(error) => block.into_iter().for_each(|waiting| waiting.tell(Err(error.clone()))),
             }
         }
     }
@@ -227,10 +204,7 @@ impl Sealer {
         let Some(lead) = &mut self.lead else {
             return Err(SubmitError::NotLeader { leader: None });
         };
-        let requests: Vec<Request> = block
-            .iter()
-            .filter_map(|waiting| waiting.request.clone())
-            .collect();
+        let requests: Vec<Request> = block.iter().filter_map(|waiting| waiting.request.clone()).collect();
         let genesis = match (lead.last, requests.is_empty()) {
             (None, true) => Some(Genesis {
                 cluster_id: self.parts.cluster.as_bytes().to_vec().into(),
@@ -241,29 +215,15 @@ impl Sealer {
             (Some(_), false) => None,
         };
         let time = lead.time.next(now, monotonic).get();
-        let body = Block {
-            time,
-            requests,
-            genesis,
-        }
-        .encode_to_vec()
-        .into();
-        let (link, payload) = seal(
-            &self.parts.key,
-            self.parts.cluster,
-            self.parts.me,
-            lead.term,
-            lead.last,
-            body,
-        );
+        let body = Block { time, requests, genesis }.encode_to_vec().into();
+        let (link, payload) =
+            seal(&self.parts.key, self.parts.cluster, self.parts.me, lead.term, lead.last, body);
         Ok((lead.term, link, payload))
     }
 
     /// Makes sure that `self.lead` is the present leadership of this node.
     fn take_lead(&mut self) -> Result<(), SubmitError> {
-        let Status {
-            role, leader, term, ..
-        } = self.parts.consensus.status().borrow().clone();
+        let Status { role, leader, term, .. } = self.parts.consensus.status().borrow().clone();
         let term = Term::new(term);
         if role != Role::Leader || term.get() <= self.burnt.load(Ordering::Acquire) {
             self.lead = None;
@@ -324,9 +284,7 @@ fn finish(block: Vec<Waiting>, result: Result<Outcome, ProposeError>) {
             }
             return;
         }
-        Err(ProposeError::NotLeader { leader }) => SubmitError::NotLeader {
-            leader: leader.map(NodeId::new),
-        },
+        Err(ProposeError::NotLeader { leader }) => SubmitError::NotLeader { leader: leader.map(NodeId::new) },
         Err(ProposeError::OutcomeUnknown) => SubmitError::OutcomeUnknown,
         Err(error @ ProposeError::Stopped) => SubmitError::Stopped(error.to_string()),
     };

@@ -38,6 +38,9 @@ pub struct Signed {
     pub signature: [u8; 64],
 }
 
+/// The agreeing signatures of one size of a ledger.
+pub(crate) type Unsaved = (LedgerName, TreeSize, Vec<(NodeId, Signed)>);
+
 /// What a new signature changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -90,29 +93,16 @@ pub(crate) struct Page {
 impl Page {
     /// The signatures over our own root.
     pub(crate) fn agreeing(&self) -> impl Iterator<Item = (NodeId, &Signed)> {
-        self.signed
-            .iter()
-            .filter(|(_, s)| Some(s.root) == self.root)
-            .map(|(id, s)| (*id, s))
+        self.signed.iter().filter(|(_, s)| Some(s.root) == self.root).map(|(id, s)| (*id, s))
     }
 
     fn disagreement(&self, size: TreeSize, quorum: usize) -> Option<Change> {
         let ours = self.root?;
         let theirs = self.signed.values().map(|s| s.root).find(|root| *root != ours)?;
-        let by: Vec<NodeId> = self
-            .signed
-            .iter()
-            .filter(|(_, s)| s.root == theirs)
-            .map(|(id, _)| *id)
-            .collect();
+        let by: Vec<NodeId> =
+            self.signed.iter().filter(|(_, s)| s.root == theirs).map(|(id, _)| *id).collect();
         let outvoted = by.len() >= quorum;
-        Some(Change::Disagreement {
-            size,
-            ours,
-            theirs,
-            by,
-            outvoted,
-        })
+        Some(Change::Disagreement { size, ours, theirs, by, outvoted })
     }
 }
 
@@ -139,11 +129,7 @@ impl Book {
     /// An empty book for these members.
     pub(crate) fn new(members: BTreeMap<NodeId, VerifierKey>) -> Self {
         let quorum = members.len() / 2 + 1;
-        Self {
-            members,
-            quorum,
-            ledgers: BTreeMap::new(),
-        }
+        Self { members, quorum, ledgers: BTreeMap::new() }
     }
 
     /// The members' keys.
@@ -193,11 +179,7 @@ impl Book {
         if !pages.wants(node, size, &signed) {
             return Ok(Change::None);
         }
-        let checkpoint = Checkpoint {
-            origin: pages.origin.as_str().to_owned(),
-            size,
-            root: signed.root,
-        };
+        let checkpoint = Checkpoint { origin: pages.origin.as_str().to_owned(), size, root: signed.root };
         Cosignature::by(key, signed.time, signed.signature)
             .verify(key, &checkpoint)
             .map_err(|_| Refused::BadSignature(node, size, ledger.clone()))?;
@@ -226,33 +208,21 @@ impl Book {
 
     /// The largest size applied here; zero where nothing was.
     pub(crate) fn head(&self, ledger: &LedgerName) -> TreeSize {
-        self.ledgers
-            .get(ledger)
-            .map_or(TreeSize::ZERO, |pages| pages.head)
+        self.ledgers.get(ledger).map_or(TreeSize::ZERO, |pages| pages.head)
     }
 
     /// The largest certified size; zero where there is none.
     pub(crate) fn certified(&self, ledger: &LedgerName) -> TreeSize {
-        self.ledgers
-            .get(ledger)
-            .map_or(TreeSize::ZERO, |pages| pages.certified)
+        self.ledgers.get(ledger).map_or(TreeSize::ZERO, |pages| pages.certified)
     }
 
     /// Ledgers whose head is not signed by every member, with the smallest size above the certified one.
     pub(crate) fn lagging(&self) -> Vec<(LedgerName, TreeSize, BTreeSet<NodeId>)> {
         let lags = self.ledgers.iter().filter_map(|(name, pages)| {
             let page = pages.pages.get(&pages.head)?;
-            let missing: BTreeSet<NodeId> = self
-                .members
-                .keys()
-                .filter(|id| !page.signed.contains_key(id))
-                .copied()
-                .collect();
-            let from = if pages.certified < pages.head {
-                pages.certified
-            } else {
-                pages.head
-            };
+            let missing: BTreeSet<NodeId> =
+                self.members.keys().filter(|id| !page.signed.contains_key(id)).copied().collect();
+            let from = if pages.certified < pages.head { pages.certified } else { pages.head };
             (!missing.is_empty()).then(|| (name.clone(), from, missing))
         });
         lags.collect()
@@ -277,7 +247,7 @@ impl Book {
     }
 
     /// Takes what the store lacks: per ledger and size all agreeing signatures.
-    pub(crate) fn take_unsaved(&mut self) -> Vec<(LedgerName, TreeSize, Vec<(NodeId, Signed)>)> {
+    pub(crate) fn take_unsaved(&mut self) -> Vec<Unsaved> {
         let mut unsaved = Vec::new();
         for (name, pages) in &mut self.ledgers {
             for (size, page) in &mut pages.pages {
@@ -344,7 +314,6 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use quorate_core::{
         hash::sha256,
         key::CosignerKey,
@@ -365,32 +334,15 @@ mod tests {
             let ledger = LedgerName::new("default").unwrap();
             let key = |n: u8| CosignerKey::from_seed(&cluster.node(NodeId::new(n.into())), &[n; 32]).unwrap();
             let keys: Vec<CosignerKey> = (1..=3).map(key).collect();
-            let members = (1..)
-                .map(NodeId::new)
-                .zip(keys.iter().map(|k| k.verifier().clone()))
-                .collect();
-            (
-                Self {
-                    keys,
-                    origin: cluster.ledger(&ledger),
-                    ledger,
-                },
-                Book::new(members),
-            )
+            let members = (1..).map(NodeId::new).zip(keys.iter().map(|k| k.verifier().clone())).collect();
+            (Self { keys, origin: cluster.ledger(&ledger), ledger }, Book::new(members))
         }
 
         fn sign(&self, node: usize, size: u64, root: Hash) -> Signed {
-            let checkpoint = Checkpoint {
-                origin: self.origin.as_str().to_owned(),
-                size: TreeSize::new(size),
-                root,
-            };
+            let checkpoint =
+                Checkpoint { origin: self.origin.as_str().to_owned(), size: TreeSize::new(size), root };
             let cosignature = self.keys[node - 1].cosign(&checkpoint, 100).unwrap();
-            Signed {
-                root,
-                time: 100,
-                signature: cosignature.signature,
-            }
+            Signed { root, time: 100, signature: cosignature.signature }
         }
     }
 
@@ -403,22 +355,13 @@ mod tests {
         let (m, mut book) = Members::new();
         let size = TreeSize::new(1);
         assert_eq!(book.computed(&m.ledger, &m.origin, size, root(1)), Change::None);
+        assert_eq!(book.add(&m.ledger, NodeId::new(1), size, m.sign(1, 1, root(1))).unwrap(), Change::Added);
         assert_eq!(
-            book.add(&m.ledger, NodeId::new(1), size, m.sign(1, 1, root(1)))
-                .unwrap(),
-            Change::Added
-        );
-        assert_eq!(
-            book.add(&m.ledger, NodeId::new(2), size, m.sign(2, 1, root(1)))
-                .unwrap(),
+            book.add(&m.ledger, NodeId::new(2), size, m.sign(2, 1, root(1))).unwrap(),
             Change::Certified
         );
         assert_eq!(book.certified(&m.ledger), size);
-        assert_eq!(
-            book.add(&m.ledger, NodeId::new(3), size, m.sign(3, 1, root(1)))
-                .unwrap(),
-            Change::Added
-        );
+        assert_eq!(book.add(&m.ledger, NodeId::new(3), size, m.sign(3, 1, root(1))).unwrap(), Change::Added);
     }
 
     #[test]
@@ -427,19 +370,10 @@ mod tests {
         book.computed(&m.ledger, &m.origin, TreeSize::new(1), root(1));
         let size = TreeSize::new(4);
         for node in [2, 3] {
-            book.add(
-                &m.ledger,
-                NodeId::new(node as u64),
-                size,
-                m.sign(node, 4, root(4)),
-            )
-            .unwrap();
+            book.add(&m.ledger, NodeId::new(node as u64), size, m.sign(node, 4, root(4))).unwrap();
         }
         assert_eq!(book.certified(&m.ledger), TreeSize::ZERO);
-        assert_eq!(
-            book.computed(&m.ledger, &m.origin, size, root(4)),
-            Change::Certified
-        );
+        assert_eq!(book.computed(&m.ledger, &m.origin, size, root(4)), Change::Certified);
     }
 
     #[test]
@@ -447,20 +381,10 @@ mod tests {
         let (m, mut book) = Members::new();
         let size = TreeSize::new(1);
         book.computed(&m.ledger, &m.origin, size, root(1));
-        let first = book
-            .add(&m.ledger, NodeId::new(2), size, m.sign(2, 1, root(2)))
-            .unwrap();
-        assert!(
-            matches!(first, Change::Disagreement { outvoted: false, .. }),
-            "{first:?}"
-        );
-        let second = book
-            .add(&m.ledger, NodeId::new(3), size, m.sign(3, 1, root(2)))
-            .unwrap();
-        assert!(
-            matches!(second, Change::Disagreement { outvoted: true, .. }),
-            "{second:?}"
-        );
+        let first = book.add(&m.ledger, NodeId::new(2), size, m.sign(2, 1, root(2))).unwrap();
+        assert!(matches!(first, Change::Disagreement { outvoted: false, .. }), "{first:?}");
+        let second = book.add(&m.ledger, NodeId::new(3), size, m.sign(3, 1, root(2))).unwrap();
+        assert!(matches!(second, Change::Disagreement { outvoted: true, .. }), "{second:?}");
         assert_eq!(book.certified(&m.ledger), TreeSize::ZERO);
     }
 
@@ -483,17 +407,10 @@ mod tests {
         book.computed(&m.ledger, &m.origin, TreeSize::new(1), root(1));
         let signed = m.sign(2, 5, root(5));
         for size in 2..2 + EARLY_PAGES as u64 {
-            book.ledgers
-                .get_mut(&m.ledger)
-                .unwrap()
-                .pages
-                .insert(TreeSize::new(size), Page::default());
+            book.ledgers.get_mut(&m.ledger).unwrap().pages.insert(TreeSize::new(size), Page::default());
         }
         let far = TreeSize::new(1_000_000);
-        assert_eq!(
-            book.add(&m.ledger, NodeId::new(2), far, signed).unwrap(),
-            Change::None
-        );
+        assert_eq!(book.add(&m.ledger, NodeId::new(2), far, signed).unwrap(), Change::None);
         assert!(book.page(&m.ledger, far).is_none());
     }
 
@@ -506,8 +423,7 @@ mod tests {
         }
         for node in [1, 2] {
             let signed = m.sign(node, last, root(1));
-            book.add(&m.ledger, NodeId::new(node as u64), TreeSize::new(last), signed)
-                .unwrap();
+            book.add(&m.ledger, NodeId::new(node as u64), TreeSize::new(last), signed).unwrap();
         }
         assert_eq!(book.take_unsaved().len(), 1);
         assert_eq!(book.ledgers[&m.ledger].pages.len(), KEPT_PAGES);

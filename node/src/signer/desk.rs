@@ -207,19 +207,10 @@ impl Signer {
     fn take(&self, from: NodeId, message: &pb::Cosignature) -> Result<Change, String> {
         let ledger = LedgerName::new(&message.ledger).map_err(|error| error.to_string())?;
         let root = Hash::try_from(message.root.as_ref()).map_err(|error| error.to_string())?;
-        let signature = message
-            .signature
-            .as_ref()
-            .try_into()
-            .map_err(|_| "signature: not 64 bytes".to_owned())?;
-        let signed = Signed {
-            root,
-            time: message.time_s,
-            signature,
-        };
-        lock(&self.0.book)
-            .add(&ledger, from, TreeSize::new(message.size), signed)
-            .map_err(|e| e.to_string())
+        let signature =
+            message.signature.as_ref().try_into().map_err(|_| "signature: not 64 bytes".to_owned())?;
+        let signed = Signed { root, time: message.time_s, signature };
+        lock(&self.0.book).add(&ledger, from, TreeSize::new(message.size), signed).map_err(|e| e.to_string())
     }
 
     /// This node's own cosignatures of a ledger from a size on, for a member that asks.
@@ -234,9 +225,7 @@ impl Signer {
             self.sign_again(ledger).await;
         }
         let own = lock(&self.0.book).signed_by(self.0.me, ledger, from, limit);
-        own.into_iter()
-            .map(|(size, signed)| wire(ledger, size, &signed))
-            .collect()
+        own.into_iter().map(|(size, signed)| wire(ledger, size, &signed)).collect()
     }
 
     /// The largest size of a ledger that a majority signed; zero when there is none.
@@ -304,27 +293,18 @@ impl Signer {
         }
         let head = lock(&self.0.book).head(ledger);
         let others: Vec<NodeId> = self.others();
-        let asked = others
-            .into_iter()
-            .map(|node| self.ask(node, ledger.clone(), head, true));
+        let asked = others.into_iter().map(|node| self.ask(node, ledger.clone(), head, true));
         futures::future::join_all(asked).await;
     }
 
     fn others(&self) -> Vec<NodeId> {
-        lock(&self.0.book)
-            .members()
-            .keys()
-            .filter(|id| **id != self.0.me)
-            .copied()
-            .collect()
+        lock(&self.0.book).members().keys().filter(|id| **id != self.0.me).copied().collect()
     }
 
     async fn until_certified(&self, ledger: &LedgerName, size: TreeSize) {
         let mut watch = {
             let mut all = lock(&self.0.certified);
-            all.entry(ledger.clone())
-                .or_insert_with(|| watch::Sender::new(TreeSize::ZERO))
-                .subscribe()
+            all.entry(ledger.clone()).or_insert_with(|| watch::Sender::new(TreeSize::ZERO)).subscribe()
         };
         // A size that is not certified itself although a larger one is has too few signatures for ever: look once,
         // then wait for the deadline.
@@ -361,12 +341,7 @@ impl Signer {
                         note
                     }
                 };
-                return Ok(Some(Certified {
-                    size,
-                    root,
-                    note,
-                    times,
-                }));
+                return Ok(Some(Certified { size, root, note, times }));
             }
         }
         self.certified_in_store(ledger, size, root, need)
@@ -381,11 +356,7 @@ impl Signer {
         need: usize,
     ) -> Result<Option<Certified>, WaitError> {
         let members = lock(&self.0.book).members().clone();
-        let checkpoint = Checkpoint {
-            origin: self.0.origin.ledger(ledger).as_str().to_owned(),
-            size,
-            root,
-        };
+        let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
         let view = self.0.state.view();
         let Some(held) = view.ledger(ledger) else {
             return Ok(None);
@@ -393,29 +364,15 @@ impl Signer {
         let stored = view.cosignatures(held.id(), size)?;
         let valid = stored.into_iter().filter_map(|stored| {
             let key = members.get(&stored.node)?;
-            Cosignature::by(key, stored.time_s, stored.signature)
-                .verify(key, &checkpoint)
-                .ok()?;
-            Some((
-                stored.node,
-                Signed {
-                    root,
-                    time: stored.time_s,
-                    signature: stored.signature,
-                },
-            ))
+            Cosignature::by(key, stored.time_s, stored.signature).verify(key, &checkpoint).ok()?;
+            Some((stored.node, Signed { root, time: stored.time_s, signature: stored.signature }))
         });
         let signed: Vec<(NodeId, Signed)> = valid.collect();
         if signed.len() < need {
             return Ok(None);
         }
         let note = self.note(ledger, size, root, &signed, &members);
-        Ok(Some(Certified {
-            size,
-            root,
-            note,
-            times: newest_first(&signed),
-        }))
+        Ok(Some(Certified { size, root, note, times: newest_first(&signed) }))
     }
 
     fn note(
@@ -426,11 +383,7 @@ impl Signer {
         signed: &[(NodeId, Signed)],
         members: &BTreeMap<NodeId, VerifierKey>,
     ) -> Arc<str> {
-        let checkpoint = Checkpoint {
-            origin: self.0.origin.ledger(ledger).as_str().to_owned(),
-            size,
-            root,
-        };
+        let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
         let log_line = self.log_key(ledger).sign(&checkpoint);
         let mut note = SignedNote::new(checkpoint);
         note.add(log_line);
@@ -454,12 +407,7 @@ impl Signer {
             .filter(|id| !signed.contains(id))
             .map(|id| self.0.origin.node(*id))
             .collect();
-        WaitError::Timeout {
-            size,
-            have: signed.len(),
-            need,
-            missing: missing.join(", "),
-        }
+        WaitError::Timeout { size, have: signed.len(), need, missing: missing.join(", ") }
     }
 
     /// Takes the consequences of a change; true when somebody may be waiting for it.
@@ -473,18 +421,10 @@ impl Signer {
                 };
                 let size = self.certified_size(&ledger);
                 let mut all = lock(&self.0.certified);
-                all.entry(ledger)
-                    .or_insert_with(|| watch::Sender::new(size))
-                    .send_replace(size);
+                all.entry(ledger).or_insert_with(|| watch::Sender::new(size)).send_replace(size);
                 true
             }
-            Change::Disagreement {
-                size,
-                ours,
-                theirs,
-                by,
-                outvoted,
-            } => {
+            Change::Disagreement { size, ours, theirs, by, outvoted } => {
                 metrics::counter!("quorate_root_mismatch_total").increment(1);
                 let nodes: Vec<String> = by.iter().map(ToString::to_string).collect();
                 let nodes = nodes.join(", ");
@@ -511,18 +451,11 @@ impl Signer {
             }
             let mut drafts = Vec::with_capacity(batch.len());
             for checkpoint in batch.drain(..) {
-                let NewCheckpoint {
-                    ledger, size, root, ..
-                } = checkpoint;
+                let NewCheckpoint { ledger, size, root, .. } = checkpoint;
                 let origin = self.0.origin.ledger(&ledger);
                 let change = lock(&self.0.book).computed(&ledger, &origin, size, root);
                 self.react(ledger.as_str(), change);
-                drafts.push(Draft {
-                    ledger,
-                    size,
-                    root,
-                    refresh: false,
-                });
+                drafts.push(Draft { ledger, size, root, refresh: false });
             }
             self.sign(&drafts).await;
         }
@@ -564,12 +497,7 @@ impl Signer {
             }
             let own_is_fresh = page.signed.get(&self.0.me).is_some_and(fresh);
             let Some(root) = page.root else { return false };
-            (!own_is_fresh).then(|| Draft {
-                ledger: ledger.clone(),
-                size,
-                root,
-                refresh: true,
-            })
+            (!own_is_fresh).then(|| Draft { ledger: ledger.clone(), size, root, refresh: true })
         };
         if let Some(draft) = draft {
             self.sign(&[draft]).await;
@@ -599,10 +527,7 @@ impl Signer {
                 }
             }
             futures::future::join_all(asks).await;
-            before = lagging
-                .into_iter()
-                .map(|(ledger, from, _)| (ledger, from))
-                .collect();
+            before = lagging.into_iter().map(|(ledger, from, _)| (ledger, from)).collect();
         }
     }
 
@@ -614,11 +539,7 @@ impl Signer {
             for (ledger, size, signed) in unsaved {
                 let stored: Vec<StoredCosignature> = signed
                     .into_iter()
-                    .map(|(node, s)| StoredCosignature {
-                        node,
-                        time_s: s.time,
-                        signature: s.signature,
-                    })
+                    .map(|(node, s)| StoredCosignature { node, time_s: s.time, signature: s.signature })
                     .collect();
                 let view = self.0.state.view();
                 let Some(held) = view.ledger(&ledger) else {

@@ -46,17 +46,9 @@ pub(super) fn consistent(log: &LogStore, view: &ReadView) -> Result<(), String> 
         if last.size > ledger.size() {
             continue;
         }
-        let computed = ledger
-            .root_at(last.size)
-            .map_err(|fault| fault.to_string())?
-            .unwrap_or(Hash::ZERO);
+        let computed = ledger.root_at(last.size).map_err(|fault| fault.to_string())?.unwrap_or(Hash::ZERO);
         if computed != last.root {
-            let fault = PenFault::TwoRoots {
-                ledger: name,
-                size: last.size,
-                signed: last.root,
-                computed,
-            };
+            let fault = PenFault::TwoRoots { ledger: name, size: last.size, signed: last.root, computed };
             return Err(fault.to_string());
         }
     }

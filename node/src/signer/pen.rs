@@ -105,12 +105,7 @@ impl Pen {
     /// Reads what was promised.
     pub(crate) fn open(key: CosignerKey, origin: ClusterOrigin, log: LogStore) -> Result<Self, PenFault> {
         let last = promises(&log)?;
-        Ok(Self {
-            key,
-            origin,
-            log,
-            last,
-        })
+        Ok(Self { key, origin, log, last })
     }
 
     /// Signs what may be signed of `drafts`, in order, with the time `now` (seconds) or the last one signed, whichever
@@ -124,9 +119,7 @@ impl Pen {
         let mut signed = Vec::with_capacity(drafts.len());
         let mut changed: BTreeMap<LedgerName, LastSigned> = BTreeMap::new();
         for draft in drafts {
-            let last = changed
-                .get(&draft.ledger)
-                .or_else(|| self.last.get(&draft.ledger));
+            let last = changed.get(&draft.ledger).or_else(|| self.last.get(&draft.ledger));
             let Some(next) = next(draft, last, now)? else {
                 continue;
             };
@@ -135,15 +128,9 @@ impl Pen {
                 size: draft.size,
                 root: draft.root,
             };
-            let cosignature = self
-                .key
-                .cosign(&checkpoint, next.time)
-                .map_err(|_| PenFault::Time(next.time))?;
-            let entry = Signed {
-                root: draft.root,
-                time: next.time,
-                signature: cosignature.signature,
-            };
+            let cosignature =
+                self.key.cosign(&checkpoint, next.time).map_err(|_| PenFault::Time(next.time))?;
+            let entry = Signed { root: draft.root, time: next.time, signature: cosignature.signature };
             signed.push((draft.ledger.clone(), draft.size, entry));
             if last != Some(&next) {
                 changed.insert(draft.ledger.clone(), next);
@@ -158,10 +145,7 @@ impl Pen {
             return Ok(());
         }
         let key = |ledger: &LedgerName| [PREFIX, ledger.as_str().as_bytes()].concat();
-        let records = changed
-            .iter()
-            .map(|(ledger, last)| (key(ledger), last.encode()))
-            .collect();
+        let records = changed.iter().map(|(ledger, last)| (key(ledger), last.encode())).collect();
         self.log.put_records(records)?.await;
         self.last.extend(changed);
         Ok(())
@@ -181,11 +165,7 @@ pub(crate) fn promises(log: &LogStore) -> Result<BTreeMap<LedgerName, LastSigned
 
 /// What signing a draft would promise; `None` when it must not be signed.
 fn next(draft: &Draft, last: Option<&LastSigned>, now: u64) -> Result<Option<LastSigned>, PenFault> {
-    let fresh = |time| LastSigned {
-        size: draft.size,
-        root: draft.root,
-        time,
-    };
+    let fresh = |time| LastSigned { size: draft.size, root: draft.root, time };
     let Some(last) = last else {
         return Ok(Some(fresh(now)));
     };
@@ -203,36 +183,22 @@ fn next(draft: &Draft, last: Option<&LastSigned>, now: u64) -> Result<Option<Las
             computed: draft.root,
         });
     }
-    Ok(Some(fresh(if draft.refresh {
-        now.max(last.time)
-    } else {
-        last.time
-    })))
+    Ok(Some(fresh(if draft.refresh { now.max(last.time) } else { last.time })))
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use quorate_core::hash::sha256;
 
     use super::*;
 
     fn draft(size: u64, root: u8, refresh: bool) -> Draft {
         let ledger = LedgerName::new("default").unwrap();
-        Draft {
-            ledger,
-            size: TreeSize::new(size),
-            root: sha256(&[&[root]]),
-            refresh,
-        }
+        Draft { ledger, size: TreeSize::new(size), root: sha256(&[&[root]]), refresh }
     }
 
     fn last(size: u64, root: u8, time: u64) -> LastSigned {
-        LastSigned {
-            size: TreeSize::new(size),
-            root: sha256(&[&[root]]),
-            time,
-        }
+        LastSigned { size: TreeSize::new(size), root: sha256(&[&[root]]), time }
     }
 
     #[test]
@@ -249,31 +215,16 @@ mod tests {
 
     #[test]
     fn never_a_smaller_size_again() {
-        assert_eq!(
-            next(&draft(4, 9, false), Some(&last(5, 1, 10)), 20).unwrap(),
-            None
-        );
+        assert_eq!(next(&draft(4, 9, false), Some(&last(5, 1, 10)), 20).unwrap(), None);
         assert_eq!(next(&draft(4, 9, true), Some(&last(5, 1, 10)), 20).unwrap(), None);
     }
 
     #[test]
     fn times_never_fall_and_a_replay_says_the_same() {
-        assert_eq!(
-            next(&draft(6, 2, false), Some(&last(5, 1, 10)), 3).unwrap(),
-            Some(last(6, 2, 10))
-        );
-        assert_eq!(
-            next(&draft(5, 1, false), Some(&last(5, 1, 10)), 99).unwrap(),
-            Some(last(5, 1, 10))
-        );
-        assert_eq!(
-            next(&draft(5, 1, true), Some(&last(5, 1, 10)), 99).unwrap(),
-            Some(last(5, 1, 99))
-        );
-        assert_eq!(
-            next(&draft(5, 1, true), Some(&last(5, 1, 10)), 3).unwrap(),
-            Some(last(5, 1, 10))
-        );
+        assert_eq!(next(&draft(6, 2, false), Some(&last(5, 1, 10)), 3).unwrap(), Some(last(6, 2, 10)));
+        assert_eq!(next(&draft(5, 1, false), Some(&last(5, 1, 10)), 99).unwrap(), Some(last(5, 1, 10)));
+        assert_eq!(next(&draft(5, 1, true), Some(&last(5, 1, 10)), 99).unwrap(), Some(last(5, 1, 99)));
+        assert_eq!(next(&draft(5, 1, true), Some(&last(5, 1, 10)), 3).unwrap(), Some(last(5, 1, 10)));
     }
 
     #[test]

@@ -42,11 +42,7 @@ impl FaultKind {
 impl StoreFault {
     /// The disk or the operating system failed at `place` (a path, or a table and key).
     pub fn io(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
-        Self {
-            kind: FaultKind::Io,
-            place: place.into(),
-            problem: problem.to_string(),
-        }
+        Self { kind: FaultKind::Io, place: place.into(), problem: problem.to_string() }
     }
 
     /// An operation on a file failed.
@@ -56,11 +52,7 @@ impl StoreFault {
 
     /// What is stored at `place` is damaged.
     pub fn damaged(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
-        Self {
-            kind: FaultKind::Damaged,
-            place: place.into(),
-            problem: problem.to_string(),
-        }
+        Self { kind: FaultKind::Damaged, place: place.into(), problem: problem.to_string() }
     }
 
     /// Something else is stored at `place` than has to be there.
@@ -91,11 +83,7 @@ impl StoreFault {
             rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::NotFound => FaultKind::Damaged,
             _ => FaultKind::Io,
         };
-        Self {
-            kind,
-            place: place.into(),
-            problem: error.to_string(),
-        }
+        Self { kind, place: place.into(), problem: error.to_string() }
     }
 
     /// Which kind of fault it is.

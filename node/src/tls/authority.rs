@@ -59,10 +59,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = false;
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
     /// Reads an authority from the directory it was saved to.
@@ -118,10 +115,7 @@ impl Authority {
         if hosts.is_empty() {
             return Err(AuthorityError::NoHost);
         }
-        if let Some(host) = hosts
-            .iter()
-            .find(|host| ServerName::try_from(host.as_str()).is_err())
-        {
+        if let Some(host) = hosts.iter().find(|host| ServerName::try_from(host.as_str()).is_err()) {
             return Err(AuthorityError::Host { host: host.clone() });
         }
         let mut params = params("Quorate server", now, CERTIFICATE_LIFETIME);
@@ -136,34 +130,22 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError::Certificate`].
     pub fn issue_peer(&self, identity: PeerIdentity, now: Micros) -> Result<Issued, AuthorityError> {
-        let mut params = params(
-            &format!("Quorate node {}", identity.node),
-            now,
-            CERTIFICATE_LIFETIME,
-        );
+        let mut params = params(&format!("Quorate node {}", identity.node), now, CERTIFICATE_LIFETIME);
         params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params)
     }
 
     fn issue(&self, params: CertificateParams) -> Result<Issued, AuthorityError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued {
-            certificate,
-            key: Zeroizing::new(key.serialize_pem()),
-        })
+        Ok(Issued { certificate, key: Zeroizing::new(key.serialize_pem()) })
     }
 }
 
 fn paths(directory: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
-    (
-        directory.join(Authority::CERTIFICATE_FILE),
-        directory.join(Authority::KEY_FILE),
-    )
+    (directory.join(Authority::CERTIFICATE_FILE), directory.join(Authority::KEY_FILE))
 }
 
 /// An authority whose key is not that of its certificate would issue certificates that nobody accepts.
@@ -173,10 +155,7 @@ fn check_pair(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(), Str
         return Err("it is not the certificate of an authority".to_owned());
     }
     if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-        return Err(format!(
-            "it does not belong to the key in {}",
-            Authority::KEY_FILE
-        ));
+        return Err(format!("it does not belong to the key in {}", Authority::KEY_FILE));
     }
     Ok(())
 }
@@ -203,9 +182,7 @@ impl fmt::Debug for Authority {
 
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issued")
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
+        f.debug_struct("Issued").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 

@@ -74,9 +74,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("certificates", &self.chain.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("certificates", &self.chain.len()).finish_non_exhaustive()
     }
 }
 
@@ -205,10 +203,6 @@ pub enum TlsError {
 
 impl TlsError {
     fn pem(path: &Path, expected: &'static str, reason: String) -> Self {
-        Self::Pem {
-            path: path.display().to_string(),
-            expected,
-            reason,
-        }
+        Self::Pem { path: path.display().to_string(), expected, reason }
     }
 }

@@ -49,17 +49,8 @@ enum Io {
 
 impl Connection {
     pub(super) fn plain(stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Self {
-        let info = ConnectionInfo {
-            local,
-            remote,
-            encrypted: false,
-            peer: None,
-        };
-        Self {
-            io: Io::Plain(stream),
-            info,
-            slot: None,
-        }
+        let info = ConnectionInfo { local, remote, encrypted: false, peer: None };
+        Self { io: Io::Plain(stream), info, slot: None }
     }
 
     pub(super) fn tls(
@@ -68,17 +59,8 @@ impl Connection {
         remote: SocketAddr,
         peer: Option<NodeId>,
     ) -> Self {
-        let info = ConnectionInfo {
-            local,
-            remote,
-            encrypted: true,
-            peer,
-        };
-        Self {
-            io: Io::Tls(Box::new(stream)),
-            info,
-            slot: None,
-        }
+        let info = ConnectionInfo { local, remote, encrypted: true, peer };
+        Self { io: Io::Tls(Box::new(stream)), info, slot: None }
     }
 
     /// Keeps a place in a limit for as long as the connection lives.
@@ -98,9 +80,7 @@ impl Connection {
 /// local and the remote address.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
     Ok((stream.local_addr()?, stream.peer_addr()?))
 }

@@ -38,18 +38,11 @@ pub fn check_private_dir(path: &Path) -> Result<(), FileError> {
     let metadata =
         fs::metadata(path).map_err(|source| FileError::io("look at the directory", path, source))?;
     if !metadata.is_dir() {
-        return Err(FileError::io(
-            "use as a directory",
-            path,
-            io::ErrorKind::NotADirectory.into(),
-        ));
+        return Err(FileError::io("use as a directory", path, io::ErrorKind::NotADirectory.into()));
     }
     match metadata.mode() & OTHERS {
         0 => Ok(()),
-        _ => Err(FileError::OpenDirectory {
-            path: path.to_owned(),
-            mode: metadata.mode() & 0o777,
-        }),
+        _ => Err(FileError::OpenDirectory { path: path.to_owned(), mode: metadata.mode() & 0o777 }),
     }
 }
 
@@ -71,11 +64,7 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -95,10 +84,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let (file, mode) = open(path)?;
     if mode & OTHERS != 0 {
-        return Err(FileError::OpenSecret {
-            path: path.to_owned(),
-            mode: mode & 0o777,
-        });
+        return Err(FileError::OpenSecret { path: path.to_owned(), mode: mode & 0o777 });
     }
     read(path, file).map(Zeroizing::new)
 }
@@ -123,9 +109,7 @@ fn read(path: &Path, file: File) -> Result<Vec<u8>, FileError> {
     read.map_err(|source| FileError::io("read", path, source))?;
     match u64::try_from(bytes.len()) {
         Ok(len) if len <= MAX_FILE_LEN => Ok(bytes),
-        _ => Err(FileError::TooLong {
-            path: path.to_owned(),
-        }),
+        _ => Err(FileError::TooLong { path: path.to_owned() }),
     }
 }
 
@@ -175,10 +159,6 @@ pub enum FileError {
 
 impl FileError {
     fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        Self::Io { action, path: path.to_owned(), source }
     }
 }

@@ -33,19 +33,16 @@ impl PeerIdentity {
         match (names.next(), names.next()) {
             (Some(name), None) => name.parse(),
             (None, _) => Err(IdentityError::Absent),
-            (Some(first), Some(second)) => Err(IdentityError::Several {
-                first: first.to_owned(),
-                second: second.to_owned(),
-            }),
+            (Some(first), Some(second)) => {
+                Err(IdentityError::Several { first: first.to_owned(), second: second.to_owned() })
+            }
         }
     }
 }
 
 /// Every URI among the certificate's alternative names.
 fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a str>, IdentityError> {
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|_| IdentityError::Unreadable)?;
+    let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Unreadable)?;
     let names = names.map(|extension| &extension.value.general_names);
     Ok(names
         .into_iter()
@@ -67,20 +64,13 @@ impl FromStr for PeerIdentity {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let malformed = || IdentityError::Malformed {
-            text: text.to_owned(),
-        };
-        let rest = text
-            .strip_prefix(SCHEME)
-            .and_then(|rest| rest.strip_prefix("node:"))
-            .ok_or_else(malformed)?;
+        let malformed = || IdentityError::Malformed { text: text.to_owned() };
+        let rest =
+            text.strip_prefix(SCHEME).and_then(|rest| rest.strip_prefix("node:")).ok_or_else(malformed)?;
         let (cluster, node) = rest.split_once(':').ok_or_else(malformed)?;
         let cluster = ClusterId::from_hex(cluster).map_err(|_| malformed())?;
         let number: u64 = node.parse().map_err(|_| malformed())?;
-        let identity = Self {
-            cluster,
-            node: NodeId::new(number),
-        };
+        let identity = Self { cluster, node: NodeId::new(number) };
         // Re-writing it refuses "+1", "01" and the like; 0 is no node.
         if number == 0 || identity.to_string() != text {
             return Err(malformed());

@@ -65,11 +65,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 4096,
-            handshakes: 128,
-            handshake_timeout: Duration::from_secs(5),
-        }
+        Self { connections: 4096, handshakes: 128, handshake_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -95,25 +91,14 @@ pub async fn listen(
     limits: Limits,
 ) -> Result<Listener, ListenError> {
     let resolved = lookup_host(address).await;
-    let resolved = resolved.map_err(|source| ListenError::Address {
-        name,
-        address: address.to_owned(),
-        source,
-    })?;
+    let resolved =
+        resolved.map_err(|source| ListenError::Address { name, address: address.to_owned(), source })?;
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for candidate in resolved {
-        match TcpListener::bind(candidate)
-            .await
-            .and_then(|socket| socket.local_addr().map(|at| (socket, at)))
+        match TcpListener::bind(candidate).await.and_then(|socket| socket.local_addr().map(|at| (socket, at)))
         {
             Ok((socket, local)) => {
-                return Ok(Listener {
-                    name,
-                    socket,
-                    local,
-                    security,
-                    limits,
-                });
+                return Ok(Listener { name, socket, local, security, limits });
             }
             Err(error) => failure = error,
         }
@@ -245,10 +230,7 @@ async fn handshake(stream: TcpStream, security: &Security) -> io::Result<Connect
     let Some(config) = security.config() else {
         return Ok(Connection::plain(stream, local, remote));
     };
-    let tls = TlsAcceptor::from(config)
-        .accept(stream)
-        .await
-        .map_err(verify::reason)?;
+    let tls = TlsAcceptor::from(config).accept(stream).await.map_err(verify::reason)?;
     let peer = match security {
         Security::Peer(_) => Some(authenticated(&tls).map_err(io::Error::other)?),
         Security::Server(_) | Security::Plaintext => None,
@@ -258,12 +240,7 @@ async fn handshake(stream: TcpStream, security: &Security) -> io::Result<Connect
 
 /// The node whose certificate the handshake accepted.
 fn authenticated(tls: &tokio_rustls::server::TlsStream<TcpStream>) -> Result<NodeId, IdentityError> {
-    let leaf = tls
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .ok_or(IdentityError::Absent)?;
+    let leaf = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).ok_or(IdentityError::Absent)?;
     PeerIdentity::of_certificate(leaf).map(|peer| peer.node)
 }
 
@@ -308,11 +285,7 @@ impl ListenError {
         let address = address.to_owned();
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::InUse { name, address },
-            _ => Self::Bind {
-                name,
-                address,
-                source,
-            },
+            _ => Self::Bind { name, address, source },
         }
     }
 }

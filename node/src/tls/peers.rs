@@ -52,10 +52,7 @@ impl PeerTls {
         now: Micros,
     ) -> Result<Self, TlsError> {
         let material = Material::new(own, credentials, roots, now)?;
-        Ok(Self {
-            own,
-            current: Arc::new(RwLock::new(Arc::new(material))),
-        })
+        Ok(Self { own, current: Arc::new(RwLock::new(Arc::new(material))) })
     }
 
     /// Uses these from the next handshake on, in both directions. Connections that exist go on. On an error
@@ -101,11 +98,7 @@ impl PeerTls {
         };
         match tokio::time::timeout(timeout, connect).await {
             Ok(connected) => connected,
-            Err(_) => Err(DialError::Timeout {
-                address: address.to_owned(),
-                node: expected,
-                timeout,
-            }),
+            Err(_) => Err(DialError::Timeout { address: address.to_owned(), node: expected, timeout }),
         }
     }
 
@@ -151,11 +144,7 @@ impl Material {
         // A resumed session would skip the verification of a certificate that is no longer accepted.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        Ok(Self {
-            credentials,
-            roots,
-            server: Arc::new(server),
-        })
+        Ok(Self { credentials, roots, server: Arc::new(server) })
     }
 }
 
@@ -171,18 +160,10 @@ fn check_own(
     };
     let named = PeerIdentity::of_certificate(leaf)?;
     if named.cluster != own.cluster {
-        return Err(IdentityError::OtherCluster {
-            got: named.cluster,
-            own: own.cluster,
-        }
-        .into());
+        return Err(IdentityError::OtherCluster { got: named.cluster, own: own.cluster }.into());
     }
     if named.node != own.node {
-        return Err(IdentityError::OtherNode {
-            got: named.node,
-            expected: own.node,
-        }
-        .into());
+        return Err(IdentityError::OtherNode { got: named.node, expected: own.node }.into());
     }
     let now = UnixTime::since_unix_epoch(Duration::from_micros(now.get()));
     let name = ServerName::try_from("peer").map_err(|_| IdentityError::Unreadable)?;
@@ -221,11 +202,7 @@ impl PeerSecurity {
         let prepared = match connected {
             Ok(tcp) => tcp.and_then(|tcp| connection::prepare(&tcp).map(|ends| (tcp, ends))),
             Err(_) => {
-                return Err(DialError::Timeout {
-                    address: address.to_owned(),
-                    node: expected,
-                    timeout,
-                });
+                return Err(DialError::Timeout { address: address.to_owned(), node: expected, timeout });
             }
         };
         let (tcp, (local, remote)) = prepared.map_err(|source| DialError::io(address, expected, source))?;
@@ -244,9 +221,7 @@ impl PeerSecurity {
 
 impl fmt::Debug for PeerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerTls")
-            .field("own", &self.own)
-            .finish_non_exhaustive()
+        f.debug_struct("PeerTls").field("own", &self.own).finish_non_exhaustive()
     }
 }
 
@@ -287,18 +262,10 @@ pub enum DialError {
 
 impl DialError {
     fn io(address: &str, node: NodeId, source: io::Error) -> Self {
-        Self::Io {
-            node,
-            address: address.to_owned(),
-            source,
-        }
+        Self::Io { node, address: address.to_owned(), source }
     }
 
     fn refused(address: &str, node: NodeId, reason: impl Into<String>) -> Self {
-        Self::Refused {
-            node,
-            address: address.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Refused { node, address: address.to_owned(), reason: reason.into() }
     }
 }

@@ -52,9 +52,7 @@ impl IncomingPeer {
     pub(super) fn new(own: PeerIdentity, roots: Arc<RootCertStore>) -> Result<Self, TlsError> {
         let chain = WebPkiClientVerifier::builder_with_provider(roots, config::provider())
             .build()
-            .map_err(|error| TlsError::Verifier {
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| TlsError::Verifier { reason: error.to_string() })?;
         Ok(Self { own, chain })
     }
 }
@@ -73,10 +71,7 @@ impl ClientCertVerifier for IncomingPeer {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         let peer = PeerIdentity::of_certificate(end_entity).map_err(refuse)?;
         if peer.cluster != self.own.cluster {
-            return Err(refuse(IdentityError::OtherCluster {
-                got: peer.cluster,
-                own: self.own.cluster,
-            }));
+            return Err(refuse(IdentityError::OtherCluster { got: peer.cluster, own: self.own.cluster }));
         }
         if peer.node == self.own.node {
             return Err(refuse(IdentityError::Own { node: peer.node }));
@@ -119,12 +114,7 @@ pub(super) struct DialledPeer {
 impl DialledPeer {
     pub(super) fn new(own: PeerIdentity, expected: NodeId, roots: Arc<RootCertStore>) -> Self {
         let algorithms = config::provider().signature_verification_algorithms;
-        Self {
-            own,
-            expected,
-            roots,
-            algorithms,
-        }
+        Self { own, expected, roots, algorithms }
     }
 }
 
@@ -147,16 +137,10 @@ impl ServerCertVerifier for DialledPeer {
         )?;
         let peer = PeerIdentity::of_certificate(end_entity).map_err(refuse)?;
         if peer.cluster != self.own.cluster {
-            return Err(refuse(IdentityError::OtherCluster {
-                got: peer.cluster,
-                own: self.own.cluster,
-            }));
+            return Err(refuse(IdentityError::OtherCluster { got: peer.cluster, own: self.own.cluster }));
         }
         if peer.node != self.expected {
-            return Err(refuse(IdentityError::OtherNode {
-                got: peer.node,
-                expected: self.expected,
-            }));
+            return Err(refuse(IdentityError::OtherNode { got: peer.node, expected: self.expected }));
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -45,10 +45,7 @@ impl TryFrom<v1::CheckpointProof> for CheckpointParts {
         let path = path_from_wire("commit_path", &proof.commit_path)?;
         Ok(Self {
             consistency: path_from_wire("consistency", &proof.consistency)?,
-            commit: LeafProof {
-                leaf: owned(proof.commit_leaf),
-                path,
-            },
+            commit: LeafProof { leaf: owned(proof.commit_leaf), path },
             note: proof.note,
         })
     }
@@ -88,10 +85,7 @@ impl TryFrom<v1::InclusionProofResponse> for LeafAt {
         Ok(Self {
             index: LogIndex::new(response.index),
             size: TreeSize::new(response.size),
-            proof: LeafProof {
-                leaf: owned(leaf),
-                path,
-            },
+            proof: LeafProof { leaf: owned(leaf), path },
         })
     }
 }

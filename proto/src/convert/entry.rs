@@ -70,11 +70,7 @@ fn content_or_none(content: v1::Content) -> Result<Option<Contents>, WireError> 
     if !content.salt.is_empty() {
         return content.try_into().map(Some);
     }
-    let field = if content.value.is_empty() {
-        "attributes"
-    } else {
-        "value"
-    };
+    let field = if content.value.is_empty() { "attributes" } else { "value" };
     match content.value.is_empty() && content.attributes.is_empty() {
         true => Ok(None),
         false => Err(WireError::new(field, WireProblem::Alone { without: "salt" })),

@@ -57,10 +57,7 @@ impl WireError {
     /// An error of this field.
     #[must_use]
     pub fn new(field: impl Into<String>, problem: WireProblem) -> Self {
-        Self {
-            field: field.into(),
-            problem,
-        }
+        Self { field: field.into(), problem }
     }
 
     /// Path of the field, such as `operations[2].content.salt`.

@@ -28,10 +28,7 @@ pub fn path_from_wire(field: &str, path: &[Bytes]) -> Result<Vec<Hash>, WireErro
     }
     let hash = |(place, bytes): (usize, &Bytes)| {
         Hash::try_from(bytes.as_ref()).map_err(|_| {
-            WireError::new(
-                format!("{field}[{place}]"),
-                WireProblem::HashLength { got: bytes.len() },
-            )
+            WireError::new(format!("{field}[{place}]"), WireProblem::HashLength { got: bytes.len() })
         })
     };
     path.iter().enumerate().map(hash).collect()
@@ -40,9 +37,7 @@ pub fn path_from_wire(field: &str, path: &[Bytes]) -> Result<Vec<Hash>, WireErro
 /// A path of hashes for the wire.
 #[must_use]
 pub fn path_to_wire(path: &[Hash]) -> Vec<Bytes> {
-    path.iter()
-        .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))
-        .collect()
+    path.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }
 
 /// Reads a salt: exactly 16 bytes.

@@ -9,10 +9,7 @@ use crate::v1;
 
 impl From<KeyRange> for v1::KeyRange {
     fn from(range: KeyRange) -> Self {
-        Self {
-            first: Bytes::copy_from_slice(range.first()),
-            end: range.end().map(Bytes::copy_from_slice),
-        }
+        Self { first: Bytes::copy_from_slice(range.first()), end: range.end().map(Bytes::copy_from_slice) }
     }
 }
 

@@ -10,11 +10,7 @@ use super::*;
 use crate::v1;
 
 fn contents() -> Contents {
-    Contents {
-        salt: [7; 16],
-        attributes: b"a".to_vec(),
-        value: b"v".to_vec(),
-    }
+    Contents { salt: [7; 16], attributes: b"a".to_vec(), value: b"v".to_vec() }
 }
 
 fn transaction() -> TransactionProof {
@@ -29,17 +25,9 @@ fn transaction() -> TransactionProof {
                 path: vec![Hash::new([3; 32])],
                 contents: Some(contents()),
             },
-            RevealedOperation {
-                operation: vec![8; 70],
-                position: 5,
-                path: Vec::new(),
-                contents: None,
-            },
+            RevealedOperation { operation: vec![8; 70], position: 5, path: Vec::new(), contents: None },
         ],
-        meta: Some(Meta {
-            salt: [5; 16],
-            bytes: Vec::new(),
-        }),
+        meta: Some(Meta { salt: [5; 16], bytes: Vec::new() }),
     }
 }
 
@@ -51,10 +39,7 @@ fn refused<C: std::fmt::Debug>(result: Result<C, WireError>, field: &str, proble
 #[test]
 fn every_part_survives_the_wire() {
     let transaction = transaction();
-    assert_eq!(
-        v1::Transaction::from(transaction.clone()).try_into(),
-        Ok(transaction.clone())
-    );
+    assert_eq!(v1::Transaction::from(transaction.clone()).try_into(), Ok(transaction.clone()));
     let item = ItemParts {
         key: b"k".to_vec(),
         index: Some(LogIndex::new(0)),
@@ -62,40 +47,21 @@ fn every_part_survives_the_wire() {
         contents: Some(contents()),
         erased_by: None,
         written: Some(transaction.clone()),
-        superseded_by: Some(TransactionProof {
-            meta: None,
-            ..transaction
-        }),
+        superseded_by: Some(TransactionProof { meta: None, ..transaction }),
     };
     assert_eq!(v1::Item::from(item.clone()).try_into(), Ok(item));
-    let leaf = LeafProof {
-        leaf: vec![3; 62],
-        path: vec![Hash::ZERO],
-    };
-    let checkpoint = CheckpointParts {
-        note: "note".to_owned(),
-        commit: leaf.clone(),
-        consistency: vec![Hash::ZERO; 2],
-    };
-    assert_eq!(
-        v1::CheckpointProof::from(checkpoint.clone()).try_into(),
-        Ok(checkpoint)
-    );
-    let at = LeafAt {
-        index: LogIndex::new(1),
-        size: TreeSize::new(9),
-        proof: leaf,
-    };
+    let leaf = LeafProof { leaf: vec![3; 62], path: vec![Hash::ZERO] };
+    let checkpoint =
+        CheckpointParts { note: "note".to_owned(), commit: leaf.clone(), consistency: vec![Hash::ZERO; 2] };
+    assert_eq!(v1::CheckpointProof::from(checkpoint.clone()).try_into(), Ok(checkpoint));
+    let at = LeafAt { index: LogIndex::new(1), size: TreeSize::new(9), proof: leaf };
     assert_eq!(v1::InclusionProofResponse::from(at.clone()).try_into(), Ok(at));
     let entry = EntryParts {
         index: LogIndex::new(2),
         leaf: vec![1],
         operations: vec![vec![1], vec![2]],
         contents: vec![Some(contents()), None],
-        meta: Some(Meta {
-            salt: [1; 16],
-            bytes: b"m".to_vec(),
-        }),
+        meta: Some(Meta { salt: [1; 16], bytes: b"m".to_vec() }),
     };
     assert_eq!(v1::LogEntry::from(entry.clone()).try_into(), Ok(entry));
     for range in [KeyRange::all(), KeyRange::prefix(b"ab")] {
@@ -108,17 +74,10 @@ fn wrong_lengths_are_refused_with_the_path_of_the_field() {
     let short = Bytes::from_static(&[0; 31]);
     let mut wire = v1::Transaction::from(transaction());
     wire.operations[0].path[0] = short.clone();
-    refused(
-        TransactionProof::try_from(wire),
-        "operations[0].path[0]",
-        &WireProblem::HashLength { got: 31 },
-    );
+    refused(TransactionProof::try_from(wire), "operations[0].path[0]", &WireProblem::HashLength { got: 31 });
     let mut wire = v1::Transaction::from(transaction());
     wire.operations[0].content.as_mut().unwrap().salt = short.clone();
-    let item = v1::Item {
-        superseded_by: Some(wire),
-        ..v1::Item::default()
-    };
+    let item = v1::Item { superseded_by: Some(wire), ..v1::Item::default() };
     refused(
         ItemParts::try_from(item),
         "superseded_by.operations[0].content.salt",
@@ -126,36 +85,22 @@ fn wrong_lengths_are_refused_with_the_path_of_the_field() {
     );
     let mut wire = v1::Transaction::from(transaction());
     wire.path = vec![Bytes::from_static(&[0; 32]); 65];
-    refused(
-        TransactionProof::try_from(wire),
-        "path",
-        &WireProblem::PathLength { got: 65 },
-    );
+    refused(TransactionProof::try_from(wire), "path", &WireProblem::PathLength { got: 65 });
     let wire = v1::CheckpointProof {
         note: "note".to_owned(),
         commit_leaf: Bytes::from_static(b"leaf"),
         consistency: vec![short],
         ..v1::CheckpointProof::default()
     };
-    refused(
-        CheckpointParts::try_from(wire),
-        "consistency[0]",
-        &WireProblem::HashLength { got: 31 },
-    );
+    refused(CheckpointParts::try_from(wire), "consistency[0]", &WireProblem::HashLength { got: 31 });
 }
 
 #[test]
 fn parts_do_not_come_alone() {
-    let meta_alone = v1::Transaction {
-        meta: Bytes::from_static(b"m"),
-        ..v1::Transaction::default()
-    };
+    let meta_alone = v1::Transaction { meta: Bytes::from_static(b"m"), ..v1::Transaction::default() };
     let without = WireProblem::Alone { without: "meta_salt" };
     refused(TransactionProof::try_from(meta_alone), "meta", &without);
-    let no_salt = v1::Content {
-        value: Bytes::from_static(b"v"),
-        ..v1::Content::default()
-    };
+    let no_salt = v1::Content { value: Bytes::from_static(b"v"), ..v1::Content::default() };
     let mut entry = v1::LogEntry {
         leaf: Bytes::from_static(b"l"),
         operations: vec![Bytes::new(); 2],
@@ -165,30 +110,15 @@ fn parts_do_not_come_alone() {
     let without = WireProblem::Alone { without: "salt" };
     refused(EntryParts::try_from(entry.clone()), "contents[1].value", &without);
     entry.operations.pop();
-    refused(
-        EntryParts::try_from(entry),
-        "contents",
-        &WireProblem::Count { wanted: 1, got: 2 },
-    );
-    refused(
-        CheckpointParts::try_from(v1::CheckpointProof::default()),
-        "note",
-        &WireProblem::Missing,
-    );
-    let empty = v1::KeyRange {
-        first: Bytes::from_static(b"b"),
-        end: Some(Bytes::from_static(b"a")),
-    };
+    refused(EntryParts::try_from(entry), "contents", &WireProblem::Count { wanted: 1, got: 2 });
+    refused(CheckpointParts::try_from(v1::CheckpointProof::default()), "note", &WireProblem::Missing);
+    let empty = v1::KeyRange { first: Bytes::from_static(b"b"), end: Some(Bytes::from_static(b"a")) };
     refused(KeyRange::try_from(empty), "end", &WireProblem::EmptyRange);
 }
 
 #[test]
 fn a_status_carries_its_detail() {
-    let sent = v1::ErrorDetail {
-        reason: "not_leader".to_owned(),
-        leader: 3,
-        ..v1::ErrorDetail::default()
-    };
+    let sent = v1::ErrorDetail { reason: "not_leader".to_owned(), leader: 3, ..v1::ErrorDetail::default() };
     let status = status(Code::FailedPrecondition, "ask node 3", &sent);
     assert_eq!(detail(&status), Some(sent));
     assert_eq!(detail(&tonic::Status::unavailable("gone")), None);

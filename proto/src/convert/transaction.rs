@@ -73,15 +73,9 @@ impl TryFrom<v1::Transaction> for TransactionProof {
 
     fn try_from(transaction: v1::Transaction) -> Result<Self, WireError> {
         let meta = meta_from_wire(transaction.meta, &transaction.meta_salt)?;
-        let revealed = transaction
-            .operations
-            .into_iter()
-            .enumerate()
-            .map(|(place, operation)| {
-                operation
-                    .try_into()
-                    .map_err(|error: WireError| error.within(format_args!("operations[{place}]")))
-            });
+        let revealed = transaction.operations.into_iter().enumerate().map(|(place, operation)| {
+            operation.try_into().map_err(|error: WireError| error.within(format_args!("operations[{place}]")))
+        });
         Ok(Self {
             index: LogIndex::new(transaction.index),
             operations: revealed.collect::<Result<_, _>>()?,
@@ -94,22 +88,14 @@ impl TryFrom<v1::Transaction> for TransactionProof {
 
 /// Meta and salt; the salt is what tells that there is a meta, which may be empty itself.
 pub(super) fn meta_to_wire(meta: Option<Meta>) -> (Bytes, Bytes) {
-    meta.map_or_else(Default::default, |meta| {
-        (meta.bytes.into(), Bytes::copy_from_slice(&meta.salt))
-    })
+    meta.map_or_else(Default::default, |meta| (meta.bytes.into(), Bytes::copy_from_slice(&meta.salt)))
 }
 
 pub(super) fn meta_from_wire(meta: Bytes, salt: &[u8]) -> Result<Option<Meta>, WireError> {
     match (salt.is_empty(), meta.is_empty()) {
         (true, true) => Ok(None),
-        (true, false) => Err(WireError::new(
-            "meta",
-            WireProblem::Alone { without: "meta_salt" },
-        )),
-        (false, _) => Ok(Some(Meta {
-            salt: salt_from_wire("meta_salt", salt)?,
-            bytes: owned(meta),
-        })),
+        (true, false) => Err(WireError::new("meta", WireProblem::Alone { without: "meta_salt" })),
+        (false, _) => Ok(Some(Meta { salt: salt_from_wire("meta_salt", salt)?, bytes: owned(meta) })),
     }
 }
 
@@ -118,7 +104,5 @@ pub(super) fn optional<W, C>(field: &'static str, message: Option<W>) -> Result<
 where
     C: TryFrom<W, Error = WireError>,
 {
-    message
-        .map(|message| C::try_from(message).map_err(|error| error.within(field)))
-        .transpose()
+    message.map(|message| C::try_from(message).map_err(|error| error.within(field))).transpose()
 }

@@ -47,12 +47,7 @@ impl NodeProcess {
             .map_err(CliError::io("start", program))?;
         let pid = process.id().unwrap_or_default();
         let lifeline = process.stdin.take();
-        Ok(Self {
-            node,
-            pid,
-            process,
-            lifeline,
-        })
+        Ok(Self { node, pid, process, lifeline })
     }
 
     /// Waits until it has ended. Nothing is lost if this is given up half-way.
@@ -68,17 +63,17 @@ impl NodeProcess {
         self.process.try_wait().ok().flatten().map(how)
     }
 
-    /// Lets it stop in good order; one that does not is killed. Tells what was wrong.
+    /// Lets it stop in good order; one that does not is killed. Tells what was wrong, unless it had ended before.
     pub(super) async fn stop(mut self) -> Option<String> {
+        if self.has_ended().is_some() {
+            return None;
+        }
         drop(self.lifeline.take());
         match tokio::time::timeout(STOP, self.process.wait()).await {
             Ok(Ok(status)) if status.success() => None,
-            Ok(Ok(status)) => Some(format!(
-                "node {} ended {}; its log is {}",
-                self.node.id,
-                how(status),
-                self.log()
-            )),
+            Ok(Ok(status)) => {
+                Some(format!("node {} ended {}; its log is {}", self.node.id, how(status), self.log()))
+            }
             Ok(Err(error)) => Some(format!("node {} cannot be waited for: {error}", self.node.id)),
             Err(_) => {
                 self.process.start_kill().ok();
@@ -105,10 +100,7 @@ impl NodeProcess {
         };
         let end = read().unwrap_or_default();
         let lines: Vec<&str> = end.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(LOG_LINES)..)
-            .unwrap_or_default()
-            .join("\n")
+        lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n")
     }
 
     fn log(&self) -> std::path::Display<'_> {

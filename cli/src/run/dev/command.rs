@@ -54,10 +54,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     if args.fresh {
         folder.clear()?;
     }
-    let nodes = folder.nodes(Wish {
-        nodes: args.nodes,
-        base_port: args.base_port,
-    })?;
+    let nodes = folder.nodes(Wish { nodes: args.nodes, base_port: args.base_port })?;
     let executable =
         std::env::current_exe().map_err(|error| CliError::other(format!("this program: {error}")))?;
     runtime::block_on(async {
@@ -93,10 +90,7 @@ async fn accompany(
             _ = stop.requested() => return Ok(Exit::Done),
         }
     }
-    Err(CliError::other(format!(
-        "no node is left; their logs are in {}",
-        folder.path().display()
-    )))
+    Err(CliError::other(format!("no node is left; their logs are in {}", folder.path().display())))
 }
 
 /// Writes the context, so that commands need no flags.
@@ -120,7 +114,6 @@ fn write_context(path: &Path, report: &Report) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -131,20 +124,13 @@ mod tests {
         contexts.contexts.insert("prod".to_owned(), Context::default());
         contexts.use_by_default("prod").unwrap();
         contexts.save(&path).unwrap();
-        write_context(
-            &path,
-            &Report::new(Path::new("/d"), CONTEXT, "quorate", std::iter::empty()),
-        )
-        .unwrap();
+        write_context(&path, &Report::new(Path::new("/d"), CONTEXT, "quorate", std::iter::empty())).unwrap();
         let contexts = Contexts::load(&path).unwrap();
         assert_eq!(contexts.default.as_deref(), Some("dev"));
         assert_eq!(contexts.contexts.len(), 2);
         assert_eq!(
             contexts.contexts["dev"].policy,
-            [
-                PathBuf::from("/d/client/default.policy"),
-                "/d/client/_system.policy".into()
-            ]
+            [PathBuf::from("/d/client/default.policy"), "/d/client/_system.policy".into()]
         );
     }
 }

@@ -38,9 +38,7 @@ impl Crew {
     /// Starts all nodes. If one cannot be started, those that were end when this is dropped.
     pub(super) fn start(program: &Path, nodes: Vec<DevNode>) -> Result<Self, CliError> {
         let running = nodes.into_iter().map(|node| NodeProcess::start(program, node));
-        Ok(Self {
-            running: running.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { running: running.collect::<Result<_, _>>()? })
     }
 
     /// The nodes and the processes they are.
@@ -81,11 +79,7 @@ impl Crew {
                 Ok(Err(error)) => format!("{path}: {error}"),
                 Err(_) => format!("{path} does not answer"),
             };
-            return Some(format!(
-                "node {}: {reason}; its log is {}",
-                node.id,
-                node.log.display()
-            ));
+            return Some(format!("node {}: {reason}; its log is {}", node.id, node.log.display()));
         }
         None
     }
@@ -110,20 +104,11 @@ impl Crew {
         let watched = self.running.iter_mut().map(|process| Box::pin(process.ended()));
         let (how, number, _) = select_all(watched).await;
         let process = self.running.remove(number);
-        Death {
-            last_words: process.last_words(),
-            pid: process.pid,
-            how,
-            node: process.node,
-        }
+        Death { last_words: process.last_words(), pid: process.pid, how, node: process.node }
     }
 
     /// Stops all nodes in good order, and tells what went wrong.
     pub(super) async fn stop(self) -> Vec<String> {
-        join_all(self.running.into_iter().map(NodeProcess::stop))
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
+        join_all(self.running.into_iter().map(NodeProcess::stop)).await.into_iter().flatten().collect()
     }
 }

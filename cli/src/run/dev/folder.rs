@@ -62,12 +62,7 @@ impl Folder {
         fs::create_dir_all(path).map_err(CliError::io("create directory", path))?;
         let path = path.canonicalize().map_err(CliError::io("use directory", path))?;
         let file = path.join(LOCK);
-        let lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&file);
+        let lock = File::options().read(true).write(true).create(true).truncate(false).open(&file);
         let mut lock = lock.map_err(CliError::io("open", &file))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -110,11 +105,7 @@ impl Folder {
         let nodes = self.known_nodes()?;
         match wish.nodes {
             Some(wanted) if usize::from(wanted) != nodes.len() => Err(CliError::usage(
-                format!(
-                    "--nodes {wanted}: the cluster in {} has {}",
-                    self.path.display(),
-                    nodes.len()
-                ),
+                format!("--nodes {wanted}: the cluster in {} has {}", self.path.display(), nodes.len()),
                 "leave --nodes out to continue it; --fresh removes it and makes a new one, --dir makes one elsewhere",
             )),
             _ => Ok(nodes),
@@ -149,43 +140,27 @@ impl Folder {
 
     fn known_nodes(&self) -> Result<Vec<DevNode>, CliError> {
         let folders = (1..=MAX_NODES).map(|id| self.path.join(format!("node-{id}")));
-        folders
-            .take_while(|folder| folder.exists())
-            .map(|folder| known_node(&folder))
-            .collect()
+        folders.take_while(|folder| folder.exists()).map(|folder| known_node(&folder)).collect()
     }
 }
 
 /// Whether something in the folder was made here.
 fn is_ours(name: &str) -> bool {
-    let is_node = name
-        .strip_prefix("node-")
-        .is_some_and(|id| id.parse::<u16>().is_ok());
+    let is_node = name.strip_prefix("node-").is_some_and(|id| id.parse::<u16>().is_ok());
     is_node || ["authority", "client", "trust", MAKING].contains(&name)
 }
 
 fn in_use(path: &Path, lock: &Path) -> CliError {
     let owner = fs::read_to_string(lock).unwrap_or_default();
     CliError::usage(
-        format!(
-            "the cluster in {} is running already (process {})",
-            path.display(),
-            owner.trim()
-        ),
+        format!("the cluster in {} is running already (process {})", path.display(), owner.trim()),
         "use it from any terminal, stop it with Ctrl-C in its own, or start another with --dir",
     )
 }
 
 fn node_plan(id: u64, [client_port, peer_port, http_port]: NodePorts) -> NodePlan {
     let listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    NodePlan {
-        id,
-        host: listen.to_string(),
-        listen,
-        client_port,
-        peer_port,
-        http_port,
-    }
+    NodePlan { id, host: listen.to_string(), listen, client_port, peer_port, http_port }
 }
 
 fn known_node(folder: &Path) -> Result<DevNode, CliError> {
@@ -196,10 +171,7 @@ fn known_node(folder: &Path) -> Result<DevNode, CliError> {
         .map_err(|error| CliError::usage(error.to_string(), advice))?;
     let id = config.node.id;
     let member = cluster.members.values().find(|member| member.id.get() == id);
-    let client = member.map_or_else(
-        || config.listen.client.to_string(),
-        |member| member.client.clone(),
-    );
+    let client = member.map_or_else(|| config.listen.client.to_string(), |member| member.client.clone());
     Ok(DevNode {
         id,
         client,
@@ -212,13 +184,9 @@ fn known_node(folder: &Path) -> Result<DevNode, CliError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    const WISH: Wish = Wish {
-        nodes: None,
-        base_port: 0,
-    };
+    const WISH: Wish = Wish { nodes: None, base_port: 0 };
 
     fn clients(nodes: &[DevNode]) -> Vec<&str> {
         nodes.iter().map(|node| node.client.as_str()).collect()
@@ -230,26 +198,13 @@ mod tests {
         let folder = Folder::take(&dir.path().join("dev")).unwrap();
         let nodes = folder.nodes(WISH).unwrap();
         assert_eq!(nodes.len(), 3);
-        assert!(
-            nodes
-                .iter()
-                .all(|node| node.config.is_absolute() && node.config.is_file())
-        );
+        assert!(nodes.iter().all(|node| node.config.is_absolute() && node.config.is_file()));
         assert_eq!(clients(&folder.nodes(WISH).unwrap()), clients(&nodes));
         let cluster =
             |folder: &Folder| fs::read_to_string(folder.path().join("node-1/cluster.toml")).unwrap();
         let before = cluster(&folder);
         folder.clear().unwrap();
-        assert_eq!(
-            folder
-                .nodes(Wish {
-                    nodes: Some(1),
-                    base_port: 0
-                })
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(folder.nodes(Wish { nodes: Some(1), base_port: 0 }).unwrap().len(), 1);
         assert_ne!(cluster(&folder), before);
     }
 
@@ -258,23 +213,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::take(dir.path()).unwrap();
         for wrong in [0, 10] {
-            let error = folder
-                .nodes(Wish {
-                    nodes: Some(wrong),
-                    base_port: 0,
-                })
-                .unwrap_err()
-                .to_string();
+            let error = folder.nodes(Wish { nodes: Some(wrong), base_port: 0 }).unwrap_err().to_string();
             assert!(error.contains("--nodes"), "{error}");
         }
         folder.nodes(WISH).unwrap();
-        let error = folder
-            .nodes(Wish {
-                nodes: Some(5),
-                base_port: 0,
-            })
-            .unwrap_err()
-            .to_string();
+        let error = folder.nodes(Wish { nodes: Some(5), base_port: 0 }).unwrap_err().to_string();
         assert!(error.contains("--nodes 5") && error.contains("has 3"), "{error}");
     }
 

@@ -34,10 +34,7 @@ pub(super) fn choose(base: u16, nodes: u16) -> Result<Vec<NodePorts>, CliError> 
             return Ok(ports);
         }
     }
-    Err(CliError::usage(
-        "no free ports were found on 127.0.0.1",
-        "choose them with --base-port",
-    ))
+    Err(CliError::usage("no free ports were found on 127.0.0.1", "choose them with --base-port"))
 }
 
 fn block(base: u16, nodes: u16) -> Option<Vec<NodePorts>> {
@@ -63,7 +60,6 @@ fn is_free(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]

@@ -65,13 +65,7 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let mut text = format!("{} nodes are running, data in {}\n\n", self.nodes.len(), self.dir);
         for node in &self.nodes {
-            let Node {
-                id,
-                pid,
-                endpoint,
-                http,
-                ..
-            } = node;
+            let Node { id, pid, endpoint, http, .. } = node;
             writeln!(text, "  node {id}   {endpoint}   {http}   pid {pid}").unwrap_or(());
         }
         let policy = self.policies.first().map_or("", String::as_str);
@@ -101,46 +95,28 @@ fn describe(node: &DevNode, pid: u32, program: &str) -> Node {
 }
 
 fn restart(node: &DevNode, program: &str) -> String {
-    format!(
-        "{program} server --config {}",
-        quoted(&node.config.display().to_string())
-    )
+    format!("{program} server --config {}", quoted(&node.config.display().to_string()))
 }
 
 /// A word for the shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
-    if word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// What is told about a node that died.
 pub(super) fn death(death: &Death, program: &str) -> String {
-    let Death {
-        node,
-        pid,
-        how,
-        last_words,
-    } = death;
+    let Death { node, pid, how, last_words } = death;
     let mut text = format!("node {} (pid {pid}) has ended {how}", node.id);
     if !how.contains("signal") {
         write!(text, "; {} ends with:\n{last_words}", node.log.display()).unwrap_or(());
     }
-    write!(
-        text,
-        "\nto start it again, in another terminal:\n  {}",
-        restart(node, program)
-    )
-    .unwrap_or(());
+    write!(text, "\nto start it again, in another terminal:\n  {}", restart(node, program)).unwrap_or(());
     text
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn node(id: u64) -> DevNode {
@@ -158,12 +134,7 @@ mod tests {
     #[test]
     fn the_document_keeps_its_fields_and_their_order() {
         let nodes = [node(1)];
-        let report = Report::new(
-            Path::new("/d"),
-            "dev",
-            "quorate",
-            nodes.iter().map(|node| (node, 17)),
-        );
+        let report = Report::new(Path::new("/d"), "dev", "quorate", nodes.iter().map(|node| (node, 17)));
         let expected = r#"{
   "schema": 1,
   "kind": "dev",
@@ -199,19 +170,11 @@ mod tests {
     #[test]
     fn people_read_endpoints_pids_policy_and_a_first_command() {
         let nodes = [node(1), node(2)];
-        let report = Report::new(
-            Path::new("/d"),
-            "dev",
-            "quorate",
-            nodes.iter().map(|node| (node, 17)),
-        );
+        let report = Report::new(Path::new("/d"), "dev", "quorate", nodes.iter().map(|node| (node, 17)));
         let text = report.text();
-        for words in [
-            "https://127.0.0.1:7420",
-            "pid 17",
-            "/d/client/default.policy",
-            "\n  quorate put greeting hello",
-        ] {
+        for words in
+            ["https://127.0.0.1:7420", "pid 17", "/d/client/default.policy", "\n  quorate put greeting hello"]
+        {
             assert!(text.contains(words), "{words} is not in:\n{text}");
         }
     }
@@ -220,20 +183,9 @@ mod tests {
     fn a_death_comes_with_the_command_that_starts_the_node_again() {
         let mut node = node(2);
         node.config = "/my data/quorate.toml".into();
-        let killed = Death {
-            node,
-            pid: 9,
-            how: "by signal 9".to_owned(),
-            last_words: "x".to_owned(),
-        };
+        let killed = Death { node, pid: 9, how: "by signal 9".to_owned(), last_words: "x".to_owned() };
         let text = death(&killed, "quorate");
-        assert!(
-            text.starts_with("node 2 (pid 9) has ended by signal 9\n"),
-            "{text}"
-        );
-        assert!(
-            text.ends_with("quorate server --config '/my data/quorate.toml'"),
-            "{text}"
-        );
+        assert!(text.starts_with("node 2 (pid 9) has ended by signal 9\n"), "{text}");
+        assert!(text.ends_with("quorate server --config '/my data/quorate.toml'"), "{text}");
     }
 }

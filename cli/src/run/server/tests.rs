@@ -1,5 +1,4 @@
 //! The documented configuration says everything that a node can be told, and the defaults in it are the real ones.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 
@@ -19,8 +18,7 @@ fn keys(text: &str) -> BTreeMap<String, toml::Value> {
     let table: toml::Table = toml::from_str(text).unwrap();
     let sections = table.into_iter().flat_map(|(section, keys)| {
         let keys = keys.as_table().unwrap().clone();
-        keys.into_iter()
-            .map(move |(key, value)| (format!("{section}.{key}"), value))
+        keys.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
     });
     sections.collect()
 }
@@ -31,10 +29,7 @@ fn the_documented_configuration_has_every_key_and_no_other() {
     let known = keys(&toml::to_string(&config).unwrap());
     let documented = keys(DOCUMENTED);
     assert!(known.len() > 30, "{known:?}");
-    assert_eq!(
-        documented.keys().collect::<Vec<_>>(),
-        known.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(documented.keys().collect::<Vec<_>>(), known.keys().collect::<Vec<_>>());
 }
 
 #[test]
@@ -62,18 +57,12 @@ fn every_documented_key_has_words_about_it() {
             explained = false;
         }
         // Keys of a pair share one comment.
-        assert!(
-            explained || !line.contains('='),
-            "{line} stands without a comment"
-        );
+        assert!(explained || !line.contains('='), "{line} stands without a comment");
     }
 }
 
 #[test]
 fn a_documented_key_that_is_mistyped_is_refused_by_name() {
     let error = load(&DOCUMENTED.replace("queued_bytes", "queued_byte")).unwrap_err();
-    assert!(
-        error.contains("queued_byte") && error.contains("did you mean \"queued_bytes\""),
-        "{error}"
-    );
+    assert!(error.contains("queued_byte") && error.contains("did you mean \"queued_bytes\""), "{error}");
 }

@@ -25,12 +25,7 @@ impl LedgerModel {
             _ => Vec::new(),
         };
         let note = self.note(size, nodes, time).to_string();
-        CheckpointParts {
-            note,
-            commit: self.leaf(size - 1, size),
-            consistency,
-        }
-        .into()
+        CheckpointParts { note, commit: self.leaf(size - 1, size), consistency }.into()
     }
 
     fn show(&self, index: u64, key: &[u8]) -> TransactionProof {
@@ -41,13 +36,8 @@ impl LedgerModel {
     pub(crate) fn item(&self, key: &[u8], at: Option<u64>) -> Option<v1::Item> {
         let records = self.records(key);
         let newest = records.last()?;
-        let held = records
-            .iter()
-            .rfind(|record| at.is_none_or(|at| record.index <= at));
-        let mut item = ItemParts {
-            key: key.to_vec(),
-            ..ItemParts::default()
-        };
+        let held = records.iter().rfind(|record| at.is_none_or(|at| record.index <= at));
+        let mut item = ItemParts { key: key.to_vec(), ..ItemParts::default() };
         if let Some(record) = held {
             item.index = Some(LogIndex::new(record.index));
             item.operation = record.operation.encode();
@@ -55,9 +45,7 @@ impl LedgerModel {
             item.erased_by = record.erased_at.map(|erased| self.show(erased, key));
             item.written = (record.index != newest.index).then(|| self.show(record.index, key));
         }
-        let next = records
-            .iter()
-            .find(|record| at.is_some_and(|at| record.index > at));
+        let next = records.iter().find(|record| at.is_some_and(|at| record.index > at));
         item.superseded_by = next.map(|next| self.show(next.index, key));
         Some(item.into())
     }
@@ -76,9 +64,7 @@ impl LedgerModel {
         if reverse {
             items.reverse();
         }
-        let rest = asked
-            .after(&covered, if reverse { descending() } else { ascending() })
-            .unwrap();
+        let rest = asked.after(&covered, if reverse { descending() } else { ascending() }).unwrap();
         v1::ScanResponse {
             state_proof: self.prove(&covered.query()).into(),
             covered: Some(covered.into()),
@@ -105,11 +91,8 @@ impl LedgerModel {
     pub(crate) fn history(&self, request: &v1::HistoryRequest, limit: usize) -> v1::HistoryResponse {
         let key = request.key.as_ref();
         let at = request.options.as_ref().and_then(|options| options.at);
-        let mut records: Vec<&Record> = self
-            .records(key)
-            .iter()
-            .filter(|record| at.is_none_or(|at| record.index <= at))
-            .collect();
+        let mut records: Vec<&Record> =
+            self.records(key).iter().filter(|record| at.is_none_or(|at| record.index <= at)).collect();
         if !request.oldest_first {
             records.reverse();
         }
@@ -117,53 +100,35 @@ impl LedgerModel {
         let page: Vec<&&Record> = records.iter().skip(skip).take(limit).collect();
         let next = skip + page.len();
         let more = next < records.len();
-        let superseded = self
-            .records(key)
-            .iter()
-            .find(|record| at.is_some_and(|at| record.index > at));
+        let superseded = self.records(key).iter().find(|record| at.is_some_and(|at| record.index > at));
         v1::HistoryResponse {
             checkpoint: None,
             state_proof: self.prove(&Query::Key(key.to_vec())).into(),
             superseded_by: superseded.map(|next| self.show(next.index, key).into()),
-            writes: page
-                .iter()
-                .map(|record| self.show(record.index, key).into())
-                .collect(),
+            writes: page.iter().map(|record| self.show(record.index, key).into()).collect(),
             erasures: page
                 .iter()
                 .filter_map(|record| record.erased_at)
                 .map(|erased| self.show(erased, key).into())
                 .collect(),
-            next_page_token: if more {
-                vec![u8::try_from(next).unwrap()].into()
-            } else {
-                Bytes::new()
-            },
+            next_page_token: if more { vec![u8::try_from(next).unwrap()].into() } else { Bytes::new() },
             size: self.size(),
         }
     }
 
     pub(crate) fn leaf_at(&self, index: u64, size: u64) -> v1::InclusionProofResponse {
-        LeafAt {
-            index: LogIndex::new(index),
-            size: TreeSize::new(size),
-            proof: self.leaf(index, size),
-        }
-        .into()
+        LeafAt { index: LogIndex::new(index), size: TreeSize::new(size), proof: self.leaf(index, size) }
+            .into()
     }
 
     pub(crate) fn entry(&self, index: u64, contents: bool) -> v1::LogEntry {
         let mut entry = EntryParts {
             index: LogIndex::new(index),
-            leaf: self.leaves[index as usize].clone(),
+            leaf: self.leaves[usize::try_from(index).unwrap()].clone(),
             ..EntryParts::default()
         };
         if let Some(stored) = self.transactions.get(&index) {
-            entry.operations = stored
-                .operations
-                .iter()
-                .map(|operation| operation.encode())
-                .collect();
+            entry.operations = stored.operations.iter().map(|operation| operation.encode()).collect();
             if contents {
                 entry.contents = stored.contents.clone();
                 entry.meta = self.transaction(index, self.size(), None).meta;

@@ -22,18 +22,9 @@ const META: &[u8] = b"\x0a\x09anonymous";
 
 /// One write or erase that a request asks for.
 pub(crate) enum Ask {
-    Put {
-        key: Vec<u8>,
-        contents: Contents,
-        expires_at: Option<u64>,
-    },
-    Delete {
-        key: Vec<u8>,
-    },
-    Erase {
-        key: Vec<u8>,
-        revision: u64,
-    },
+    Put { key: Vec<u8>, contents: Contents, expires_at: Option<u64> },
+    Delete { key: Vec<u8> },
+    Erase { key: Vec<u8>, revision: u64 },
 }
 
 /// A write as it happened.
@@ -91,12 +82,8 @@ pub(crate) fn policy(k: usize) -> Policy {
 impl Model {
     /// A cluster with the ledger `default`.
     pub(crate) fn new() -> Self {
-        let mut model = Self {
-            ledgers: BTreeMap::new(),
-        };
-        model
-            .ledgers
-            .insert("_system".to_owned(), LedgerModel::new("_system"));
+        let mut model = Self { ledgers: BTreeMap::new() };
+        model.ledgers.insert("_system".to_owned(), LedgerModel::new("_system"));
         model.create("default");
         model
     }
@@ -111,22 +98,10 @@ impl Model {
             document.push(u8::try_from(field.len()).unwrap());
             document.extend(field.into_bytes());
         }
-        let contents = Contents {
-            salt: [1; 16],
-            attributes: Vec::new(),
-            value: document,
-        };
+        let contents = Contents { salt: [1; 16], attributes: Vec::new(), value: document };
         let key = format!("ledgers/{name}").into_bytes();
         let system = self.ledgers.get_mut("_system").unwrap();
-        system.commit(
-            name.as_bytes(),
-            u64::MAX,
-            &[Ask::Put {
-                key,
-                contents,
-                expires_at: None,
-            }],
-        );
+        system.commit(name.as_bytes(), u64::MAX, &[Ask::Put { key, contents, expires_at: None }]);
         self.ledgers.insert(name.to_owned(), LedgerModel::new(name));
     }
 }
@@ -159,10 +134,7 @@ impl LedgerModel {
         }
         self.time += 1_000_000;
         let index = self.size();
-        let mut stored = Stored {
-            operations: Vec::new(),
-            contents: Vec::new(),
-        };
+        let mut stored = Stored { operations: Vec::new(), contents: Vec::new() };
         for ask in asks {
             self.apply(index, ask, &mut stored);
         }
@@ -198,9 +170,7 @@ impl LedgerModel {
         };
         let mut shown = None;
         match ask {
-            Ask::Put {
-                contents, expires_at, ..
-            } => {
+            Ask::Put { contents, expires_at, .. } => {
                 operation.kind = OpKind::Put;
                 operation.expires_at = expires_at.map(Micros::new);
                 operation.value_len = u32::try_from(contents.value.len()).unwrap();
@@ -209,34 +179,22 @@ impl LedgerModel {
             }
             Ask::Delete { .. } => {}
             Ask::Erase { revision, .. } => {
-                let record = records
-                    .iter_mut()
-                    .find(|record| record.operation.revision.get() == *revision)
-                    .unwrap();
+                let record =
+                    records.iter_mut().find(|record| record.operation.revision.get() == *revision).unwrap();
                 record.contents = None;
                 record.erased_at = Some(index);
                 operation.kind = OpKind::Erase;
                 operation.revision = record.operation.revision;
                 operation.prev_index = Some(LogIndex::new(record.index));
                 let erased = self.transactions.get_mut(&record.index).unwrap();
-                let place = erased
-                    .operations
-                    .iter()
-                    .position(|operation| operation.key == *key)
-                    .unwrap();
+                let place = erased.operations.iter().position(|operation| operation.key == *key).unwrap();
                 erased.contents[place] = None;
             }
         }
         if operation.kind.is_write() {
-            self.state
-                .insert(LogIndex::new(index), operation.encode())
-                .unwrap();
-            let record = Record {
-                index,
-                operation: operation.clone(),
-                contents: shown.clone(),
-                erased_at: None,
-            };
+            self.state.insert(LogIndex::new(index), operation.encode()).unwrap();
+            let record =
+                Record { index, operation: operation.clone(), contents: shown.clone(), erased_at: None };
             self.records.get_mut(key).unwrap().push(record);
         }
         stored.operations.push(operation);
@@ -262,14 +220,8 @@ impl LedgerModel {
 
     pub(crate) fn checkpoint(&self, size: u64) -> Checkpoint {
         let root = root_at(&self.tree, TreeSize::new(size)).unwrap();
-        let origin = cluster()
-            .ledger(&LedgerName::new(&self.name).unwrap())
-            .to_string();
-        Checkpoint {
-            origin,
-            size: TreeSize::new(size),
-            root,
-        }
+        let origin = cluster().ledger(&LedgerName::new(&self.name).unwrap()).to_string();
+        Checkpoint { origin, size: TreeSize::new(size), root }
     }
 
     /// The checkpoint of a size, signed by the log and these nodes at this time (seconds).
@@ -279,7 +231,7 @@ impl LedgerModel {
 
     pub(crate) fn leaf(&self, index: u64, size: u64) -> LeafProof {
         LeafProof {
-            leaf: self.leaves[index as usize].clone(),
+            leaf: self.leaves[usize::try_from(index).unwrap()].clone(),
             path: inclusion_path(&self.tree, LogIndex::new(index), TreeSize::new(size)).unwrap(),
         }
     }
@@ -301,17 +253,8 @@ impl LedgerModel {
             contents: stored.contents[place].clone(),
         });
         let LeafProof { leaf, path } = self.leaf(index, size);
-        let meta = key.is_none().then(|| Meta {
-            salt: [7; 16],
-            bytes: META.to_vec(),
-        });
-        TransactionProof {
-            index: LogIndex::new(index),
-            leaf,
-            path,
-            operations: operations.collect(),
-            meta,
-        }
+        let meta = key.is_none().then(|| Meta { salt: [7; 16], bytes: META.to_vec() });
+        TransactionProof { index: LogIndex::new(index), leaf, path, operations: operations.collect(), meta }
     }
 
     pub(crate) fn prove(&self, query: &Query) -> Vec<u8> {

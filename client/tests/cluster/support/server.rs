@@ -102,24 +102,10 @@ impl Cluster {
 
     /// Puts a value behind the client's back.
     pub(crate) fn put(&self, key: &str, value: &str) -> u64 {
-        let contents = Contents {
-            salt: [3; 16],
-            attributes: Vec::new(),
-            value: value.into(),
-        };
+        let contents = Contents { salt: [3; 16], attributes: Vec::new(), value: value.into() };
         let name = rand_name();
         self.with(|ledger| {
-            ledger
-                .commit(
-                    &name,
-                    u64::MAX,
-                    &[Ask::Put {
-                        key: key.into(),
-                        contents,
-                        expires_at: None,
-                    }],
-                )
-                .0
+            ledger.commit(&name, u64::MAX, &[Ask::Put { key: key.into(), contents, expires_at: None }]).0
         })
     }
 }
@@ -132,9 +118,7 @@ pub(crate) fn rand_name() -> Vec<u8> {
 
 impl Node {
     pub(crate) async fn start(id: u64, model: Arc<Mutex<Model>>, mode: Mode) -> Self {
-        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap())
-            .unwrap()
-            .with_nodelay(Some(true));
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap().with_nodelay(Some(true));
         let state = State {
             model,
             mode,
@@ -150,11 +134,7 @@ impl Node {
             peers: Arc::default(),
         };
         let service = ledger_server::LedgerServer::new(node.clone());
-        tokio::spawn(
-            Server::builder()
-                .add_service(service)
-                .serve_with_incoming(incoming),
-        );
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         node
     }
 
@@ -190,11 +170,7 @@ impl Node {
         match self.state().mode {
             Mode::Follower(leader) if is_write => {
                 let detail = detail("not_leader", leader, true);
-                Err(convert::status(
-                    Code::FailedPrecondition,
-                    "ask the leader",
-                    &detail,
-                ))
+                Err(convert::status(Code::FailedPrecondition, "ask the leader", &detail))
             }
             Mode::Unavailable { no_effect } => {
                 let detail = detail("stopping", 0, no_effect);
@@ -248,9 +224,8 @@ impl Node {
             if options.at.is_some_and(|at| at >= ledger.size()) {
                 return Err(Status::out_of_range("beyond the end"));
             }
-            let checkpoint = options
-                .prove
-                .then(|| self.checkpoint(ledger, ledger.size(), options.trusted_size));
+            let checkpoint =
+                options.prove.then(|| self.checkpoint(ledger, ledger.size(), options.trusted_size));
             Ok((with(ledger, options.at), checkpoint))
         })?
     }
@@ -267,9 +242,7 @@ fn asks(writes: Vec<v1::Write>) -> Vec<Ask> {
             },
             expires_at: Some(put.expires_at).filter(|time| *time != 0),
         },
-        v1::write::Write::Delete(delete) => Ask::Delete {
-            key: delete.key.into(),
-        },
+        v1::write::Write::Delete(delete) => Ask::Delete { key: delete.key.into() },
     };
     writes.into_iter().map(ask).collect()
 }
@@ -278,10 +251,8 @@ fn asks(writes: Vec<v1::Write>) -> Vec<Ask> {
 fn failed(ledger: &LedgerModel, preconditions: &[v1::Precondition]) -> Option<Status> {
     use v1::precondition::Condition;
     let (number, precondition) = preconditions.iter().enumerate().find(|(_, precondition)| {
-        let revision = ledger
-            .records(&precondition.key)
-            .last()
-            .map_or(0, |last| last.operation.revision.get());
+        let revision =
+            ledger.records(&precondition.key).last().map_or(0, |last| last.operation.revision.get());
         match precondition.condition {
             Some(Condition::RevisionEquals(wanted)) => wanted != revision,
             Some(Condition::MustNotExist(_)) => revision != 0,
@@ -299,11 +270,7 @@ fn failed(ledger: &LedgerModel, preconditions: &[v1::Precondition]) -> Option<St
         no_effect: true,
         leader: 0,
     };
-    Some(convert::status(
-        Code::FailedPrecondition,
-        "the precondition does not hold",
-        &detail,
-    ))
+    Some(convert::status(Code::FailedPrecondition, "the precondition does not hold", &detail))
 }
 
 #[tonic::async_trait]
@@ -321,17 +288,10 @@ impl ledger_server::Ledger for Node {
             let (index, known) =
                 ledger.commit(&request.idempotency_key, request.not_after, &asks(request.writes));
             let mut transaction = v1::Transaction::from(ledger.transaction(index, ledger.size(), None));
-            transaction
-                .operations
-                .iter_mut()
-                .for_each(|operation| operation.content = None);
+            transaction.operations.iter_mut().for_each(|operation| operation.content = None);
             let certified = request.wait != i32::from(v1::Wait::Committed);
             let checkpoint = certified.then(|| self.checkpoint(ledger, ledger.size(), request.trusted_size));
-            Ok(v1::CommitResponse {
-                transaction: Some(transaction),
-                checkpoint,
-                known,
-            })
+            Ok(v1::CommitResponse { transaction: Some(transaction), checkpoint, known })
         })??;
         if let Some(alter) = self.alterations().commit {
             alter(&mut response);
@@ -343,15 +303,11 @@ impl ledger_server::Ledger for Node {
         self.admit(false)?;
         let request = request.into_inner();
         let (mut response, checkpoint) =
-            self.read(&request.ledger, request.options.as_ref(), |ledger, at| {
-                v1::GetResponse {
-                    checkpoint: None,
-                    state_proof: ledger
-                        .prove(&quorate_client::Query::Key(request.key.to_vec()))
-                        .into(),
-                    item: ledger.item(&request.key, at),
-                    size: ledger.size(),
-                }
+            self.read(&request.ledger, request.options.as_ref(), |ledger, at| v1::GetResponse {
+                checkpoint: None,
+                state_proof: ledger.prove(&quorate_client::Query::Key(request.key.to_vec())).into(),
+                item: ledger.item(&request.key, at),
+                size: ledger.size(),
             })?;
         response.checkpoint = checkpoint;
         if let Some(alter) = self.alterations().get {
@@ -373,11 +329,7 @@ impl ledger_server::Ledger for Node {
                     item: ledger.item(key, at),
                 };
                 let answers = request.keys.iter().map(answer).collect();
-                v1::GetManyResponse {
-                    checkpoint: None,
-                    answers,
-                    size: ledger.size(),
-                }
+                v1::GetManyResponse { checkpoint: None, answers, size: ledger.size() }
             })?;
         response.checkpoint = checkpoint;
         self.answer(response).await
@@ -386,11 +338,7 @@ impl ledger_server::Ledger for Node {
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<v1::ScanResponse>, Status> {
         self.admit(false)?;
         let request = request.into_inner();
-        let limit = if request.limit == 0 {
-            100
-        } else {
-            request.limit as usize
-        };
+        let limit = if request.limit == 0 { 100 } else { request.limit as usize };
         let (mut response, checkpoint) =
             self.read(&request.ledger, request.options.as_ref(), |ledger, at| {
                 if !request.page_token.is_empty() {
@@ -417,11 +365,7 @@ impl ledger_server::Ledger for Node {
     ) -> Result<Response<v1::HistoryResponse>, Status> {
         self.admit(false)?;
         let request = request.into_inner();
-        let limit = if request.limit == 0 {
-            100
-        } else {
-            request.limit as usize
-        };
+        let limit = if request.limit == 0 { 100 } else { request.limit as usize };
         let (mut response, checkpoint) =
             self.read(&request.ledger, request.options.as_ref(), |ledger, _| {
                 ledger.history(&request, limit)
@@ -453,10 +397,7 @@ impl ledger_server::Ledger for Node {
                 known.then(|| ledger.transaction(index, ledger.size(), None))
             })?;
         let transaction = transaction.ok_or_else(|| Status::not_found("no such transaction"))?;
-        let mut response = v1::GetTransactionResponse {
-            checkpoint,
-            transaction: Some(transaction.into()),
-        };
+        let mut response = v1::GetTransactionResponse { checkpoint, transaction: Some(transaction.into()) };
         if let Some(alter) = self.alterations().transaction {
             alter(&mut response);
         }
@@ -472,16 +413,12 @@ impl ledger_server::Ledger for Node {
         self.admit(false)?;
         let request = request.into_inner();
         let entries: Vec<v1::LogEntry> = self.ledger(&request.ledger, |ledger| {
-            (request.from..request.to)
-                .map(|index| ledger.entry(index, request.contents))
-                .collect()
+            (request.from..request.to).map(|index| ledger.entry(index, request.contents)).collect()
         })?;
         let messages: Vec<_> = entries
             .chunks(3)
             .map(|chunk| {
-                let mut message = v1::ListTransactionsResponse {
-                    entries: chunk.to_vec(),
-                };
+                let mut message = v1::ListTransactionsResponse { entries: chunk.to_vec() };
                 if let Some(alter) = self.alterations().entries {
                     alter(&mut message);
                 }
@@ -498,9 +435,7 @@ impl ledger_server::Ledger for Node {
     ) -> Result<Response<v1::InclusionProofResponse>, Status> {
         self.admit(false)?;
         let request = request.into_inner();
-        let proof = self.ledger(&request.ledger, |ledger| {
-            ledger.leaf_at(request.index, request.size)
-        })?;
+        let proof = self.ledger(&request.ledger, |ledger| ledger.leaf_at(request.index, request.size))?;
         self.answer(proof).await
     }
 
@@ -528,19 +463,13 @@ impl ledger_server::Ledger for Node {
         self.admit(false)?;
         let request = request.into_inner();
         let checkpoint = self.ledger(&request.ledger, |ledger| {
-            let size = if request.size == 0 {
-                ledger.size()
-            } else {
-                request.size
-            };
+            let size = if request.size == 0 { ledger.size() } else { request.size };
             if size > ledger.size() || ledger.transactions.contains_key(&(size - 1)) {
                 return Err(Status::not_found("no checkpoint at this size"));
             }
             Ok(self.checkpoint(ledger, size, request.trusted_size))
         })??;
-        let mut response = v1::GetCheckpointResponse {
-            checkpoint: Some(checkpoint),
-        };
+        let mut response = v1::GetCheckpointResponse { checkpoint: Some(checkpoint) };
         if let Some(alter) = self.alterations().checkpoint {
             alter(&mut response);
         }
@@ -555,15 +484,8 @@ impl ledger_server::Ledger for Node {
         let name = request.into_inner().ledger;
         let model = Arc::clone(&self.state().model);
         model.lock().unwrap().create(&name);
-        let info = v1::LedgerInfo {
-            name,
-            ..v1::LedgerInfo::default()
-        };
-        self.answer(v1::CreateLedgerResponse {
-            ledger: Some(info),
-            transaction: None,
-        })
-        .await
+        let info = v1::LedgerInfo { name, ..v1::LedgerInfo::default() };
+        self.answer(v1::CreateLedgerResponse { ledger: Some(info), transaction: None }).await
     }
 
     async fn list_ledgers(
@@ -599,11 +521,7 @@ impl ledger_server::Ledger for Node {
                 ..v1::Member::default()
             })
             .collect();
-        let status = v1::StatusResponse {
-            node_id: self.id,
-            members,
-            ..v1::StatusResponse::default()
-        };
+        let status = v1::StatusResponse { node_id: self.id, members, ..v1::StatusResponse::default() };
         self.answer(status).await
     }
 }

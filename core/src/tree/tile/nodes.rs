@@ -23,10 +23,7 @@ impl Tile {
     /// A tile without hashes.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            hashes: Vec::new(),
-            inner: Vec::new(),
-        }
+        Self { hashes: Vec::new(), inner: Vec::new() }
     }
 
     /// A tile from its hashes, with one SHA-256 per node.
@@ -34,10 +31,8 @@ impl Tile {
     /// # Errors
     /// [`TileFull`] for more than 256 hashes.
     pub fn from_hashes(hashes: &[Hash]) -> Result<Self, TileFull> {
-        let mut tile = Self {
-            hashes: Vec::with_capacity(hashes.len()),
-            inner: Vec::with_capacity(hashes.len()),
-        };
+        let mut tile =
+            Self { hashes: Vec::with_capacity(hashes.len()), inner: Vec::with_capacity(hashes.len()) };
         for hash in hashes {
             tile.push(*hash)?;
         }
@@ -90,9 +85,8 @@ impl Tile {
         let mut level = 0;
         // The node made last is its level's number `nodes` from 1. Where that is even it completes a pair.
         while nodes & 1 == 0 {
-            let Some(left) = u64::try_from(nodes)
-                .ok()
-                .and_then(|nodes| self.node(level, nodes.checked_sub(2)?))
+            let Some(left) =
+                u64::try_from(nodes).ok().and_then(|nodes| self.node(level, nodes.checked_sub(2)?))
             else {
                 break;
             };
@@ -115,11 +109,7 @@ fn end_of(level: u8, index: u64) -> Option<usize> {
     if level > HEIGHT || index >= u64::from(WIDTH) {
         return None;
     }
-    usize::try_from(index)
-        .ok()?
-        .checked_add(1)?
-        .checked_shl(u32::from(level))
-        .filter(|end| *end <= FULL)
+    usize::try_from(index).ok()?.checked_add(1)?.checked_shl(u32::from(level)).filter(|end| *end <= FULL)
 }
 
 /// Hash of node `index` of `level` within a tile (level 0 are the tile's hashes, level 8 is the one over all

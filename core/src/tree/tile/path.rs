@@ -115,12 +115,10 @@ impl TilePath {
 
 /// All hash tiles of a tree of this size, lowest level first, each as wide as it is there.
 pub fn tiles_of(size: TreeSize) -> impl Iterator<Item = TilePath> {
-    (0..=MAX_LEVEL)
-        .map(|level| TileKind::Hashes { level })
-        .flat_map(move |kind| {
-            let tiles = kind.count_at(size).div_ceil(u64::from(WIDTH));
-            (0..tiles).filter_map(move |index| TilePath::at_size(kind, index, size))
-        })
+    (0..=MAX_LEVEL).map(|level| TileKind::Hashes { level }).flat_map(move |kind| {
+        let tiles = kind.count_at(size).div_ceil(u64::from(WIDTH));
+        (0..tiles).filter_map(move |index| TilePath::at_size(kind, index, size))
+    })
 }
 
 impl fmt::Display for TilePath {
@@ -131,20 +129,12 @@ impl fmt::Display for TilePath {
         }
         let digits = self.index.to_string();
         let digits = format!("{digits:0>width$}", width = digits.len().next_multiple_of(3));
-        let mut groups = digits
-            .as_bytes()
-            .chunks(3)
-            .map(String::from_utf8_lossy)
-            .peekable();
+        let mut groups = digits.as_bytes().chunks(3).map(String::from_utf8_lossy).peekable();
         while let Some(group) = groups.next() {
             let mark = if groups.peek().is_some() { "x" } else { "" };
             write!(f, "/{mark}{group}")?;
         }
-        if self.is_full() {
-            Ok(())
-        } else {
-            write!(f, ".p/{}", self.width)
-        }
+        if self.is_full() { Ok(()) } else { write!(f, ".p/{}", self.width) }
     }
 }
 
@@ -155,11 +145,7 @@ impl FromStr for TilePath {
     fn from_str(text: &str) -> Result<Self, TilePathError> {
         let path = read(text).ok_or(TilePathError::Syntax)??;
         // Read loosely, then held to the one spelling: simpler than each rule on its own.
-        if path.to_string() == text {
-            Ok(path)
-        } else {
-            Err(TilePathError::Syntax)
-        }
+        if path.to_string() == text { Ok(path) } else { Err(TilePathError::Syntax) }
     }
 }
 
@@ -168,9 +154,7 @@ fn read(text: &str) -> Option<Result<TilePath, TilePathError>> {
     let (kind, rest) = text.strip_prefix("tile/")?.split_once('/')?;
     let kind = match kind {
         "entries" => TileKind::Entries,
-        level => TileKind::Hashes {
-            level: level.parse().ok()?,
-        },
+        level => TileKind::Hashes { level: level.parse().ok()? },
     };
     let (groups, width) = match rest.split_once(".p/") {
         Some((groups, width)) => (groups, width.parse().ok()?),

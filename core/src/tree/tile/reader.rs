@@ -47,20 +47,16 @@ impl<S: TileSource> NodeReader for TileReader<S> {
         let levels_above = u32::from(HEIGHT.saturating_sub(level_in_tile));
         let tile_index = index.checked_shr(levels_above).unwrap_or(0);
         let first = tile_index.checked_shl(levels_above).unwrap_or(0);
-        let tile = self
-            .0
-            .tile(tile_level, tile_index)
-            .map_err(|source| TileError::Source {
-                level: tile_level,
-                index: tile_index,
-                source,
-            })?;
-        tile.node(level_in_tile, index.saturating_sub(first))
-            .ok_or(TileError::TooShort {
-                level: tile_level,
-                index: tile_index,
-                got: tile.hashes().len(),
-            })
+        let tile = self.0.tile(tile_level, tile_index).map_err(|source| TileError::Source {
+            level: tile_level,
+            index: tile_index,
+            source,
+        })?;
+        tile.node(level_in_tile, index.saturating_sub(first)).ok_or(TileError::TooShort {
+            level: tile_level,
+            index: tile_index,
+            got: tile.hashes().len(),
+        })
     }
 }
 

@@ -22,17 +22,9 @@ pub(super) struct Assembled {
 
 /// The subtree over the leaves of a bucket, at least one, that was written to; it may have become too large.
 pub(super) fn assemble(bucket: Bucket, origins: &[Origin]) -> Assembled {
-    let mut assembly = Assembly {
-        bucket,
-        buckets: Vec::with_capacity(1),
-    };
-    let single = |at: usize| {
-        Piece::Run(Run {
-            leaves: at..at + 1,
-            top: None,
-            kept: origins[at] == Origin::Kept,
-        })
-    };
+    let mut assembly = Assembly { bucket, buckets: Vec::with_capacity(1) };
+    let single =
+        |at: usize| Piece::Run(Run { leaves: at..at + 1, top: None, kept: origins[at] == Origin::Kept });
     let mut open: Vec<(usize, Piece)> = Vec::with_capacity(16);
     let mut last = single(0);
     for at in 1..origins.len() {
@@ -88,11 +80,7 @@ impl Assembly {
                     let hash = branch_hash(d, self.hash(&left), self.hash(&right));
                     self.bucket.set_joint_hash(joint, hash);
                 }
-                Piece::Run(Run {
-                    leaves: left.leaves.start..right.leaves.end,
-                    top: Some(joint),
-                    kept,
-                })
+                Piece::Run(Run { leaves: left.leaves.start..right.leaves.end, top: Some(joint), kept })
             }
             (left, right) => {
                 let left = self.seal(left);
@@ -121,11 +109,7 @@ impl Assembly {
             count: run.leaves.len(),
         };
         let is_all = run.leaves.len() == self.bucket.len();
-        let bucket = if is_all {
-            std::mem::take(&mut self.bucket)
-        } else {
-            self.bucket.part(run.leaves)
-        };
+        let bucket = if is_all { std::mem::take(&mut self.bucket) } else { self.bucket.part(run.leaves) };
         self.buckets.push((stub.clone(), Arc::new(bucket)));
         Arc::new(Node::Bucket(stub))
     }

@@ -83,8 +83,7 @@ impl Bucket {
 
     /// Where the operation at this position begins; at the number of leaves: where the last one ends.
     fn op_start(&self, at: usize) -> usize {
-        at.checked_sub(1)
-            .map_or(0, |before| self.leaves[before].op_end as usize)
+        at.checked_sub(1).map_or(0, |before| self.leaves[before].op_end as usize)
     }
 
     /// The encoded operation at this position.
@@ -148,10 +147,7 @@ impl Bucket {
     pub(super) fn part(&self, range: Range<usize>) -> Self {
         let ops = self.op_start(range.start)..self.op_start(range.end);
         let shift = offset(ops.start);
-        let leaf = |leaf: &BucketLeaf| BucketLeaf {
-            op_end: leaf.op_end - shift,
-            ..*leaf
-        };
+        let leaf = |leaf: &BucketLeaf| BucketLeaf { op_end: leaf.op_end - shift, ..*leaf };
         Self {
             leaves: self.leaves[range.clone()].iter().map(leaf).collect(),
             hashes: self.hashes[range].to_vec(),
@@ -185,11 +181,7 @@ impl Bucket {
         for ((index, op), place) in changes.iter().zip(places) {
             let at = place.unwrap_or_else(|next| next) + added_before;
             added_before += usize::from(place.is_err());
-            origins[at] = if place.is_ok() {
-                Origin::Rewritten
-            } else {
-                Origin::New
-            };
+            origins[at] = if place.is_ok() { Origin::Rewritten } else { Origin::New };
             let start = self.op_start(at);
             self.ops[start..start + op.len()].copy_from_slice(op);
             self.leaves[at].index = *index;
@@ -214,26 +206,16 @@ impl Bucket {
     ) {
         let (mut end, mut end_bytes) = (self.len(), self.ops.len());
         grow(&mut self.leaves, added, BucketLeaf::default());
-        grow(
-            &mut self.hashes,
-            added,
-            Hashes {
-                leaf: Hash::ZERO,
-                joint: Hash::ZERO,
-            },
-        );
+        grow(&mut self.hashes, added, Hashes { leaf: Hash::ZERO, joint: Hash::ZERO });
         grow(&mut self.ops, added_bytes, 0);
         for ((_, op), place) in changes.iter().zip(places).rev() {
             let Err(at) = *place else { continue };
             let start_bytes = self.op_start(at);
             self.leaves.copy_within(at..end, at + added);
             self.hashes.copy_within(at..end, at + added);
-            self.ops
-                .copy_within(start_bytes..end_bytes, start_bytes + added_bytes);
+            self.ops.copy_within(start_bytes..end_bytes, start_bytes + added_bytes);
             let shift = offset(added_bytes);
-            self.leaves[at + added..end + added]
-                .iter_mut()
-                .for_each(|leaf| leaf.op_end += shift);
+            self.leaves[at + added..end + added].iter_mut().for_each(|leaf| leaf.op_end += shift);
             self.leaves[at + added - 1].op_end = offset(start_bytes + added_bytes);
             (end, end_bytes) = (at, start_bytes);
             (added, added_bytes) = (added - 1, added_bytes - op.len());

@@ -94,10 +94,7 @@ impl BucketCache {
 
     /// How often a bucket was found, and how often not.
     pub(super) fn hits_and_misses(&self) -> (u64, u64) {
-        (
-            self.hits.load(Ordering::Relaxed),
-            self.misses.load(Ordering::Relaxed),
-        )
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     fn count(&self, is_hit: bool) {
@@ -163,9 +160,7 @@ impl Shard {
     }
 
     fn is_last_use(&self, number: u64, hash: &Hash) -> bool {
-        self.entries
-            .get(hash)
-            .is_some_and(|entry| entry.last_use == number)
+        self.entries.get(hash).is_some_and(|entry| entry.last_use == number)
     }
 }
 

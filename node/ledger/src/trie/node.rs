@@ -86,20 +86,14 @@ impl Branch {
 
     /// Left and right.
     pub(super) fn children(&self) -> &[Arc<Node>; 2] {
-        self.children
-            .as_ref()
-            .expect("a branch has children until it is dropped")
+        self.children.as_ref().expect("a branch has children until it is dropped")
     }
 }
 
 /// The branch over two subtrees that part at `d`.
 pub(super) fn join(d: u16, left: Arc<Node>, right: Arc<Node>) -> Arc<Node> {
     let hash = branch_hash(d, left.hash(), right.hash());
-    Arc::new(Node::Branch(Branch {
-        d,
-        hash,
-        children: Some([left, right]),
-    }))
+    Arc::new(Node::Branch(Branch { d, hash, children: Some([left, right]) }))
 }
 
 /// The bit of a key at the depth of a branch: the side it belongs to.

@@ -101,11 +101,7 @@ impl TrieSnapshot {
 
     /// The error for a bucket that is not what it should be.
     pub(super) fn damaged<E>(&self, first_key: &[u8], problem: String) -> TrieError<E> {
-        TrieError::Damaged {
-            ledger: self.ledger,
-            first_key: first_key.to_vec(),
-            problem,
-        }
+        TrieError::Damaged { ledger: self.ledger, first_key: first_key.to_vec(), problem }
     }
 }
 
@@ -117,10 +113,7 @@ fn check(stub: &Stub, leaves: Vec<StateLeaf>) -> Result<Arc<Bucket>, String> {
     if !leaves.is_sorted_by(|a, b| a.key() < b.key()) {
         return Err("they are not in the order of their keys".to_owned());
     }
-    let leaves: Vec<_> = leaves
-        .into_iter()
-        .map(|leaf| (leaf.index(), leaf.into_op()))
-        .collect();
+    let leaves: Vec<_> = leaves.into_iter().map(|leaf| (leaf.index(), leaf.into_op())).collect();
     let mut bucket = Bucket::default();
     let origins = bucket.write(&leaves);
     match assemble(bucket, &origins).buckets.into_iter().next() {

@@ -50,10 +50,7 @@ impl Tries {
     /// No trees yet, and a cache of at most `cache_bytes` for the leaves of all of them.
     #[must_use]
     pub fn new(cache_bytes: usize) -> Self {
-        Self {
-            tries: BTreeMap::new(),
-            cache: Arc::new(BucketCache::new(cache_bytes)),
-        }
+        Self { tries: BTreeMap::new(), cache: Arc::new(BucketCache::new(cache_bytes)) }
     }
 
     /// Rebuilds a ledger's tree from its stored buckets, in key order, and checks its root against the one that the
@@ -69,11 +66,7 @@ impl Tries {
     ) -> Result<(), OpenError<E>> {
         let trie = Trie::open(ledger, Arc::clone(&self.cache), buckets)?;
         if trie.root() != *expected_root {
-            return Err(OpenError::Root {
-                ledger,
-                expected: *expected_root,
-                found: trie.root(),
-            });
+            return Err(OpenError::Root { ledger, expected: *expected_root, found: trie.root() });
         }
         self.tries.insert(ledger, trie);
         Ok(())
@@ -81,12 +74,7 @@ impl Tries {
 
     /// Begins the tree of a new ledger, without keys.
     pub(crate) fn create(&mut self, ledger: LedgerId) {
-        self.tries.insert(
-            ledger,
-            Trie {
-                newest: empty(ledger, Arc::clone(&self.cache)),
-            },
-        );
+        self.tries.insert(ledger, Trie { newest: empty(ledger, Arc::clone(&self.cache)) });
     }
 
     /// A ledger's tree.
@@ -140,26 +128,14 @@ impl Trie {
         let mut builder = SortedBuilder::new(join);
         for (number, bucket) in buckets.into_iter().enumerate() {
             let (first_key, summary) = bucket.map_err(OpenError::Source)?;
-            let damaged = |problem| OpenError::Bucket {
-                ledger,
-                number,
-                problem,
-            };
+            let damaged = |problem| OpenError::Bucket { ledger, number, problem };
             let count = usize::try_from(summary.count).unwrap_or(usize::MAX);
             if !(1..=MAX_BUCKET_KEYS).contains(&count) {
-                return Err(damaged(format!(
-                    "it has {count} keys, not 1 to {MAX_BUCKET_KEYS}"
-                )));
+                return Err(damaged(format!("it has {count} keys, not 1 to {MAX_BUCKET_KEYS}")));
             }
-            let stub = Stub {
-                first_key: Arc::from(first_key.as_slice()),
-                hash: summary.hash,
-                count,
-            };
+            let stub = Stub { first_key: Arc::from(first_key.as_slice()), hash: summary.hash, count };
             let node = Arc::new(Node::Bucket(stub));
-            builder
-                .push(&first_key, node)
-                .map_err(|error| damaged(error.to_string()))?;
+            builder.push(&first_key, node).map_err(|error| damaged(error.to_string()))?;
             newest.keys += u64::from(summary.count);
             newest.buckets += 1;
         }
@@ -205,10 +181,7 @@ impl Trie {
         leaves: &[(LogIndex, Vec<u8>)],
     ) -> Result<Vec<BucketChange>, TrieError<S::Error>> {
         let ascend = leaves.is_sorted_by(|(_, a), (_, b)| key_of(a) < key_of(b));
-        assert!(
-            ascend,
-            "the leaves of an update are in strictly ascending order of their keys"
-        );
+        assert!(ascend, "the leaves of an update are in strictly ascending order of their keys");
         let (newest, changes) = Cursor::new(&self.newest, source).run(leaves)?;
         self.newest = newest;
         Ok(changes)
@@ -217,11 +190,5 @@ impl Trie {
 
 /// A tree without keys.
 fn empty(ledger: LedgerId, cache: Arc<BucketCache>) -> TrieSnapshot {
-    TrieSnapshot {
-        ledger,
-        root: None,
-        keys: 0,
-        buckets: 0,
-        cache,
-    }
+    TrieSnapshot { ledger, root: None, keys: 0, buckets: 0, cache }
 }

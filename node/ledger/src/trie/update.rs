@@ -43,14 +43,7 @@ struct Step {
 
 impl<'a, S: LeafSource> Cursor<'a, S> {
     pub(super) fn new(old: &'a TrieSnapshot, source: &'a S) -> Self {
-        Self {
-            old,
-            source,
-            path: Vec::new(),
-            changes: Vec::new(),
-            new_keys: 0,
-            new_buckets: 0,
-        }
+        Self { old, source, path: Vec::new(), changes: Vec::new(), new_keys: 0, new_buckets: 0 }
     }
 
     /// The version with these leaves, which are in ascending order of their keys, and how its buckets differ.
@@ -100,11 +93,7 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
                 self.descend(right, key)
             }
             _ => {
-                self.path.push(Step {
-                    d: parting,
-                    right: true,
-                    sibling: done,
-                });
+                self.path.push(Step { d: parting, right: true, sibling: done });
                 None
             }
         }
@@ -121,11 +110,7 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
             (Some(parting), Some(above)) if parting < above.d => {
                 self.path.truncate(entered);
                 let sibling = self.walk(&top, key, parting);
-                self.path.push(Step {
-                    d: parting,
-                    right: bit(key, parting),
-                    sibling,
-                });
+                self.path.push(Step { d: parting, right: bit(key, parting), sibling });
                 None
             }
             _ => Some(slot),
@@ -140,11 +125,7 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
         {
             let right = bit(key, branch.d);
             let sibling = Arc::clone(branch.child(!right));
-            self.path.push(Step {
-                d: branch.d,
-                right,
-                sibling,
-            });
+            self.path.push(Step { d: branch.d, right, sibling });
             node = branch.child(right);
         }
         Arc::clone(node)
@@ -153,11 +134,7 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
     /// Joins a finished subtree with the other side of the branch above it.
     fn ascend(&mut self, done: Arc<Node>) -> Arc<Node> {
         let step = self.path.pop().expect("the cursor is below a branch");
-        if step.right {
-            join(step.d, step.sibling, done)
-        } else {
-            join(step.d, done, step.sibling)
-        }
+        if step.right { join(step.d, step.sibling, done) } else { join(step.d, done, step.sibling) }
     }
 
     /// How many of the leaves lie in the slot where the cursor is, as the first, with `key`, does.
@@ -198,24 +175,12 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
         let mut gone = old.map(|old| &*old.first_key);
         for stub in new {
             gone = gone.filter(|key| **key != *stub.first_key);
-            let bucket = Some(BucketSummary {
-                hash: stub.hash,
-                count: as_u32(stub.count),
-            });
-            self.changes.push(BucketChange {
-                first_key: stub.first_key.to_vec(),
-                bucket,
-            });
+            let bucket = Some(BucketSummary { hash: stub.hash, count: as_u32(stub.count) });
+            self.changes.push(BucketChange { first_key: stub.first_key.to_vec(), bucket });
         }
         if let Some(key) = gone {
             let at = self.changes[from..].partition_point(|change| change.first_key.as_slice() < key);
-            self.changes.insert(
-                from + at,
-                BucketChange {
-                    first_key: key.to_vec(),
-                    bucket: None,
-                },
-            );
+            self.changes.insert(from + at, BucketChange { first_key: key.to_vec(), bucket: None });
         }
     }
 }

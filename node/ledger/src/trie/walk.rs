@@ -33,10 +33,7 @@ enum Place {
     /// A branch above the buckets, or a bucket that was not read.
     Upper(Upper),
     /// A subtree within a bucket.
-    Inside {
-        bucket: Arc<Bucket>,
-        range: Range<usize>,
-    },
+    Inside { bucket: Arc<Bucket>, range: Range<usize> },
 }
 
 /// A node above the leaves.
@@ -49,10 +46,7 @@ struct Upper {
 
 impl Upper {
     fn new(node: &Arc<Node>) -> Self {
-        Self {
-            node: Arc::clone(node),
-            first_key: OnceCell::new(),
-        }
+        Self { node: Arc::clone(node), first_key: OnceCell::new() }
     }
 
     fn first_key(&self) -> &Arc<[u8]> {
@@ -67,12 +61,7 @@ impl<S: LeafSource> TrieWalk<'_, S> {
         bucket: &Arc<Bucket>,
         range: &Range<usize>,
     ) -> Result<Opened<WalkNode>, TrieError<S::Error>> {
-        let node = |range| {
-            WalkNode(Place::Inside {
-                bucket: Arc::clone(bucket),
-                range,
-            })
-        };
+        let node = |range| WalkNode(Place::Inside { bucket: Arc::clone(bucket), range });
         match bucket.split(range) {
             Some(at) => Ok(Opened::Branch {
                 d: bucket.joint(at),
@@ -92,11 +81,7 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
     type Error = TrieError<S::Error>;
 
     fn root(&self) -> Result<Option<WalkNode>, Self::Error> {
-        Ok(self
-            .trie
-            .root
-            .as_ref()
-            .map(|node| WalkNode(Place::Upper(Upper::new(node)))))
+        Ok(self.trie.root.as_ref().map(|node| WalkNode(Place::Upper(Upper::new(node)))))
     }
 
     fn hash(&self, node: &WalkNode) -> Hash {
@@ -114,16 +99,9 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
         match &*upper.node {
             Node::Branch(branch) => {
                 let [left, right] = branch.children().each_ref().map(Upper::new);
-                let left = Upper {
-                    first_key: OnceCell::from(Arc::clone(upper.first_key())),
-                    ..left
-                };
+                let left = Upper { first_key: OnceCell::from(Arc::clone(upper.first_key())), ..left };
                 let [left, right] = [left, right].map(|child| WalkNode(Place::Upper(child)));
-                Ok(Opened::Branch {
-                    d: branch.d,
-                    left,
-                    right,
-                })
+                Ok(Opened::Branch { d: branch.d, left, right })
             }
             Node::Bucket(stub) => {
                 let bucket = self.trie.load(self.source, stub)?;

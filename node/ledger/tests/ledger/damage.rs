@@ -44,18 +44,8 @@ fn damage_is_found(damage: impl FnOnce(&mut Subject)) {
     assert_damaged(prove(&trie.walk(&subject.store), &Query::Key(key(123))));
     assert_damaged(prove(&trie.walk(&subject.store), &Query::everything()));
     let batch = [7, 123, 400].map(|number| (LogIndex::new(9), op(&key(number), 9)));
-    assert_damaged(
-        subject
-            .tries
-            .get_mut(LEDGER)
-            .unwrap()
-            .update(&subject.store, &batch),
-    );
-    assert_eq!(
-        subject.snapshot().root(),
-        trie.root(),
-        "a failed update changes nothing"
-    );
+    assert_damaged(subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch));
+    assert_eq!(subject.snapshot().root(), trie.root(), "a failed update changes nothing");
     assert!(trie.lookup(&subject.store, &key(400)).unwrap().is_some());
 }
 
@@ -93,12 +83,7 @@ fn an_operation_of_no_known_kind_is_damage_even_where_its_hash_is_right() {
     let mut reserved = op(b"k", 1);
     reserved[0] = 9;
     let batch = [(LogIndex::new(1), reserved)];
-    subject
-        .tries
-        .get_mut(LEDGER)
-        .unwrap()
-        .update(&subject.store, &batch)
-        .unwrap();
+    subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch).unwrap();
     assert_damaged(subject.snapshot().lookup(&subject.store, b"k"));
 }
 
@@ -106,27 +91,15 @@ fn an_operation_of_no_known_kind_is_damage_even_where_its_hash_is_right() {
 fn a_failed_read_is_passed_on_and_the_update_can_be_repeated() {
     let mut subject = subject();
     let root = subject.snapshot().root();
-    let batch: Vec<_> = (0..500)
-        .step_by(9)
-        .map(|number| (LogIndex::new(9), op(&key(number), 9)))
-        .collect();
+    let batch: Vec<_> = (0..500).step_by(9).map(|number| (LogIndex::new(9), op(&key(number), 9))).collect();
     for reads in 0..5 {
         subject.store.reads_left.set(Some(reads));
-        let result = subject
-            .tries
-            .get_mut(LEDGER)
-            .unwrap()
-            .update(&subject.store, &batch);
+        let result = subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch);
         assert_eq!(result, Err(TrieError::Source(ReadFailed)));
         assert_eq!(subject.snapshot().root(), root);
     }
     subject.store.reads_left.set(None);
-    subject
-        .tries
-        .get_mut(LEDGER)
-        .unwrap()
-        .update(&subject.store, &batch)
-        .unwrap();
+    subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch).unwrap();
     assert_ne!(subject.snapshot().root(), root);
 }
 
@@ -149,17 +122,11 @@ fn damaged_buckets_are_refused_at_the_start() {
     assert!(matches!(open(missing), Err(OpenError::Root { .. })));
     let mut out_of_order = buckets.clone();
     out_of_order.swap(1, 2);
-    assert!(matches!(
-        open(out_of_order),
-        Err(OpenError::Bucket { number: 2, .. })
-    ));
+    assert!(matches!(open(out_of_order), Err(OpenError::Bucket { number: 2, .. })));
     for count in [0, MAX_BUCKET_KEYS as u32 + 1] {
         let mut wrong_count = buckets.clone();
         wrong_count[1].1.count = count;
-        assert!(matches!(
-            open(wrong_count),
-            Err(OpenError::Bucket { number: 1, .. })
-        ));
+        assert!(matches!(open(wrong_count), Err(OpenError::Bucket { number: 1, .. })));
     }
     let failing = Tries::new(0).open(LEDGER, &root, [Err(ReadFailed)]);
     assert_eq!(failing, Err(OpenError::Source(ReadFailed)));
@@ -188,10 +155,7 @@ fn a_failed_read_at_any_point_of_apply_is_a_fault_and_never_an_outcome() {
             }
         }
     }
-    assert_eq!(
-        faults, 5,
-        "cluster, ledger, request, and the key's bucket to judge and to change it"
-    );
+    assert_eq!(faults, 5, "cluster, ledger, request, and the key's bucket to judge and to change it");
 }
 
 #[test]
@@ -199,31 +163,18 @@ fn a_damaged_leaf_stops_apply() {
     let mut replica = Replica::with_ledgers(0, &["a"]);
     let later = Micros::new(START + 1_000_000);
     replica.ask(START, request("a", "first", later, [put(b"k", b"1")]));
-    let leaf = replica
-        .store
-        .leaves
-        .get_mut(&(LedgerId(1), b"k".to_vec()))
-        .unwrap();
+    let leaf = replica.store.leaves.get_mut(&(LedgerId(1), b"k".to_vec())).unwrap();
     *leaf = StateLeaf::new(LogIndex::new(0), leaf.op().to_vec()).unwrap();
     let next = block(START, [request("a", "second", later, [put(b"k", b"2")])]);
-    assert!(matches!(
-        replica.try_apply(&next),
-        Err(ApplyError::Trie(TrieError::Damaged { .. }))
-    ));
+    assert!(matches!(replica.try_apply(&next), Err(ApplyError::Trie(TrieError::Damaged { .. }))));
 }
 
 #[test]
 fn a_tree_that_is_not_the_heads_stops_apply() {
     let mut replica = Replica::with_ledgers(0, &["a"]);
-    let next = block(
-        START,
-        [request("a", "one", Micros::new(START), [put(b"k", b"1")])],
-    );
+    let next = block(START, [request("a", "one", Micros::new(START), [put(b"k", b"1")])]);
     replica.tries = Tries::new(0);
-    assert!(matches!(
-        replica.try_apply(&next),
-        Err(ApplyError::WrongTrie { found: None, .. })
-    ));
+    assert!(matches!(replica.try_apply(&next), Err(ApplyError::WrongTrie { found: None, .. })));
     replica.restart();
     replica
         .tries
@@ -231,10 +182,7 @@ fn a_tree_that_is_not_the_heads_stops_apply() {
         .unwrap()
         .update(&replica.store, &[(LogIndex::new(0), op(b"z", 1))])
         .unwrap();
-    assert!(matches!(
-        replica.try_apply(&next),
-        Err(ApplyError::WrongTrie { found: Some(_), .. })
-    ));
+    assert!(matches!(replica.try_apply(&next), Err(ApplyError::WrongTrie { found: Some(_), .. })));
 }
 
 #[test]
@@ -260,9 +208,7 @@ fn a_cluster_is_founded_once_by_a_block_of_its_own() {
     is_refused(&mut Replica::empty(0), block(START, []));
     is_refused(&mut Replica::empty(0), genesis("Not A Name", &id, START));
     let mut with_requests = genesis("name", &id, START);
-    with_requests
-        .requests
-        .push(request("a", "one", Micros::new(START), [put(b"k", b"1")]));
+    with_requests.requests.push(request("a", "one", Micros::new(START), [put(b"k", b"1")]));
     is_refused(&mut Replica::empty(0), with_requests);
     let mut short_id = genesis("name", &id, START);
     short_id.genesis.as_mut().unwrap().cluster_id.truncate(15);

@@ -15,12 +15,7 @@ use super::{
 
 /// Runs on a stack that a recursion over thousands of levels would overflow.
 fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new()
-        .stack_size(192 << 10)
-        .spawn(test)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(192 << 10).spawn(test).unwrap().join().unwrap();
 }
 
 #[test]
@@ -46,25 +41,14 @@ fn the_deep_tree_of_the_vectors_is_reproduced() {
         // Later keys first, so that new branches come in above old ones too.
         for start in (0..step).rev() {
             let batch: Vec<_> = (1..=1_024).skip(start).step_by(step).map(leaf).collect();
-            let changes = subject
-                .tries
-                .get_mut(LEDGER)
-                .unwrap()
-                .update(&store, &batch)
-                .unwrap();
+            let changes = subject.tries.get_mut(LEDGER).unwrap().update(&store, &batch).unwrap();
             store.write_leaves(LEDGER, &batch);
             store.write_buckets(LEDGER, &changes);
         }
         let trie = subject.snapshot();
-        assert_eq!(
-            trie.root(),
-            Hash::from_hex(deep["root"].as_str().unwrap()).unwrap()
-        );
+        assert_eq!(trie.root(), Hash::from_hex(deep["root"].as_str().unwrap()).unwrap());
         let proof = prove(&trie.walk(&store), &Query::Key(vec![b'a'; 1_024])).unwrap();
-        assert_eq!(
-            proof.len() as u64,
-            deep["proof_of_longest_key_length"].as_u64().unwrap()
-        );
+        assert_eq!(proof.len() as u64, deep["proof_of_longest_key_length"].as_u64().unwrap());
         let digest = deep["proof_of_longest_key_sha256"].as_str().unwrap();
         assert_eq!(sha256(&[&proof]), Hash::from_hex(digest).unwrap());
     }

@@ -23,33 +23,17 @@ fn any_key() -> impl Strategy<Value = Bytes> {
 }
 
 fn any_write() -> impl Strategy<Value = Write> {
-    let put = (
-        any::<[u8; 16]>(),
-        0..40_usize,
-        0..3_usize,
-        prop::option::of(0..20_u64),
-    );
+    let put = (any::<[u8; 16]>(), 0..40_usize, 0..3_usize, prop::option::of(0..20_u64));
     let put = put.prop_map(|(salt, value_len, attr_len, expiry)| Put {
         salt: Bytes::copy_from_slice(&salt),
         attributes: Bytes::from(vec![7; attr_len]),
         value: Bytes::from(vec![salt[0]; value_len]),
         expires_at: expiry.map_or(0, |seconds| START + seconds * 1_000_000),
     });
-    let put = (any_key(), put).prop_map(|(key, put)| Write {
-        key,
-        put: Some(put),
-        erase: None,
-    });
-    let delete = any_key().prop_map(|key| Write {
-        key,
-        put: None,
-        erase: None,
-    });
-    let erase = (any_key(), 0..4_u64).prop_map(|(key, revision)| Write {
-        key,
-        put: None,
-        erase: Some(revision),
-    });
+    let put = (any_key(), put).prop_map(|(key, put)| Write { key, put: Some(put), erase: None });
+    let delete = any_key().prop_map(|key| Write { key, put: None, erase: None });
+    let erase =
+        (any_key(), 0..4_u64).prop_map(|(key, revision)| Write { key, put: None, erase: Some(revision) });
     prop_oneof![6 => put, 2 => delete, 2 => erase]
 }
 
@@ -60,10 +44,7 @@ fn any_precondition() -> impl Strategy<Value = Precondition> {
         (0..4_u64).prop_map(Condition::RevisionEquals),
         (0..60_u64).prop_map(Condition::NotModifiedAfter),
     ];
-    (any_key(), condition).prop_map(|(key, condition)| Precondition {
-        key,
-        condition: Some(condition),
-    })
+    (any_key(), condition).prop_map(|(key, condition)| Precondition { key, condition: Some(condition) })
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
@@ -128,20 +109,11 @@ fn check(replica: &Replica, name: &str, model: &Ledger) {
     assert_eq!(head.frontier.root(), model.log_root());
     assert_eq!(head.state_root, model.state_root());
     let id = replica.id(name);
-    let stored = replica
-        .store
-        .leaves
-        .iter()
-        .filter(|((ledger, _), _)| *ledger == id);
-    let stored: Vec<_> = stored
-        .map(|((_, key), leaf)| (key.as_slice(), leaf.index().get(), leaf.op()))
-        .collect();
+    let stored = replica.store.leaves.iter().filter(|((ledger, _), _)| *ledger == id);
+    let stored: Vec<_> =
+        stored.map(|((_, key), leaf)| (key.as_slice(), leaf.index().get(), leaf.op())).collect();
     assert_eq!(stored, model.state());
-    let contents = replica
-        .store
-        .contents
-        .iter()
-        .filter(|((ledger, ..), _)| *ledger == id);
+    let contents = replica.store.contents.iter().filter(|((ledger, ..), _)| *ledger == id);
     let contents: Vec<_> = contents
         .map(|((_, index, key), content)| ((index.get(), key.to_vec()), content.value.to_vec()))
         .collect();

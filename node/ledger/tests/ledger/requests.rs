@@ -62,16 +62,10 @@ fn assert_malformed(replica: &mut Replica, request: Request, expected: &str) {
 }
 
 fn state(index: u64, revision: u64, exists: bool) -> KeyState {
-    KeyState {
-        newest: Some((LogIndex::new(index), Revision::new(revision))),
-        exists,
-    }
+    KeyState { newest: Some((LogIndex::new(index), Revision::new(revision))), exists }
 }
 
-const NEVER: KeyState = KeyState {
-    newest: None,
-    exists: false,
-};
+const NEVER: KeyState = KeyState { newest: None, exists: false };
 
 #[test]
 fn a_ledger_is_born_with_one_commit_leaf_and_takes_requests_from_the_next_block() {
@@ -80,24 +74,14 @@ fn a_ledger_is_born_with_one_commit_leaf_and_takes_requests_from_the_next_block(
     let effects = replica.apply(&block(START + 5, [birth(&origin(), "a"), not_yet.clone()]));
     assert_eq!(
         effects.outcome.requests[1],
-        RequestOutcome::Rejected(Rejection::UnknownLedger {
-            ledger: "a".to_owned()
-        })
+        RequestOutcome::Rejected(Rejection::UnknownLedger { ledger: "a".to_owned() })
     );
     assert_eq!(effects.ledgers.len(), 2);
     assert!(effects.ledgers[1].born && effects.ledgers[1].leaf_hashes.len() == 1);
-    let Leaf::Commit(commit) = Leaf::decode(&effects.ledgers[1].commit_leaf).unwrap() else {
-        panic!()
-    };
-    assert_eq!(
-        (commit.first_index.get(), commit.tx_count, commit.time.get()),
-        (0, 0, START + 5)
-    );
+    let Leaf::Commit(commit) = Leaf::decode(&effects.ledgers[1].commit_leaf).unwrap() else { panic!() };
+    assert_eq!((commit.first_index.get(), commit.tx_count, commit.time.get()), (0, 0, START + 5));
     assert_eq!(effects.outcome.checkpoints.len(), 2);
-    let again = Request {
-        not_after: START + 60,
-        ..not_yet
-    };
+    let again = Request { not_after: START + 60, ..not_yet };
     assert_eq!(committed_at(replica.ask(START, again)), 1);
 }
 
@@ -117,98 +101,44 @@ fn a_blocks_time_never_steps_back_in_a_ledger() {
     committed_at(replica.ask(START + 3, ask("2", [put(b"k", b"2")])));
     assert_eq!(replica.head("a").time.get(), START + 10);
     // The other ledger has a time of its own.
-    committed_at(replica.ask(
-        START + 3,
-        Request {
-            ledger: "b".to_owned(),
-            ..ask("3", [put(b"k", b"2")])
-        },
-    ));
+    committed_at(replica.ask(START + 3, Request { ledger: "b".to_owned(), ..ask("3", [put(b"k", b"2")]) }));
     assert_eq!(replica.head("b").time.get(), START + 3);
 }
 
 #[test]
 fn a_request_is_valid_up_to_its_time_and_not_too_far_ahead() {
     let mut replica = replica();
-    let at = |not_after| Request {
-        not_after,
-        ..ask("1", [put(b"k", b"v")])
-    };
+    let at = |not_after| Request { not_after, ..ask("1", [put(b"k", b"v")]) };
     let (time, not_after) = (Micros::new(START), Micros::new(START - 1));
-    assert_eq!(
-        refused(&mut replica, START, at(START - 1)),
-        Rejection::TooLate { not_after, time }
-    );
+    assert_eq!(refused(&mut replica, START, at(START - 1)), Rejection::TooLate { not_after, time });
     let limit_us = 15 * 60 * SECOND;
     let not_after = Micros::new(START + limit_us + 1);
     assert_eq!(
         refused(&mut replica, START, at(not_after.get())),
-        Rejection::TooFarAhead {
-            not_after,
-            time,
-            limit_us
-        }
+        Rejection::TooFarAhead { not_after, time, limit_us }
     );
     committed_at(replica.ask(START, at(START)));
-    committed_at(replica.ask(
-        START,
-        Request {
-            idempotency_key: Bytes::from_static(b"2"),
-            ..at(START + limit_us)
-        },
-    ));
+    committed_at(
+        replica.ask(START, Request { idempotency_key: Bytes::from_static(b"2"), ..at(START + limit_us) }),
+    );
 }
 
 #[test]
 fn a_known_request_is_answered_until_its_time_and_judged_anew_after_it() {
     let mut replica = replica();
-    let first = Request {
-        not_after: START + 10,
-        ..ask("1", [put(b"k", b"v")])
-    };
-    let outcomes = replica
-        .apply(&block(START, [first.clone(), first.clone()]))
-        .outcome
-        .requests;
+    let first = Request { not_after: START + 10, ..ask("1", [put(b"k", b"v")]) };
+    let outcomes = replica.apply(&block(START, [first.clone(), first.clone()])).outcome.requests;
     assert_eq!(committed_at(outcomes[0].clone()), 1);
-    assert_eq!(
-        outcomes[1],
-        RequestOutcome::Known {
-            index: LogIndex::new(1)
-        }
-    );
-    let other = Request {
-        writes: vec![delete(b"nothing")],
-        not_after: 0,
-        ..first.clone()
-    };
-    assert_eq!(
-        replica.ask(START + 10, other),
-        RequestOutcome::Known {
-            index: LogIndex::new(1)
-        }
-    );
+    assert_eq!(outcomes[1], RequestOutcome::Known { index: LogIndex::new(1) });
+    let other = Request { writes: vec![delete(b"nothing")], not_after: 0, ..first.clone() };
+    assert_eq!(replica.ask(START + 10, other), RequestOutcome::Known { index: LogIndex::new(1) });
     // The block's clock stands at START + 3, but the ledger is at START + 11 already.
     committed_at(replica.ask(START + 11, ask("other", [put(b"k", b"w")])));
-    assert!(matches!(
-        refused(&mut replica, START + 3, first.clone()),
-        Rejection::TooLate { .. }
-    ));
-    let renewed = Request {
-        not_after: START + 30,
-        ..first.clone()
-    };
+    assert!(matches!(refused(&mut replica, START + 3, first.clone()), Rejection::TooLate { .. }));
+    let renewed = Request { not_after: START + 30, ..first.clone() };
     assert_eq!(committed_at(replica.ask(START + 11, renewed.clone())), 5);
-    assert_eq!(
-        replica.ask(START + 12, first),
-        RequestOutcome::Known {
-            index: LogIndex::new(5)
-        }
-    );
-    let of_another = Request {
-        author: "zoë".to_owned(),
-        ..renewed
-    };
+    assert_eq!(replica.ask(START + 12, first), RequestOutcome::Known { index: LogIndex::new(5) });
+    let of_another = Request { author: "zoë".to_owned(), ..renewed };
     assert_eq!(committed_at(replica.ask(START + 12, of_another)), 7);
 }
 
@@ -224,10 +154,7 @@ fn a_rejected_request_is_judged_again() {
 #[test]
 fn preconditions_see_the_key_as_it_is_at_their_place_in_the_log() {
     let mut replica = replica();
-    committed_at(replica.ask(
-        START,
-        ask("1", [put(b"k", b"1"), put_until(b"soon", b"1", START + 5)]),
-    ));
+    committed_at(replica.ask(START, ask("1", [put(b"k", b"1"), put_until(b"soon", b"1", START + 5)])));
     let cases = [
         (b"k".as_slice(), Condition::MustExist(true), None),
         (b"k", Condition::MustNotExist(true), Some(state(1, 1, true))),
@@ -261,41 +188,22 @@ fn preconditions_see_the_key_as_it_is_at_their_place_in_the_log() {
     let first = ask("1", [put_until(b"k", b"1", START + 5)]);
     let second = provided(ask("2", [delete(b"k")]), b"k", Condition::MustExist(true));
     let third = provided(ask("3", [put(b"k", b"3")]), b"k", Condition::RevisionEquals(2));
-    let outcomes = replica
-        .apply(&block(START + 4, [first, second, third]))
-        .outcome
-        .requests;
-    assert_eq!(
-        outcomes.into_iter().map(committed_at).collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    let outcomes = replica.apply(&block(START + 4, [first, second, third])).outcome.requests;
+    assert_eq!(outcomes.into_iter().map(committed_at).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]
 fn only_what_is_put_is_deleted_expired_or_not() {
     let mut replica = replica();
-    let never = Rejection::DeleteOfAbsent {
-        position: 1,
-        state: NEVER,
-    };
-    assert_eq!(
-        refused(&mut replica, START, ask("1", [put(b"a", b""), delete(b"k")])),
-        never
-    );
+    let never = Rejection::DeleteOfAbsent { position: 1, state: NEVER };
+    assert_eq!(refused(&mut replica, START, ask("1", [put(b"a", b""), delete(b"k")])), never);
     committed_at(replica.ask(START, ask("2", [put_until(b"k", b"1", START + 1)])));
     committed_at(replica.ask(START + 2, ask("3", [delete(b"k")])));
     let state = state(3, 2, false);
     let deleted = Rejection::DeleteOfAbsent { position: 0, state };
-    assert_eq!(
-        refused(&mut replica, START + 2, ask("4", [delete(b"k")])),
-        deleted
-    );
+    assert_eq!(refused(&mut replica, START + 2, ask("4", [delete(b"k")])), deleted);
     committed_at(replica.ask(START + 2, ask("5", [put(b"k", b"2")])));
-    assert_eq!(
-        replica.store.leaves.len(),
-        3,
-        "the two records of _system, and the key"
-    );
+    assert_eq!(replica.store.leaves.len(), 3, "the two records of _system, and the key");
 }
 
 #[test]
@@ -305,24 +213,13 @@ fn an_erase_destroys_what_was_written_and_changes_no_state() {
     committed_at(replica.ask(START, ask("2", [put(b"k", b"2")])));
     let root = replica.head("a").state_root;
     let outcome = replica.ask(START, ask("3", [erase(b"k", 1)]));
-    let RequestOutcome::Committed(committed) = &outcome else {
-        panic!("{outcome:?}")
-    };
+    let RequestOutcome::Committed(committed) = &outcome else { panic!("{outcome:?}") };
     let operation = Operation::decode(&committed.operations[0]).unwrap();
-    assert_eq!(
-        (operation.revision.get(), operation.prev_index),
-        (1, Some(LogIndex::new(1)))
-    );
+    assert_eq!((operation.revision.get(), operation.prev_index), (1, Some(LogIndex::new(1))));
     assert_eq!(replica.head("a").state_root, root);
     let values = |replica: &Replica| {
-        let values = replica
-            .store
-            .contents
-            .iter()
-            .filter(|((id, ..), _)| *id == replica.id("a"));
-        values
-            .map(|(_, content)| content.value.to_vec())
-            .collect::<Vec<_>>()
+        let values = replica.store.contents.iter().filter(|((id, ..), _)| *id == replica.id("a"));
+        values.map(|(_, content)| content.value.to_vec()).collect::<Vec<_>>()
     };
     assert_eq!(values(&replica), [b"2"]);
     for (key, revision) in [("4", 0), ("5", 3)] {
@@ -331,17 +228,10 @@ fn an_erase_destroys_what_was_written_and_changes_no_state() {
             revision: Revision::new(revision),
             state: state(3, 2, true),
         };
-        assert_eq!(
-            refused(&mut replica, START, ask(key, [erase(b"k", revision)])),
-            expected
-        );
+        assert_eq!(refused(&mut replica, START, ask(key, [erase(b"k", revision)])), expected);
     }
     // Written and erased in one block; and once more, which changes nothing.
-    let both = [
-        ask("6", [put(b"k", b"3")]),
-        ask("7", [put(b"k", b"4")]),
-        ask("8", [erase(b"k", 3)]),
-    ];
+    let both = [ask("6", [put(b"k", b"3")]), ask("7", [put(b"k", b"4")]), ask("8", [erase(b"k", 3)])];
     let effects = replica.apply(&block(START, both));
     assert_eq!(effects.ledgers[0].transactions[0].contents, [None]);
     assert!(effects.ledgers[0].erased.is_empty());
@@ -384,14 +274,8 @@ fn a_malformed_write_names_its_field() {
     check(|write| write.key = vec![b'k'; 1_025].into(), "key");
     check(|write| *write = delete(b"k"), "key");
     check(|write| write.put.as_mut().unwrap().salt.truncate(15), "put.salt");
-    check(
-        |write| write.put.as_mut().unwrap().attributes = vec![0; 65_537].into(),
-        "put.attributes",
-    );
-    check(
-        |write| write.put.as_mut().unwrap().value = vec![0; (4 << 20) + 1].into(),
-        "put.value",
-    );
+    check(|write| write.put.as_mut().unwrap().attributes = vec![0; 65_537].into(), "put.attributes");
+    check(|write| write.put.as_mut().unwrap().value = vec![0; (4 << 20) + 1].into(), "put.value");
     check(|write| write.erase = Some(1), "erase");
 }
 
@@ -429,22 +313,15 @@ fn requests_may_go_to_the_limits() {
 fn an_unknown_ledger_is_named() {
     let replica = &mut replica();
     for ledger in ["c", "", "_audit", "Not a name", "node"] {
-        let asked = Request {
-            ledger: ledger.to_owned(),
-            ..ask("1", [put(b"k", b"v")])
-        };
-        let expected = Rejection::UnknownLedger {
-            ledger: ledger.to_owned(),
-        };
+        let asked = Request { ledger: ledger.to_owned(), ..ask("1", [put(b"k", b"v")]) };
+        let expected = Rejection::UnknownLedger { ledger: ledger.to_owned() };
         assert_eq!(refused(replica, START, asked), expected);
     }
 }
 
 #[test]
 fn a_block_touches_at_most_64_ledgers() {
-    let names: Vec<_> = (0..=MAX_LEDGERS_PER_BLOCK)
-        .map(|number| format!("l{number}"))
-        .collect();
+    let names: Vec<_> = (0..=MAX_LEDGERS_PER_BLOCK).map(|number| format!("l{number}")).collect();
     let mut replica = Replica::with_ledgers(0, &[]);
     for half in names.chunks(33) {
         replica.apply(&block(START, half.iter().map(|name| birth(&origin(), name))));
@@ -452,13 +329,7 @@ fn a_block_touches_at_most_64_ledgers() {
     let to = |name: &String, key: &str| request(name, key, Micros::new(START), [put(b"k", b"v")]);
     let mut requests: Vec<_> = names.iter().map(|name| to(name, "1")).collect();
     // A rejected request does not count, and a ledger touched already takes more.
-    requests.insert(
-        0,
-        Request {
-            writes: vec![delete(b"k")],
-            ..to(&names[64], "0")
-        },
-    );
+    requests.insert(0, Request { writes: vec![delete(b"k")], ..to(&names[64], "0") });
     requests.push(to(&names[0], "2"));
     let outcomes = replica.apply(&block(START, requests)).outcome.requests;
     let rejected: Vec<_> = (0..)
@@ -473,8 +344,5 @@ fn a_block_touches_at_most_64_ledgers() {
     requests.extend([birth(&origin(), "new"), birth(&origin(), "newer")]);
     let effects = replica.apply(&block(START, requests));
     assert_eq!(effects.ledgers.len(), 64);
-    assert_eq!(
-        effects.outcome.requests[63],
-        RequestOutcome::Rejected(Rejection::TooManyLedgers)
-    );
+    assert_eq!(effects.outcome.requests[63], RequestOutcome::Rejected(Rejection::TooManyLedgers));
 }

@@ -34,10 +34,7 @@ fn cosigner(node: u8) -> Cosigner {
 }
 
 fn set(epoch: u64) -> CosignerSet {
-    CosignerSet {
-        epoch,
-        cosigners: (1..=3).map(cosigner).collect(),
-    }
+    CosignerSet { epoch, cosigners: (1..=3).map(cosigner).collect() }
 }
 
 fn ask(key: &str, writes: impl IntoIterator<Item = Write>) -> Request {
@@ -47,14 +44,8 @@ fn ask(key: &str, writes: impl IntoIterator<Item = Write>) -> Request {
 #[track_caller]
 fn refused(replica: &mut Replica, write: Write, field: &str) {
     let before = replica.store.clone();
-    match replica.ask(
-        START,
-        ask("refused", [put(SETTINGS_KEY, &good_settings()), write]),
-    ) {
-        RequestOutcome::Rejected(Rejection::Malformed {
-            field: found,
-            problem,
-        }) => {
+    match replica.ask(START, ask("refused", [put(SETTINGS_KEY, &good_settings()), write])) {
+        RequestOutcome::Rejected(Rejection::Malformed { field: found, problem }) => {
             assert_eq!(found, format!("writes[1].{field}"), "{problem}");
         }
         other => panic!("not refused: {other:?}"),
@@ -64,11 +55,7 @@ fn refused(replica: &mut Replica, write: Write, field: &str) {
 }
 
 fn good_settings() -> Vec<u8> {
-    SettingsRecord {
-        max_not_after_us: 1_000_000,
-        max_value_len: 10,
-    }
-    .encode_to_vec()
+    SettingsRecord { max_not_after_us: 1_000_000, max_value_len: 10 }.encode_to_vec()
 }
 
 fn epoch_of(commit_leaf: &[u8]) -> u64 {
@@ -96,30 +83,15 @@ fn one_request_sets_up_a_cluster() {
         "setup",
         [
             put(COSIGNERS_KEY, &set(1).encode_to_vec()),
-            put(
-                SETTINGS_KEY,
-                &SettingsRecord::from(Settings::default()).encode_to_vec(),
-            ),
+            put(SETTINGS_KEY, &SettingsRecord::from(Settings::default()).encode_to_vec()),
             put(&ledger_key(&name), &record(&origin(), &name).encode_to_vec()),
         ],
     );
     let effects = replica.apply(&block(START, [setup]));
-    assert!(matches!(
-        effects.outcome.requests[0],
-        RequestOutcome::Committed(_)
-    ));
-    let ids: Vec<_> = effects
-        .ledgers
-        .iter()
-        .map(|ledger| (ledger.id().0, ledger.born))
-        .collect();
+    assert!(matches!(effects.outcome.requests[0], RequestOutcome::Committed(_)));
+    let ids: Vec<_> = effects.ledgers.iter().map(|ledger| (ledger.id().0, ledger.born)).collect();
     assert_eq!(ids, [(0, false), (1, true)]);
-    assert!(
-        effects
-            .ledgers
-            .iter()
-            .all(|ledger| epoch_of(&ledger.commit_leaf) == 0)
-    );
+    assert!(effects.ledgers.iter().all(|ledger| epoch_of(&ledger.commit_leaf) == 0));
     assert_eq!(replica.store.cluster.epoch, Epoch::new(1));
     let next = request("default", "1", Micros::new(START), [put(b"k", b"v")]);
     let effects = replica.apply(&block(START, [next]));
@@ -130,48 +102,16 @@ fn one_request_sets_up_a_cluster() {
 fn cosigners_and_settings_hold_from_the_next_block_on() {
     let mut replica = Replica::with_ledgers(0, &["a"]);
     let long = |key: &str| request("a", key, Micros::new(START), [put(b"k", b"longer than 10")]);
-    let change = ask(
-        "1",
-        [
-            put(SETTINGS_KEY, &good_settings()),
-            put(COSIGNERS_KEY, &set(1).encode_to_vec()),
-        ],
-    );
+    let change = ask("1", [put(SETTINGS_KEY, &good_settings()), put(COSIGNERS_KEY, &set(1).encode_to_vec())]);
     let effects = replica.apply(&block(START, [change, long("1")]));
-    assert!(
-        effects
-            .outcome
-            .requests
-            .iter()
-            .all(|outcome| matches!(outcome, RequestOutcome::Committed(_)))
-    );
-    assert!(
-        effects
-            .ledgers
-            .iter()
-            .all(|ledger| epoch_of(&ledger.commit_leaf) == 0)
-    );
-    assert_eq!(
-        effects.cluster.settings,
-        Settings {
-            max_not_after_us: 1_000_000,
-            max_value_len: 10
-        }
-    );
+    assert!(effects.outcome.requests.iter().all(|outcome| matches!(outcome, RequestOutcome::Committed(_))));
+    assert!(effects.ledgers.iter().all(|ledger| epoch_of(&ledger.commit_leaf) == 0));
+    assert_eq!(effects.cluster.settings, Settings { max_not_after_us: 1_000_000, max_value_len: 10 });
     let refusal = replica.ask(START, long("2"));
-    assert!(
-        matches!(refusal, RequestOutcome::Rejected(Rejection::Malformed { .. })),
-        "{refusal:?}"
-    );
+    assert!(matches!(refusal, RequestOutcome::Rejected(Rejection::Malformed { .. })), "{refusal:?}");
     // Two sets in one block: the second follows the first.
-    let second = Request {
-        not_after: START,
-        ..ask("2", [put(COSIGNERS_KEY, &set(2).encode_to_vec())])
-    };
-    let third = Request {
-        not_after: START,
-        ..ask("3", [put(COSIGNERS_KEY, &set(3).encode_to_vec())])
-    };
+    let second = Request { not_after: START, ..ask("2", [put(COSIGNERS_KEY, &set(2).encode_to_vec())]) };
+    let third = Request { not_after: START, ..ask("3", [put(COSIGNERS_KEY, &set(3).encode_to_vec())]) };
     for request in [second, third] {
         let limit = replica.ask(START, request);
         assert!(
@@ -184,20 +124,10 @@ fn cosigners_and_settings_hold_from_the_next_block_on() {
 #[test]
 fn two_sets_in_one_block_follow_each_other() {
     let mut replica = Replica::with_ledgers(0, &[]);
-    let sets = (1..=2).map(|epoch| {
-        ask(
-            &epoch.to_string(),
-            [put(COSIGNERS_KEY, &set(epoch).encode_to_vec())],
-        )
-    });
+    let sets =
+        (1..=2).map(|epoch| ask(&epoch.to_string(), [put(COSIGNERS_KEY, &set(epoch).encode_to_vec())]));
     let effects = replica.apply(&block(START, sets));
-    assert!(
-        effects
-            .outcome
-            .requests
-            .iter()
-            .all(|outcome| matches!(outcome, RequestOutcome::Committed(_)))
-    );
+    assert!(effects.outcome.requests.iter().all(|outcome| matches!(outcome, RequestOutcome::Committed(_))));
     assert_eq!(effects.cluster.epoch, Epoch::new(2));
 }
 
@@ -210,20 +140,11 @@ fn a_name_is_never_used_twice() {
         refused(&mut replica, write, "key");
     }
     let twice = || birth(&origin(), "b");
-    let again = Request {
-        idempotency_key: Bytes::from_static(b"again"),
-        ..twice()
-    };
+    let again = Request { idempotency_key: Bytes::from_static(b"again"), ..twice() };
     let outcomes = replica.apply(&block(START, [twice(), again])).outcome.requests;
     assert!(matches!(outcomes[0], RequestOutcome::Committed(_)));
-    assert!(
-        matches!(outcomes[1], RequestOutcome::Rejected(Rejection::Malformed { .. })),
-        "{outcomes:?}"
-    );
-    assert!(matches!(
-        replica.ask(START, birth(&origin(), "_audit")),
-        RequestOutcome::Committed(_)
-    ));
+    assert!(matches!(outcomes[1], RequestOutcome::Rejected(Rejection::Malformed { .. })), "{outcomes:?}");
+    assert!(matches!(replica.ask(START, birth(&origin(), "_audit")), RequestOutcome::Committed(_)));
 }
 
 #[test]
@@ -236,11 +157,7 @@ fn only_documents_are_written_and_they_stay() {
     refused(replica, put(b"ledgers/", b""), "key");
     refused(replica, put(b"ledgers/Not A Name", b""), "key");
     refused(replica, put(b"ledgers/\xff", b""), "key");
-    refused(
-        replica,
-        put_until(COSIGNERS_KEY, &set(1).encode_to_vec(), START + 9),
-        "put.expires_at",
-    );
+    refused(replica, put_until(COSIGNERS_KEY, &set(1).encode_to_vec(), START + 9), "put.expires_at");
 }
 
 #[test]
@@ -285,11 +202,7 @@ fn a_ledger_record_that_contradicts_its_key_is_refused() {
     let mut refuse = |change: fn(&mut LedgerRecord)| {
         let mut record = record(&origin(), &name);
         change(&mut record);
-        refused(
-            replica,
-            put(&ledger_key(&name), &record.encode_to_vec()),
-            "put.value",
-        );
+        refused(replica, put(&ledger_key(&name), &record.encode_to_vec()), "put.value");
     };
     let other = || record(&origin(), &LedgerName::new("other").unwrap());
     assert_ne!(other().log_vkey, record(&origin(), &name).log_vkey);
@@ -304,14 +217,8 @@ fn a_ledger_record_that_contradicts_its_key_is_refused() {
 fn settings_stay_within_what_the_formats_allow() {
     let replica = &mut Replica::with_ledgers(0, &[]);
     for (max_not_after_us, max_value_len) in [(0, 1), (900_000_001, 1), (1, 0), (1, (32 << 20) + 1)] {
-        let record = SettingsRecord {
-            max_not_after_us,
-            max_value_len,
-        };
-        let write = Write {
-            key: Bytes::from_static(SETTINGS_KEY),
-            ..put(b"", &record.encode_to_vec())
-        };
+        let record = SettingsRecord { max_not_after_us, max_value_len };
+        let write = Write { key: Bytes::from_static(SETTINGS_KEY), ..put(b"", &record.encode_to_vec()) };
         let outcome = replica.ask(START, ask("1", [write]));
         let RequestOutcome::Rejected(Rejection::Malformed { field, .. }) = outcome else {
             panic!("{outcome:?}")

@@ -46,13 +46,7 @@ impl Subject {
     pub(crate) fn new(cache_bytes: usize) -> Self {
         let mut tries = Tries::new(cache_bytes);
         tries.open::<()>(LEDGER, &Hash::ZERO, []).unwrap();
-        Self {
-            store: Store::new(),
-            tries,
-            cache_bytes,
-            state: BTreeMap::new(),
-            index: 0,
-        }
+        Self { store: Store::new(), tries, cache_bytes, state: BTreeMap::new(), index: 0 }
     }
 
     /// The leaves of a write of these keys.
@@ -62,24 +56,14 @@ impl Subject {
     ) -> BTreeMap<Vec<u8>, (u64, Vec<u8>)> {
         self.index += 1;
         let index = self.index;
-        keys.into_iter()
-            .map(|key| (key.clone(), (index, op(&key, index))))
-            .collect()
+        keys.into_iter().map(|key| (key.clone(), (index, op(&key, index)))).collect()
     }
 
     /// Writes keys as one batch.
     pub(crate) fn write(&mut self, keys: impl IntoIterator<Item = Vec<u8>>) {
         let leaves = self.leaves(keys);
-        let batch: Vec<_> = leaves
-            .values()
-            .map(|(index, op)| (LogIndex::new(*index), op.clone()))
-            .collect();
-        let changes = self
-            .tries
-            .get_mut(LEDGER)
-            .unwrap()
-            .update(&self.store, &batch)
-            .unwrap();
+        let batch: Vec<_> = leaves.values().map(|(index, op)| (LogIndex::new(*index), op.clone())).collect();
+        let changes = self.tries.get_mut(LEDGER).unwrap().update(&self.store, &batch).unwrap();
         self.store.write_leaves(LEDGER, &batch);
         self.store.write_buckets(LEDGER, &changes);
         self.state.extend(leaves);
@@ -88,9 +72,7 @@ impl Subject {
     pub(crate) fn restart(&mut self) {
         let root = self.tries.get(LEDGER).unwrap().root();
         self.tries = Tries::new(self.cache_bytes);
-        self.tries
-            .open(LEDGER, &root, self.store.buckets_of(LEDGER))
-            .unwrap();
+        self.tries.open(LEDGER, &root, self.store.buckets_of(LEDGER)).unwrap();
     }
 
     pub(crate) fn snapshot(&self) -> TrieSnapshot {
@@ -102,16 +84,11 @@ impl Subject {
         assert_eq!(self.snapshot().root(), naive::state_root(&leaves));
         assert_eq!(self.snapshot().keys(), leaves.len() as u64);
         let buckets: Vec<_> = self.store.buckets_of(LEDGER).map(Result::unwrap).collect();
-        let buckets: Vec<_> = buckets
-            .into_iter()
-            .map(|(key, bucket)| (key, bucket.hash, bucket.count as usize))
-            .collect();
+        let buckets: Vec<_> =
+            buckets.into_iter().map(|(key, bucket)| (key, bucket.hash, bucket.count as usize)).collect();
         assert_eq!(buckets, naive::buckets(&leaves, MAX_BUCKET_KEYS));
         let stats = self.tries.stats();
-        assert_eq!(
-            (stats.keys, stats.buckets),
-            (leaves.len() as u64, buckets.len() as u64)
-        );
+        assert_eq!((stats.keys, stats.buckets), (leaves.len() as u64, buckets.len() as u64));
         assert!(stats.cache_bytes <= stats.cache_capacity && stats.cache_capacity <= self.cache_bytes);
     }
 
@@ -122,10 +99,7 @@ impl Subject {
 }
 
 fn naive_leaves(state: &BTreeMap<Vec<u8>, (u64, Vec<u8>)>) -> Vec<naive::Leaf<'_>> {
-    state
-        .iter()
-        .map(|(key, (index, op))| (key.as_slice(), *index, op.as_slice()))
-        .collect()
+    state.iter().map(|(key, (index, op))| (key.as_slice(), *index, op.as_slice())).collect()
 }
 
 fn check_reads(
@@ -137,16 +111,10 @@ fn check_reads(
     for query in queries {
         let proof = prove(&trie.walk(store), query).unwrap();
         let answer = verify(&trie.root(), query, &proof).unwrap();
-        let found: Vec<_> = answer
-            .leaves()
-            .iter()
-            .map(|leaf| (leaf.index().get(), leaf.op().encode()))
-            .collect();
-        let expected: Vec<_> = state
-            .iter()
-            .filter(|(key, _)| query.contains(key))
-            .map(|(_, leaf)| leaf.clone())
-            .collect();
+        let found: Vec<_> =
+            answer.leaves().iter().map(|leaf| (leaf.index().get(), leaf.op().encode())).collect();
+        let expected: Vec<_> =
+            state.iter().filter(|(key, _)| query.contains(key)).map(|(_, leaf)| leaf.clone()).collect();
         assert_eq!(found, expected, "{query:?}");
         if let Query::Key(key) = query {
             let found = trie.lookup(store, key).unwrap();
@@ -247,12 +215,7 @@ proptest! {
 
 impl Subject {
     fn write_batch(&mut self, batch: &[(LogIndex, Vec<u8>)]) {
-        let changes = self
-            .tries
-            .get_mut(LEDGER)
-            .unwrap()
-            .update(&self.store, batch)
-            .unwrap();
+        let changes = self.tries.get_mut(LEDGER).unwrap().update(&self.store, batch).unwrap();
         self.store.write_leaves(LEDGER, batch);
         self.store.write_buckets(LEDGER, &changes);
     }
@@ -284,11 +247,7 @@ fn the_cache_serves_what_fits_it() {
     let before = subject.tries.stats();
     let trie = subject.snapshot();
     for number in 0..5_000_u32 {
-        assert!(
-            trie.lookup(&subject.store, &number.to_be_bytes())
-                .unwrap()
-                .is_some()
-        );
+        assert!(trie.lookup(&subject.store, &number.to_be_bytes()).unwrap().is_some());
     }
     let after = subject.tries.stats();
     assert_eq!(after.cache_misses, before.cache_misses);

@@ -56,21 +56,9 @@ fn write(op: &Value) -> Write {
         expires_at: number(&op["expires_at"]),
     };
     match text(&op["kind"]) {
-        "put" => Write {
-            key: field("key"),
-            put: Some(put()),
-            erase: None,
-        },
-        "delete" => Write {
-            key: field("key"),
-            put: None,
-            erase: None,
-        },
-        "erase" => Write {
-            key: field("key"),
-            put: None,
-            erase: Some(number(&op["revision"])),
-        },
+        "put" => Write { key: field("key"), put: Some(put()), erase: None },
+        "delete" => Write { key: field("key"), put: None, erase: None },
+        "erase" => Write { key: field("key"), put: None, erase: Some(number(&op["revision"])) },
         other => panic!("unknown kind of operation: {other}"),
     }
 }
@@ -106,10 +94,7 @@ fn check_block(effects: &LedgerEffects, outcomes: &[RequestOutcome], expect: &Va
     for (number_in_block, tx) in transactions.iter().enumerate() {
         let index = LogIndex::new(number(&tx["index"]));
         let record = &effects.transactions[number_in_block];
-        assert_eq!(
-            effects.first_index.checked_add(number_in_block as u64),
-            Some(index)
-        );
+        assert_eq!(effects.first_index.checked_add(number_in_block as u64), Some(index));
         assert_eq!(record.leaf, bytes(&tx["leaf"]));
         assert_eq!(record.operations, all_bytes(&tx["ops"]));
         assert_eq!(effects.leaf_hashes[number_in_block], hash(&tx["leaf_hash"]));
@@ -122,10 +107,7 @@ fn check_block(effects: &LedgerEffects, outcomes: &[RequestOutcome], expect: &Va
         assert_eq!(outcomes[number_in_block], RequestOutcome::Committed(committed));
     }
     assert_eq!(effects.commit_leaf, bytes(&expect["commit"]["leaf"]));
-    assert_eq!(
-        leaf_hash(&effects.commit_leaf),
-        hash(&expect["commit"]["leaf_hash"])
-    );
+    assert_eq!(leaf_hash(&effects.commit_leaf), hash(&expect["commit"]["leaf_hash"]));
     assert_eq!(effects.head.state_root, hash(&expect["commit"]["state_root"]));
     assert_eq!(effects.head.frontier.size().get(), number(&expect["size"]));
     assert_eq!(effects.head.frontier.root(), hash(&expect["log_root"]));
@@ -134,11 +116,7 @@ fn check_block(effects: &LedgerEffects, outcomes: &[RequestOutcome], expect: &Va
 /// Applies all blocks of a vector and checks all that they do.
 fn replay(ledger: &Value, cache_bytes: usize, restart: bool) -> Replica {
     let (mut replica, origin) = founded(ledger, cache_bytes);
-    let blocks = ledger["blocks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .zip(ledger["expect"].as_array().unwrap());
+    let blocks = ledger["blocks"].as_array().unwrap().iter().zip(ledger["expect"].as_array().unwrap());
     for (number_of_block, (input, expect)) in blocks.enumerate() {
         let mut requests: Vec<_> = input["txs"].as_array().unwrap().iter().map(request).collect();
         if number_of_block == 0 {
@@ -146,23 +124,11 @@ fn replay(ledger: &Value, cache_bytes: usize, restart: bool) -> Replica {
         }
         replica.store.cluster.epoch = Epoch::new(number(&input["epoch"]));
         let effects = replica.apply(&block(number(&input["time"]), requests));
-        let default = effects
-            .ledgers
-            .iter()
-            .find(|ledger| ledger.id() == LEDGER)
-            .unwrap();
+        let default = effects.ledgers.iter().find(|ledger| ledger.id() == LEDGER).unwrap();
         assert_eq!(default.born, number_of_block == 0);
         check_block(default, &effects.outcome.requests, expect);
-        let made = effects
-            .outcome
-            .checkpoints
-            .iter()
-            .find(|made| made.ledger.as_str() == "default")
-            .unwrap();
-        assert_eq!(
-            (made.size, made.root),
-            (default.head.frontier.size(), default.head.frontier.root())
-        );
+        let made = effects.outcome.checkpoints.iter().find(|made| made.ledger.as_str() == "default").unwrap();
+        assert_eq!((made.size, made.root), (default.head.frontier.size(), default.head.frontier.root()));
         if restart {
             replica.restart();
         }
@@ -171,9 +137,7 @@ fn replay(ledger: &Value, cache_bytes: usize, restart: bool) -> Replica {
 }
 
 fn ledgers() -> impl Iterator<Item = Value> {
-    VECTORS
-        .into_iter()
-        .map(|vector| serde_json::from_str(vector).unwrap())
+    VECTORS.into_iter().map(|vector| serde_json::from_str(vector).unwrap())
 }
 
 #[test]
@@ -181,10 +145,7 @@ fn every_leaf_operation_root_and_outcome_is_reproduced() {
     for ledger in ledgers() {
         for (cache_bytes, restart) in [(1 << 20, false), (0, false), (1 << 20, true), (0, true)] {
             let replica = replay(&ledger, cache_bytes, restart);
-            assert_eq!(
-                replica.snapshot("default").root(),
-                hash(&ledger["final_state_root"])
-            );
+            assert_eq!(replica.snapshot("default").root(), hash(&ledger["final_state_root"]));
         }
     }
 }
@@ -199,10 +160,7 @@ fn every_state_proof_is_reproduced_and_verifies() {
             let query = match text(&item["kind"]) {
                 "key" => Query::Key(first),
                 "prefix" => Query::Prefix(first),
-                _ => Query::Range {
-                    first,
-                    end: item["end"].as_str().map(|end| hex::decode(end).unwrap()),
-                },
+                _ => Query::Range { first, end: item["end"].as_str().map(|end| hex::decode(end).unwrap()) },
             };
             let proof = prove(&trie.walk(&replica.store), &query).unwrap();
             assert_eq!(proof, bytes(&item["proof"]), "{query:?}");
@@ -217,11 +175,8 @@ fn a_request_asked_again_is_answered_with_its_first_index_and_adds_nothing() {
     for ledger in ledgers() {
         let mut replica = replay(&ledger, 1 << 20, false);
         let size = replica.head("default").frontier.size();
-        let txs = ledger["blocks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|block| block["txs"].as_array().unwrap());
+        let txs =
+            ledger["blocks"].as_array().unwrap().iter().flat_map(|block| block["txs"].as_array().unwrap());
         let requests: Vec<_> = txs.map(request).collect();
         let time = replica.head("default").time.get();
         let effects = replica.apply(&block(time, requests));
@@ -240,25 +195,14 @@ fn what_is_stored_apart_has_the_digests_of_the_leaves_until_it_is_erased() {
     for ledger in ledgers() {
         let replica = replay(&ledger, 1 << 20, false);
         let mut erased = 0;
-        for (input, expect) in ledger["blocks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .zip(ledger["expect"].as_array().unwrap())
+        for (input, expect) in
+            ledger["blocks"].as_array().unwrap().iter().zip(ledger["expect"].as_array().unwrap())
         {
-            for (tx, expect) in input["txs"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .zip(expect["transactions"].as_array().unwrap())
+            for (tx, expect) in
+                input["txs"].as_array().unwrap().iter().zip(expect["transactions"].as_array().unwrap())
             {
                 let index = LogIndex::new(number(&expect["index"]));
-                for (op, encoded) in tx["ops"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .zip(all_bytes(&expect["ops"]))
-                {
+                for (op, encoded) in tx["ops"].as_array().unwrap().iter().zip(all_bytes(&expect["ops"])) {
                     let key = Bytes::from(bytes(&op["key"]));
                     let Some(content) = replica.store.contents.get(&(LEDGER, index, key)) else {
                         erased += u32::from(op["kind"] == "put");

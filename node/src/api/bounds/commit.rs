@@ -77,11 +77,7 @@ impl CheckedCreate {
         let ledger = writable(&request.ledger)?;
         field::idempotency_key(&request.idempotency_key, "idempotency_key")?;
         let not_after = field::not_after(request.not_after)?;
-        Ok(Self {
-            ledger,
-            idempotency_key: request.idempotency_key,
-            not_after,
-        })
+        Ok(Self { ledger, idempotency_key: request.idempotency_key, not_after })
     }
 }
 
@@ -97,10 +93,9 @@ fn writable(name: &str) -> Result<LedgerName, Status> {
 
 fn writes(writes: Vec<v1::Write>, limits: WriteLimits) -> Result<Vec<block::Write>, Status> {
     if writes.is_empty() {
-        return Err(Reason::WritesEmpty.of(
-            "writes",
-            format_args!("empty: a transaction has 1 to {MAX_OPS} writes"),
-        ));
+        return Err(
+            Reason::WritesEmpty.of("writes", format_args!("empty: a transaction has 1 to {MAX_OPS} writes"))
+        );
     }
     if writes.len() > MAX_OPS {
         let problem = format_args!("{} writes: a transaction has at most {MAX_OPS}", writes.len());
@@ -129,41 +124,16 @@ fn one_write(
         None => Err(Reason::WriteMissing.of(format!("writes[{position}]"), "neither a put nor a delete")),
         Some(v1::write::Write::Delete(delete)) => {
             field::key(&delete.key, || format!("writes[{position}].delete.key"))?;
-            Ok((
-                "delete",
-                block::Write {
-                    key: delete.key,
-                    put: None,
-                    erase: None,
-                },
-            ))
+            Ok(("delete", block::Write { key: delete.key, put: None, erase: None }))
         }
         Some(v1::write::Write::Put(put)) => {
             field::key(&put.key, || format!("writes[{position}].put.key"))?;
             check_put(&put, limits).map_err(|(reason, name, problem)| {
                 reason.of(format!("writes[{position}].put.{name}"), problem)
             })?;
-            let v1::Put {
-                key,
-                value,
-                attributes,
-                expires_at,
-                salt,
-            } = put;
-            let put = Some(block::Put {
-                salt,
-                attributes,
-                value,
-                expires_at,
-            });
-            Ok((
-                "put",
-                block::Write {
-                    key,
-                    put,
-                    erase: None,
-                },
-            ))
+            let v1::Put { key, value, attributes, expires_at, salt } = put;
+            let put = Some(block::Put { salt, attributes, value, expires_at });
+            Ok(("put", block::Write { key, put, erase: None }))
         }
     }
 }
@@ -171,10 +141,7 @@ fn one_write(
 fn check_put(put: &v1::Put, limits: WriteLimits) -> Result<(), (Reason, &'static str, String)> {
     let value = put.value.len();
     if u32::try_from(value).map_or(true, |len| len > limits.value_len) {
-        let problem = format!(
-            "{value} bytes: this cluster takes values of at most {}",
-            limits.value_len
-        );
+        let problem = format!("{value} bytes: this cluster takes values of at most {}", limits.value_len);
         return Err((Reason::ValueTooLong, "value", problem));
     }
     let attributes = put.attributes.len();
@@ -192,17 +159,10 @@ fn check_put(put: &v1::Put, limits: WriteLimits) -> Result<(), (Reason, &'static
 
 fn preconditions(preconditions: Vec<v1::Precondition>) -> Result<Vec<block::Precondition>, Status> {
     if preconditions.len() > MAX_PRECONDITIONS {
-        let problem = format_args!(
-            "{} preconditions: at most {MAX_PRECONDITIONS}",
-            preconditions.len()
-        );
+        let problem = format_args!("{} preconditions: at most {MAX_PRECONDITIONS}", preconditions.len());
         return Err(Reason::TooManyPreconditions.of("preconditions", problem));
     }
-    preconditions
-        .into_iter()
-        .enumerate()
-        .map(|(position, one)| precondition(position, one))
-        .collect()
+    preconditions.into_iter().enumerate().map(|(position, one)| precondition(position, one)).collect()
 }
 
 fn precondition(position: usize, precondition: v1::Precondition) -> Result<block::Precondition, Status> {
@@ -224,8 +184,5 @@ fn precondition(position: usize, precondition: v1::Precondition) -> Result<block
         Some(Asked::RevisionEquals(revision)) => block::Condition::RevisionEquals(revision),
         Some(Asked::NotModifiedAfter(index)) => block::Condition::NotModifiedAfter(index),
     };
-    Ok(block::Precondition {
-        key: precondition.key,
-        condition: Some(condition),
-    })
+    Ok(block::Precondition { key: precondition.key, condition: Some(condition) })
 }

@@ -27,10 +27,7 @@ pub(crate) fn ledger(name: &str) -> Result<LedgerName, Status> {
 /// A key; `field` names it.
 pub(crate) fn key(key: &[u8], field: impl FnOnce() -> String) -> Result<(), Status> {
     match key.len() {
-        0 => Err(Reason::KeyEmpty.of(
-            field(),
-            format_args!("the key is empty: 1 to {MAX_KEY_LEN} bytes"),
-        )),
+        0 => Err(Reason::KeyEmpty.of(field(), format_args!("the key is empty: 1 to {MAX_KEY_LEN} bytes"))),
         1..=MAX_KEY_LEN => Ok(()),
         len => Err(too_long(field(), len)),
     }
@@ -45,24 +42,17 @@ pub(crate) fn bound(bytes: &[u8], field: &str) -> Result<(), Status> {
 }
 
 fn too_long(field: String, len: usize) -> Status {
-    Reason::KeyTooLong.of(
-        field,
-        format_args!("{len} bytes: a key has at most {MAX_KEY_LEN}"),
-    )
+    Reason::KeyTooLong.of(field, format_args!("{len} bytes: a key has at most {MAX_KEY_LEN}"))
 }
 
 /// An idempotency key.
 pub(crate) fn idempotency_key(key: &[u8], field: &str) -> Result<(), Status> {
     match key.len() {
-        0 => Err(Reason::IdempotencyKeyEmpty.of(
-            field,
-            format_args!("empty: 1 to {MAX_IDEMPOTENCY_KEY} bytes that name this request"),
-        )),
+        0 => Err(Reason::IdempotencyKeyEmpty
+            .of(field, format_args!("empty: 1 to {MAX_IDEMPOTENCY_KEY} bytes that name this request"))),
         1..=MAX_IDEMPOTENCY_KEY => Ok(()),
-        len => Err(Reason::IdempotencyKeyTooLong.of(
-            field,
-            format_args!("{len} bytes: it has at most {MAX_IDEMPOTENCY_KEY}"),
-        )),
+        len => Err(Reason::IdempotencyKeyTooLong
+            .of(field, format_args!("{len} bytes: it has at most {MAX_IDEMPOTENCY_KEY}"))),
     }
 }
 

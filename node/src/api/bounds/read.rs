@@ -109,11 +109,7 @@ pub(crate) fn scan(request: &v1::ScanRequest) -> Result<ScanQuestion, Status> {
     Ok(ScanQuestion {
         ledger: field::ledger(&request.ledger)?,
         range: range(request.keys.as_ref())?,
-        direction: if request.reverse {
-            Direction::Descending
-        } else {
-            Direction::Ascending
-        },
+        direction: if request.reverse { Direction::Descending } else { Direction::Ascending },
         limit: field::limit(request.limit)?,
         keys_only: request.keys_only,
         options: Options::new(request.options.as_ref())?,
@@ -145,11 +141,7 @@ fn range(keys: Option<&v1::scan_request::Keys>) -> Result<KeyRange, Status> {
 pub(crate) fn history(request: &v1::HistoryRequest) -> Result<(LedgerName, usize, Options), Status> {
     let ledger = field::ledger(&request.ledger)?;
     field::key(&request.key, || "key".to_owned())?;
-    Ok((
-        ledger,
-        field::limit(request.limit)?,
-        Options::new(request.options.as_ref())?,
-    ))
+    Ok((ledger, field::limit(request.limit)?, Options::new(request.options.as_ref())?))
 }
 
 /// Which transaction.
@@ -169,17 +161,11 @@ pub(crate) fn which(request: &v1::GetTransactionRequest, caller: &str) -> Result
         Some(Asked::Index(index)) => Ok(Which::Index(LogIndex::new(*index))),
         Some(Asked::Request(name)) => {
             field::idempotency_key(&name.idempotency_key, "request.idempotency_key")?;
-            let author = if name.author.is_empty() {
-                caller
-            } else {
-                &name.author
-            };
-            request_id(author, &name.idempotency_key)
-                .map(Which::Request)
-                .map_err(|_| {
-                    let problem = format_args!("{} bytes: an author has at most {MAX_AUTHOR}", author.len());
-                    Reason::AuthorTooLong.of("request.author", problem)
-                })
+            let author = if name.author.is_empty() { caller } else { &name.author };
+            request_id(author, &name.idempotency_key).map(Which::Request).map_err(|_| {
+                let problem = format_args!("{} bytes: an author has at most {MAX_AUTHOR}", author.len());
+                Reason::AuthorTooLong.of("request.author", problem)
+            })
         }
     }
 }

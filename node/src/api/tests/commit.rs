@@ -35,19 +35,16 @@ fn verified(world: &World, request: &v1::CommitRequest, answer: v1::CommitRespon
         operations: added.collect(),
         meta: transaction.meta.unwrap(),
     };
-    let operations = request
-        .writes
-        .iter()
-        .map(|write| match write.write.as_ref().unwrap() {
-            v1::write::Write::Delete(delete) => SentOperation::Delete { key: &delete.key },
-            v1::write::Write::Put(put) => SentOperation::Put {
-                key: &put.key,
-                value: &put.value,
-                attributes: &put.attributes,
-                salt: <[u8; 16]>::try_from(&*put.salt).ok(),
-                expires_at: None,
-            },
-        });
+    let operations = request.writes.iter().map(|write| match write.write.as_ref().unwrap() {
+        v1::write::Write::Delete(delete) => SentOperation::Delete { key: &delete.key },
+        v1::write::Write::Put(put) => SentOperation::Put {
+            key: &put.key,
+            value: &put.value,
+            attributes: &put.attributes,
+            salt: <[u8; 16]>::try_from(&*put.salt).ok(),
+            expires_at: None,
+        },
+    });
     let sent = SentRequest {
         author: Some("anonymous"),
         idempotency_key: &request.idempotency_key,
@@ -105,18 +102,12 @@ async fn a_commit_continues_what_the_client_believed() {
     let world = World::new().await;
     world.write(vec![put("a", "1")]).await;
     for trusted in [1, 3] {
-        let request = v1::CommitRequest {
-            trusted_size: trusted,
-            ..world.request(vec![put("a", "2")])
-        };
+        let request = v1::CommitRequest { trusted_size: trusted, ..world.request(vec![put("a", "2")]) };
         let answer = world.commit(request).await.unwrap();
         continues(&world, answer.checkpoint.unwrap(), trusted).await;
     }
     let size = world.size();
-    let request = v1::CommitRequest {
-        trusted_size: size + 1,
-        ..world.request(vec![put("a", "3")])
-    };
+    let request = v1::CommitRequest { trusted_size: size + 1, ..world.request(vec![put("a", "3")]) };
     let refusal = world.commit(request).await.unwrap_err();
     assert_eq!(
         (refusal.code(), detail(&refusal).unwrap().field.as_str()),
@@ -142,17 +133,11 @@ async fn a_precondition_that_fails_says_which_and_what_is_there() {
         (condition("b", Condition::MustExist(true)), false),
     ] {
         let preconditions = vec![holds.clone(), failing];
-        let request = v1::CommitRequest {
-            preconditions,
-            ..world.request(vec![put("a", "2")])
-        };
+        let request = v1::CommitRequest { preconditions, ..world.request(vec![put("a", "2")]) };
         let refusal = world.commit(request).await.unwrap_err();
         let detail = detail(&refusal).unwrap();
         assert_eq!(refusal.code(), Code::FailedPrecondition, "{refusal:?}");
-        assert_eq!(
-            (detail.reason.as_str(), detail.precondition),
-            ("precondition_failed", Some(1))
-        );
+        assert_eq!((detail.reason.as_str(), detail.precondition), ("precondition_failed", Some(1)));
         assert_eq!(
             (detail.exists, detail.revision, detail.index),
             match exists {
@@ -162,10 +147,7 @@ async fn a_precondition_that_fails_says_which_and_what_is_there() {
         );
         assert!(detail.no_effect && detail.field == "preconditions[1]");
     }
-    let refusal = world
-        .commit(world.request(vec![delete("nothing")]))
-        .await
-        .unwrap_err();
+    let refusal = world.commit(world.request(vec![delete("nothing")])).await.unwrap_err();
     assert_eq!(detail(&refusal).unwrap().reason, "delete_of_absent");
     assert_eq!(detail(&refusal).unwrap().field, "writes[0].delete.key");
 }
@@ -175,37 +157,16 @@ async fn a_replica_that_does_not_lead_names_the_one_that_does() {
     let world = World::new().await;
     let leader = Some(quorate_core::position::NodeId::new(3));
     for (error, code, reason, certain) in [
-        (
-            SubmitError::NotLeader { leader },
-            Code::FailedPrecondition,
-            "not_leader",
-            true,
-        ),
+        (SubmitError::NotLeader { leader }, Code::FailedPrecondition, "not_leader", true),
         (SubmitError::Full, Code::ResourceExhausted, "queue_full", true),
-        (
-            SubmitError::OutcomeUnknown,
-            Code::Unavailable,
-            "outcome_unknown",
-            false,
-        ),
+        (SubmitError::OutcomeUnknown, Code::Unavailable, "outcome_unknown", false),
         (SubmitError::NotFounded, Code::Unavailable, "not_founded", true),
-        (
-            SubmitError::Stopped("disk".to_owned()),
-            Code::Unavailable,
-            "outcome_unknown",
-            false,
-        ),
+        (SubmitError::Stopped("disk".to_owned()), Code::Unavailable, "outcome_unknown", false),
     ] {
         *world.fake.submit_error.lock().unwrap() = Some(error);
-        let refusal = world
-            .commit(world.request(vec![put("a", "1")]))
-            .await
-            .unwrap_err();
+        let refusal = world.commit(world.request(vec![put("a", "1")])).await.unwrap_err();
         let detail = detail(&refusal).unwrap();
-        assert_eq!(
-            (refusal.code(), detail.reason.as_str(), detail.no_effect),
-            (code, reason, certain)
-        );
+        assert_eq!((refusal.code(), detail.reason.as_str(), detail.no_effect), (code, reason, certain));
         assert_eq!(detail.leader, if reason == "not_leader" { 3 } else { 0 });
     }
 }
@@ -223,18 +184,11 @@ async fn ledgers_are_created_once_and_listed() {
         (refusal.code(), detail(&refusal).unwrap().reason.as_str()),
         (Code::AlreadyExists, "ledger_exists")
     );
-    let list = world
-        .api
-        .list_ledgers(tonic::Request::new(v1::ListLedgersRequest {}))
-        .await
-        .unwrap()
-        .into_inner();
+    let list =
+        world.api.list_ledgers(tonic::Request::new(v1::ListLedgersRequest {})).await.unwrap().into_inner();
     let names: Vec<_> = list.ledgers.iter().map(|ledger| ledger.name.as_str()).collect();
     assert_eq!(names, ["_system", "default", "invoices"]);
-    let request = v1::CommitRequest {
-        ledger: "invoices".to_owned(),
-        ..world.request(vec![put("a", "1")])
-    };
+    let request = v1::CommitRequest { ledger: "invoices".to_owned(), ..world.request(vec![put("a", "1")]) };
     assert_eq!(world.commit(request).await.unwrap().transaction.unwrap().index, 1);
 }
 
@@ -247,18 +201,11 @@ async fn the_same_idempotency_key_creates_the_same_ledger() {
             idempotency_key: "fixed".into(),
             not_after: world.clock.now().get() + 1_000,
         };
-        world
-            .api
-            .create_ledger(tonic::Request::new(request))
-            .await
-            .map(tonic::Response::into_inner)
+        world.api.create_ledger(tonic::Request::new(request)).await.map(tonic::Response::into_inner)
     };
     let first = ask("one").await.unwrap().transaction.unwrap().index;
     assert_eq!(ask("one").await.unwrap().transaction.unwrap().index, first);
-    assert_eq!(
-        detail(&ask("two").await.unwrap_err()).unwrap().reason,
-        "idempotency_key_reused"
-    );
+    assert_eq!(detail(&ask("two").await.unwrap_err()).unwrap().reason, "idempotency_key_reused");
 }
 
 #[tokio::test]
@@ -266,18 +213,9 @@ async fn a_transaction_is_found_by_index_and_by_request() {
     use v1::get_transaction_request::Which;
     let world = World::new().await;
     let request = world.request(vec![put("a", "1"), put("b", "2")]);
-    let index = world
-        .commit(request.clone())
-        .await
-        .unwrap()
-        .transaction
-        .unwrap()
-        .index;
+    let index = world.commit(request.clone()).await.unwrap().transaction.unwrap().index;
     world.write(vec![put("c", "3")]).await;
-    let name = v1::RequestName {
-        author: String::new(),
-        idempotency_key: request.idempotency_key.clone(),
-    };
+    let name = v1::RequestName { author: String::new(), idempotency_key: request.idempotency_key.clone() };
     for which in [Which::Index(index), Which::Request(name)] {
         let ask = v1::GetTransactionRequest {
             ledger: "default".to_owned(),
@@ -285,21 +223,13 @@ async fn a_transaction_is_found_by_index_and_by_request() {
             options: proven(None),
             contents: true,
         };
-        let answer = world
-            .api
-            .get_transaction(tonic::Request::new(ask))
-            .await
-            .unwrap()
-            .into_inner();
+        let answer = world.api.get_transaction(tonic::Request::new(ask)).await.unwrap().into_inner();
         let parts = super::verify::Parts::default().transaction(answer.transaction);
         let proven = parts.open(&world, answer.checkpoint, None).await;
         let transaction = proven.transaction(LogIndex::new(index)).unwrap();
         assert!(transaction.is_complete() && transaction.meta().is_some());
-        let values: Vec<_> = transaction
-            .operations()
-            .iter()
-            .map(|shown| shown.contents().unwrap().value.clone())
-            .collect();
+        let values: Vec<_> =
+            transaction.operations().iter().map(|shown| shown.contents().unwrap().value.clone()).collect();
         assert_eq!(values, [b"1", b"2"]);
     }
 }

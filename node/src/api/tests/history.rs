@@ -23,19 +23,13 @@ fn question(oldest_first: bool, limit: u32, at: Option<u64>) -> v1::HistoryReque
 }
 
 async fn ask(world: &World, request: &v1::HistoryRequest) -> v1::HistoryResponse {
-    world
-        .api
-        .history(tonic::Request::new(request.clone()))
-        .await
-        .unwrap()
-        .into_inner()
+    world.api.history(tonic::Request::new(request.clone())).await.unwrap().into_inner()
 }
 
 fn parts(page: &v1::HistoryResponse) -> Parts {
     let transactions = page.writes.iter().chain(&page.erasures).cloned();
-    transactions.fold(Parts::default().state_proof(&page.state_proof), |parts, one| {
-        parts.transaction(Some(one))
-    })
+    transactions
+        .fold(Parts::default().state_proof(&page.state_proof), |parts, one| parts.transaction(Some(one)))
 }
 
 fn text(content: Content<'_>) -> String {
@@ -54,9 +48,7 @@ async fn filled(world: &World) -> Vec<String> {
             0 => (delete("key"), "deleted".to_owned()),
             _ => (put("key", &format!("value {number}")), format!("value {number}")),
         };
-        world
-            .write(vec![put("other", "x"), write, put("third", "y")])
-            .await;
+        world.write(vec![put("other", "x"), write, put("third", "y")]).await;
         expected.push(shown);
     }
     world.erase("key", 3).await;
@@ -77,12 +69,7 @@ async fn every_write_is_there_in_both_directions() {
                 let page = ask(&world, &request).await;
                 let proven = parts(&page).open(&world, page.checkpoint.clone(), None).await;
                 let verified = proven.history(&at).unwrap();
-                assert!(
-                    verified
-                        .entries()
-                        .iter()
-                        .all(|entry| entry.transaction().meta().is_some())
-                );
+                assert!(verified.entries().iter().all(|entry| entry.transaction().meta().is_some()));
                 found.extend(verified.entries().iter().map(|entry| text(entry.content())));
                 cursor = verified.next().cloned();
                 assert_eq!(cursor.is_none(), page.next_page_token.is_empty());
@@ -119,12 +106,7 @@ async fn as_of_an_index_the_history_ends_there() {
     let world = World::new().await;
     let expected = filled(&world).await;
     let request = question(true, 100, None);
-    let indexes: Vec<u64> = ask(&world, &request)
-        .await
-        .writes
-        .iter()
-        .map(|write| write.index)
-        .collect();
+    let indexes: Vec<u64> = ask(&world, &request).await.writes.iter().map(|write| write.index).collect();
     let at = indexes[8];
     let page = ask(&world, &question(false, 100, Some(at))).await;
     assert_eq!(page.writes.len(), 9);
@@ -133,14 +115,8 @@ async fn as_of_an_index_the_history_ends_there() {
     let parts = parts(&page).transaction(page.superseded_by.clone());
     let proven = parts.open(&world, page.checkpoint.clone(), Some(at)).await;
     let reading = proven.as_of(LogIndex::new(at)).unwrap().get(b"key").unwrap();
-    let verified = proven
-        .history(&HistoryCursor::down_from(reading.write().unwrap()))
-        .unwrap();
-    let mut found: Vec<String> = verified
-        .entries()
-        .iter()
-        .map(|entry| text(entry.content()))
-        .collect();
+    let verified = proven.history(&HistoryCursor::down_from(reading.write().unwrap())).unwrap();
+    let mut found: Vec<String> = verified.entries().iter().map(|entry| text(entry.content())).collect();
     found.reverse();
     assert_eq!(found, expected[..9]);
     assert!(verified.next().is_none() && page.next_page_token.is_empty());
@@ -157,8 +133,6 @@ async fn a_key_that_was_never_written_has_no_history() {
     let page = ask(&world, &question(false, 10, None)).await;
     assert!(page.writes.is_empty() && page.next_page_token.is_empty());
     let proven = parts(&page).open(&world, page.checkpoint.clone(), None).await;
-    let verified = proven
-        .history(&HistoryCursor::new(b"key", Direction::Descending))
-        .unwrap();
+    let verified = proven.history(&HistoryCursor::new(b"key", Direction::Descending)).unwrap();
     assert!(verified.entries().is_empty() && verified.next().is_none());
 }

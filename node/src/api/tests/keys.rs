@@ -10,16 +10,10 @@ use super::{
 
 /// Every kind of key; gives the log indexes of the four transactions.
 async fn story(world: &World) -> [u64; 4] {
-    let first = world
-        .write(vec![put("a", "one"), put("b", "two"), put("gone", "soon")])
-        .await;
+    let first = world.write(vec![put("a", "one"), put("b", "two"), put("gone", "soon")]).await;
     let second = world.write(vec![put("a", "one again"), delete("b")]).await;
-    let third = world
-        .write(vec![put_until("short", "lived", START + 5 * SECOND)])
-        .await;
-    let fourth = world
-        .write(vec![put("a", "one at last"), put("late", "comer")])
-        .await;
+    let third = world.write(vec![put_until("short", "lived", START + 5 * SECOND)]).await;
+    let fourth = world.write(vec![put("a", "one at last"), put("late", "comer")]).await;
     world.erase("gone", 1).await;
     [first, second, third, fourth]
 }
@@ -74,11 +68,7 @@ async fn as_of_any_index_is_what_it_was_then() {
         ("nothing", third, "never"),
         ("a", world.size() - 1, "one at last"),
     ] {
-        assert_eq!(
-            short(&get(&world, key, Some(at)).await),
-            expected,
-            "{key} as of {at}"
-        );
+        assert_eq!(short(&get(&world, key, Some(at)).await), expected, "{key} as of {at}");
     }
 }
 
@@ -98,41 +88,27 @@ async fn several_keys_are_proven_under_one_checkpoint() {
     let [first, second, ..] = story(&world).await;
     let keys = ["a", "b", "gone", "short", "late", "nothing"];
     for (at, expected) in [
-        (
-            None,
-            ["one at last", "deleted", "erased", "lived", "comer", "never"],
-        ),
+        (None, ["one at last", "deleted", "erased", "lived", "comer", "never"]),
         (Some(first), ["one", "two", "erased", "never", "never", "never"]),
-        (
-            Some(second),
-            ["one again", "deleted", "erased", "never", "never", "never"],
-        ),
+        (Some(second), ["one again", "deleted", "erased", "never", "never", "never"]),
     ] {
         let request = v1::GetManyRequest {
             ledger: "default".to_owned(),
             keys: keys.iter().map(|key| key.as_bytes().to_vec().into()).collect(),
             options: proven(at),
         };
-        let answer = world
-            .api
-            .get_many(tonic::Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let answer = world.api.get_many(tonic::Request::new(request)).await.unwrap().into_inner();
         assert_eq!(answer.size, world.size());
-        let parts = answer.answers.into_iter().fold(Parts::default(), |parts, one| {
-            parts.state_proof(&one.state_proof).item(one.item)
-        });
+        let parts = answer
+            .answers
+            .into_iter()
+            .fold(Parts::default(), |parts, one| parts.state_proof(&one.state_proof).item(one.item));
         let proven = parts.open(&world, answer.checkpoint, at).await;
         let readings = match at {
             None => proven.get_many(&keys).unwrap(),
             Some(at) => proven.as_of(LogIndex::new(at)).unwrap().get_many(&keys).unwrap(),
         };
-        assert_eq!(
-            readings.iter().map(short).collect::<Vec<_>>(),
-            expected,
-            "as of {at:?}"
-        );
+        assert_eq!(readings.iter().map(short).collect::<Vec<_>>(), expected, "as of {at:?}");
     }
 }
 
@@ -143,31 +119,16 @@ async fn without_proofs_nothing_is_signed_and_the_rest_is_the_same() {
     // Nobody signs: an answer without proofs does not wait for anybody.
     world.fake.signing.store(0, std::sync::atomic::Ordering::Relaxed);
     let ask = async |key: &str, at| {
-        let options = Some(v1::ReadOptions {
-            at,
-            ..v1::ReadOptions::default()
-        });
+        let options = Some(v1::ReadOptions { at, ..v1::ReadOptions::default() });
         let key = key.as_bytes().to_vec().into();
-        let request = v1::GetRequest {
-            ledger: "default".to_owned(),
-            key,
-            options,
-        };
-        world
-            .api
-            .get(tonic::Request::new(request))
-            .await
-            .unwrap()
-            .into_inner()
+        let request = v1::GetRequest { ledger: "default".to_owned(), key, options };
+        world.api.get(tonic::Request::new(request)).await.unwrap().into_inner()
     };
     let answer = ask("a", None).await;
     assert!(answer.checkpoint.is_none() && answer.state_proof.is_empty());
     assert_eq!(answer.item.unwrap().content.unwrap().value, "one at last");
     let item = ask("a", Some(first)).await.item.unwrap();
-    assert_eq!(
-        (item.index, &*item.content.unwrap().value),
-        (Some(first), b"one".as_slice())
-    );
+    assert_eq!((item.index, &*item.content.unwrap().value), (Some(first), b"one".as_slice()));
     assert!(item.written.is_none() && item.superseded_by.is_none());
     assert!(ask("b", None).await.item.unwrap().content.is_none());
     assert!(ask("nothing", None).await.item.is_none());
@@ -181,21 +142,9 @@ async fn an_answer_continues_what_the_client_believed() {
     let world = World::new().await;
     let [first, second, ..] = story(&world).await;
     for trusted in [1, first + 2, second + 2, world.size()] {
-        let options = Some(v1::ReadOptions {
-            trusted_size: trusted,
-            ..proven(None).unwrap()
-        });
-        let request = v1::GetRequest {
-            ledger: "default".to_owned(),
-            key: "a".into(),
-            options,
-        };
-        let answer = world
-            .api
-            .get(tonic::Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let options = Some(v1::ReadOptions { trusted_size: trusted, ..proven(None).unwrap() });
+        let request = v1::GetRequest { ledger: "default".to_owned(), key: "a".into(), options };
+        let answer = world.api.get(tonic::Request::new(request)).await.unwrap().into_inner();
         continues(&world, answer.checkpoint.unwrap(), trusted).await;
     }
 }
@@ -207,15 +156,8 @@ async fn a_stated_staleness_needs_no_barrier_while_signatures_are_young() {
     let ask = async |bound| {
         let before = world.fake.barriers.load(std::sync::atomic::Ordering::Relaxed);
         let consistency = Some(v1::read_options::Consistency::MaxStalenessMs(bound));
-        let options = Some(v1::ReadOptions {
-            consistency,
-            ..proven(None).unwrap()
-        });
-        let request = v1::GetRequest {
-            ledger: "default".to_owned(),
-            key: "a".into(),
-            options,
-        };
+        let options = Some(v1::ReadOptions { consistency, ..proven(None).unwrap() });
+        let request = v1::GetRequest { ledger: "default".to_owned(), key: "a".into(), options };
         world.api.get(tonic::Request::new(request)).await.unwrap();
         world.fake.barriers.load(std::sync::atomic::Ordering::Relaxed) - before
     };
@@ -225,9 +167,5 @@ async fn a_stated_staleness_needs_no_barrier_while_signatures_are_young() {
     assert_eq!(ask(5_000).await, 0, "signed again because somebody asked");
     world.fake.signing.store(2, std::sync::atomic::Ordering::Relaxed);
     world.pass(1);
-    assert_eq!(
-        ask(0).await,
-        1,
-        "nothing was signed this very second: a barrier does it"
-    );
+    assert_eq!(ask(0).await, 1, "nothing was signed this very second: a barrier does it");
 }

@@ -21,31 +21,16 @@ use super::{
 };
 
 async fn list(world: &World, from: u64, to: u64, contents: bool) -> Result<Vec<EntryParts>, Status> {
-    let request = v1::ListTransactionsRequest {
-        ledger: "default".to_owned(),
-        from,
-        to,
-        contents,
-    };
-    let stream = world
-        .api
-        .list_transactions(tonic::Request::new(request))
-        .await?
-        .into_inner();
+    let request = v1::ListTransactionsRequest { ledger: "default".to_owned(), from, to, contents };
+    let stream = world.api.list_transactions(tonic::Request::new(request)).await?.into_inner();
     let messages: Vec<v1::ListTransactionsResponse> = stream.try_collect().await?;
-    Ok(messages
-        .into_iter()
-        .flat_map(|one| one.entries)
-        .map(|entry| entry.try_into().unwrap())
-        .collect())
+    Ok(messages.into_iter().flat_map(|one| one.entries).map(|entry| entry.try_into().unwrap()).collect())
 }
 
 async fn filled(world: &World) {
     for number in 0..12 {
         let key = format!("key {}", number % 5);
-        world
-            .write(vec![put(&key, &format!("value {number}")), put("always", "x")])
-            .await;
+        world.write(vec![put(&key, &format!("value {number}")), put("always", "x")]).await;
     }
     world.write(vec![delete("key 1")]).await;
     world.erase("key 2", 1).await;
@@ -66,11 +51,7 @@ async fn everything_follows_from_the_log() {
                 assert_eq!(entry.contents.len(), entry.operations.len());
                 for (bytes, contents) in entry.operations.iter().zip(&entry.contents) {
                     let operation = Operation::decode(bytes).unwrap();
-                    assert!(
-                        contents
-                            .as_ref()
-                            .is_none_or(|contents| contents.opens(&operation))
-                    );
+                    assert!(contents.as_ref().is_none_or(|contents| contents.opens(&operation)));
                     if operation.kind != OpKind::Erase {
                         state.insert(entry.index, bytes.clone()).unwrap();
                     }
@@ -89,12 +70,7 @@ async fn a_stretch_of_the_log_is_what_was_asked_for() {
     let world = World::new().await;
     filled(&world).await;
     let indexes = async |from, to| -> Vec<u64> {
-        list(&world, from, to, false)
-            .await
-            .unwrap()
-            .iter()
-            .map(|entry| entry.index.get())
-            .collect()
+        list(&world, from, to, false).await.unwrap().iter().map(|entry| entry.index.get()).collect()
     };
     assert_eq!(indexes(3, 8).await, [3, 4, 5, 6, 7]);
     assert_eq!(indexes(8, 8).await, [0_u64; 0]);
@@ -106,10 +82,7 @@ async fn a_stretch_of_the_log_is_what_was_asked_for() {
         (5, 4, Code::InvalidArgument, "to"),
     ] {
         let refusal = list(&world, from, to, false).await.unwrap_err();
-        assert_eq!(
-            (refusal.code(), detail(&refusal).unwrap().field.as_str()),
-            (code, field)
-        );
+        assert_eq!((refusal.code(), detail(&refusal).unwrap().field.as_str()), (code, field));
     }
 }
 
@@ -119,47 +92,20 @@ async fn leaves_and_sizes_are_proven() {
     filled(&world).await;
     let size = world.size();
     for (index, at) in [(0, size), (5, 7), (5, 0), (size - 1, size)] {
-        let request = v1::InclusionProofRequest {
-            ledger: "default".to_owned(),
-            index,
-            size: at,
-        };
-        let answer = world
-            .api
-            .inclusion_proof(tonic::Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let request = v1::InclusionProofRequest { ledger: "default".to_owned(), index, size: at };
+        let answer = world.api.inclusion_proof(tonic::Request::new(request)).await.unwrap().into_inner();
         assert_eq!(answer.size, if at == 0 { size } else { at });
         let path = path_from_wire("path", &answer.path).unwrap();
         let root = root_at(&world, answer.size).await;
         let index = LogIndex::new(index);
-        inclusion::verify(
-            &leaf_hash(&answer.leaf),
-            index,
-            TreeSize::new(answer.size),
-            &path,
-            &root,
-        )
-        .unwrap();
+        inclusion::verify(&leaf_hash(&answer.leaf), index, TreeSize::new(answer.size), &path, &root).unwrap();
     }
     for (old, new) in [(1, size), (3, 9), (size, 0), (4, 4)] {
-        let request = v1::ConsistencyProofRequest {
-            ledger: "default".to_owned(),
-            old_size: old,
-            new_size: new,
-        };
-        let answer = world
-            .api
-            .consistency_proof(tonic::Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let request =
+            v1::ConsistencyProofRequest { ledger: "default".to_owned(), old_size: old, new_size: new };
+        let answer = world.api.consistency_proof(tonic::Request::new(request)).await.unwrap().into_inner();
         let path = path_from_wire("path", &answer.path).unwrap();
-        let (from, to) = (
-            root_at(&world, answer.old_size).await,
-            root_at(&world, answer.new_size).await,
-        );
+        let (from, to) = (root_at(&world, answer.old_size).await, root_at(&world, answer.new_size).await);
         let (old, new) = (TreeSize::new(answer.old_size), TreeSize::new(answer.new_size));
         consistency::verify(old, &from, new, &to, &path).unwrap();
     }
@@ -186,11 +132,7 @@ async fn a_checkpoint_is_given_at_its_size_and_nowhere_else() {
             trusted_size,
             ..v1::GetCheckpointRequest::default()
         };
-        world
-            .api
-            .get_checkpoint(tonic::Request::new(request))
-            .await
-            .map(tonic::Response::into_inner)
+        world.api.get_checkpoint(tonic::Request::new(request)).await.map(tonic::Response::into_inner)
     };
     for (size, trusted) in [(0, 1), (3, 0), (3, 5), (5, 3), (world.size(), world.size())] {
         let checkpoint = ask(size, 0, trusted).await.unwrap().checkpoint.unwrap();
@@ -199,25 +141,13 @@ async fn a_checkpoint_is_given_at_its_size_and_nowhere_else() {
         }
     }
     let reason = |refusal: Status| (refusal.code(), detail(&refusal).unwrap().reason);
-    assert_eq!(
-        reason(ask(4, 0, 0).await.unwrap_err()),
-        (Code::NotFound, "no_checkpoint".to_owned())
-    );
-    assert!(
-        ask(4, 0, 0)
-            .await
-            .unwrap_err()
-            .message()
-            .contains("the next one is at 5")
-    );
+    assert_eq!(reason(ask(4, 0, 0).await.unwrap_err()), (Code::NotFound, "no_checkpoint".to_owned()));
+    assert!(ask(4, 0, 0).await.unwrap_err().message().contains("the next one is at 5"));
     let beyond = (Code::OutOfRange, "size_beyond_end".to_owned());
     assert_eq!(reason(ask(world.size() + 2, 0, 0).await.unwrap_err()), beyond);
     assert_eq!(reason(ask(0, 0, world.size() + 2).await.unwrap_err()), beyond);
     world.fake.signing.store(1, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(
-        reason(ask(3, 0, 0).await.unwrap_err()),
-        (Code::DeadlineExceeded, "not_certified".to_owned())
-    );
+    assert_eq!(reason(ask(3, 0, 0).await.unwrap_err()), (Code::DeadlineExceeded, "not_certified".to_owned()));
 }
 
 #[tokio::test]

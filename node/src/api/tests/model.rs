@@ -25,13 +25,7 @@ fn held(model: &Model, key: &str, at: u64) -> String {
 
 /// Transactions: each key is put (true), deleted if it is there (false), or left alone.
 fn transactions() -> impl Strategy<Value = Vec<Vec<Option<bool>>>> {
-    vec(
-        vec(
-            proptest::option::weighted(0.4, proptest::bool::weighted(0.7)),
-            KEYS.len(),
-        ),
-        1..10,
-    )
+    vec(vec(proptest::option::weighted(0.4, proptest::bool::weighted(0.7)), KEYS.len()), 1..10)
 }
 
 async fn play(world: &World, transactions: &[Vec<Option<bool>>]) -> Model {
@@ -55,9 +49,7 @@ async fn play(world: &World, transactions: &[Vec<Option<bool>>]) -> Model {
         }
         if !writes.is_empty() {
             let index = world.write(writes).await;
-            shown
-                .into_iter()
-                .for_each(|(key, value)| model.entry(key).or_default().push((index, value)));
+            shown.into_iter().for_each(|(key, value)| model.entry(key).or_default().push((index, value)));
         }
     }
     model

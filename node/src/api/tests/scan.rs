@@ -32,20 +32,11 @@ fn range_of(keys: &Keys) -> KeyRange {
 }
 
 fn direction(reverse: bool) -> Direction {
-    if reverse {
-        Direction::Descending
-    } else {
-        Direction::Ascending
-    }
+    if reverse { Direction::Descending } else { Direction::Ascending }
 }
 
 async fn ask(world: &World, request: &v1::ScanRequest) -> v1::ScanResponse {
-    world
-        .api
-        .scan(tonic::Request::new(request.clone()))
-        .await
-        .unwrap()
-        .into_inner()
+    world.api.scan(tonic::Request::new(request.clone())).await.unwrap().into_inner()
 }
 
 /// All pages of a scan as of an index, each verified; `between` runs after each page.
@@ -61,21 +52,12 @@ async fn all_as_of(
         let page = ask(world, &request).await;
         assert!(page.items.len() <= usize::try_from(request.limit).unwrap());
         let covered: KeyRange = page.covered.unwrap().try_into().unwrap();
-        let parts = page
-            .items
-            .into_iter()
-            .fold(Parts::default(), |parts, item| parts.item(Some(item)));
-        let proven = parts
-            .state_proof(&page.state_proof)
-            .open(world, page.checkpoint, Some(page.at))
-            .await;
+        let parts = page.items.into_iter().fold(Parts::default(), |parts, item| parts.item(Some(item)));
+        let proven = parts.state_proof(&page.state_proof).open(world, page.checkpoint, Some(page.at)).await;
         let as_of = proven.as_of(LogIndex::new(page.at)).unwrap();
         let verified = as_of.scan(&rest, direction, &covered).unwrap();
         let entry = |reading: &_| {
-            (
-                String::from_utf8(quorate_core::answer::Reading::key(reading).to_vec()).unwrap(),
-                short(reading),
-            )
+            (String::from_utf8(quorate_core::answer::Reading::key(reading).to_vec()).unwrap(), short(reading))
         };
         found.extend(verified.readings().iter().map(entry));
         match verified.rest() {
@@ -132,28 +114,17 @@ async fn pages_of_any_size_are_complete_in_both_directions() {
             while scan.rest().is_some() {
                 let page = ask(&world, &request).await;
                 let covered = page.covered.unwrap().try_into().unwrap();
-                let parts = page
-                    .items
-                    .into_iter()
-                    .fold(Parts::default(), |parts, item| parts.item(Some(item)));
-                let proven = parts
-                    .state_proof(&page.state_proof)
-                    .open(&world, page.checkpoint, None)
-                    .await;
+                let parts =
+                    page.items.into_iter().fold(Parts::default(), |parts, item| parts.item(Some(item)));
+                let proven = parts.state_proof(&page.state_proof).open(&world, page.checkpoint, None).await;
                 let readings = scan.page(&proven, &covered).unwrap();
                 found.extend(
-                    readings
-                        .iter()
-                        .map(|r| (String::from_utf8(r.key().to_vec()).unwrap(), short(r))),
+                    readings.iter().map(|r| (String::from_utf8(r.key().to_vec()).unwrap(), short(r))),
                 );
                 request.page_token = page.next_page_token;
             }
             assert!(request.page_token.is_empty());
-            assert_eq!(
-                found,
-                ordered(&expected, reverse),
-                "limit {limit}, reverse {reverse}"
-            );
+            assert_eq!(found, ordered(&expected, reverse), "limit {limit}, reverse {reverse}");
         }
     }
 }
@@ -162,13 +133,8 @@ async fn pages_of_any_size_are_complete_in_both_directions() {
 async fn ranges_end_where_they_say() {
     let world = World::new().await;
     let expected = filled(&world).await;
-    let cases: [(&str, Option<&str>); 5] = [
-        ("", None),
-        ("key/10", Some("key/12")),
-        ("key/28", None),
-        ("zz", None),
-        ("", Some("key/01")),
-    ];
+    let cases: [(&str, Option<&str>); 5] =
+        [("", None), ("key/10", Some("key/12")), ("key/28", None), ("zz", None), ("", Some("key/01"))];
     for (first, end) in cases {
         let range = v1::KeyRange {
             first: first.as_bytes().to_vec().into(),
@@ -183,11 +149,7 @@ async fn ranges_end_where_they_say() {
             .filter(|key| *key >= first && end.is_none_or(|end| *key < end))
             .map(str::to_owned)
             .collect();
-        assert_eq!(
-            found.into_iter().map(|(key, _)| key).collect::<Vec<_>>(),
-            wanted,
-            "{first} to {end:?}"
-        );
+        assert_eq!(found.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), wanted, "{first} to {end:?}");
     }
 }
 
@@ -201,9 +163,7 @@ async fn all_pages_show_one_moment_while_writes_go_on() {
             // Later than the scan: new keys between the old ones, new values, deletes, and one that was deleted before.
             let number = world.size() % 30;
             let key = format!("key/{number:02}");
-            world
-                .write(vec![put(&format!("{key}/new"), "new"), put(&key, "changed")])
-                .await;
+            world.write(vec![put(&format!("{key}/new"), "new"), put(&key, "changed")]).await;
             world.write(vec![delete(&key), put("key/03", "back")]).await;
             world.write(vec![put(&key, "changed again")]).await;
         };
@@ -216,26 +176,16 @@ async fn all_pages_show_one_moment_while_writes_go_on() {
 #[tokio::test]
 async fn as_of_an_index_later_writes_are_not_there() {
     let world = World::new().await;
-    let first = world
-        .write(vec![put("a", "1"), put("b", "1"), put("c", "1")])
-        .await;
+    let first = world.write(vec![put("a", "1"), put("b", "1"), put("c", "1")]).await;
     let second = world.write(vec![delete("b"), put("c", "2"), put("d", "1")]).await;
-    world
-        .write(vec![put("a", "3"), put("b", "3"), put("c", "3"), put("e", "3")])
-        .await;
+    world.write(vec![put("a", "3"), put("b", "3"), put("c", "3"), put("e", "3")]).await;
     let text = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
     for (at, expected) in [
         (0, text(&[])),
         (first, text(&[("a", "1"), ("b", "1"), ("c", "1")])),
-        (
-            second,
-            text(&[("a", "1"), ("b", "deleted"), ("c", "2"), ("d", "1")]),
-        ),
+        (second, text(&[("a", "1"), ("b", "deleted"), ("c", "2"), ("d", "1")])),
     ] {
         for (reverse, limit) in [(false, 2), (true, 2), (false, 100), (true, 100)] {
             let request = question(Keys::Prefix("".into()), reverse, limit, Some(at));
@@ -253,21 +203,12 @@ async fn without_proofs_keys_of_later_are_left_out() {
     let world = World::new().await;
     let first = world.write(vec![put("a", "1"), put("c", "1")]).await;
     world.write(vec![put("b", "2"), put("c", "2")]).await;
-    let options = Some(v1::ReadOptions {
-        at: Some(first),
-        ..v1::ReadOptions::default()
-    });
-    let request = v1::ScanRequest {
-        options,
-        ..question(Keys::Prefix("".into()), false, 10, None)
-    };
+    let options = Some(v1::ReadOptions { at: Some(first), ..v1::ReadOptions::default() });
+    let request = v1::ScanRequest { options, ..question(Keys::Prefix("".into()), false, 10, None) };
     let page = ask(&world, &request).await;
     assert!(page.checkpoint.is_none() && page.state_proof.is_empty() && page.next_page_token.is_empty());
-    let keys: Vec<_> = page
-        .items
-        .iter()
-        .map(|item| (&*item.key, &*item.content.as_ref().unwrap().value))
-        .collect();
+    let keys: Vec<_> =
+        page.items.iter().map(|item| (&*item.key, &*item.content.as_ref().unwrap().value)).collect();
     assert_eq!(keys, [(b"a".as_slice(), b"1".as_slice()), (b"c", b"1")]);
 }
 
@@ -275,17 +216,10 @@ async fn without_proofs_keys_of_later_are_left_out() {
 async fn keys_only_leaves_contents_out() {
     let world = World::new().await;
     world.write(vec![put("a", "1"), put("b", "2")]).await;
-    let request = v1::ScanRequest {
-        keys_only: true,
-        ..question(Keys::Prefix("".into()), false, 10, None)
-    };
+    let request = v1::ScanRequest { keys_only: true, ..question(Keys::Prefix("".into()), false, 10, None) };
     let page = ask(&world, &request).await;
     assert_eq!(page.items.len(), 2);
-    assert!(
-        page.items
-            .iter()
-            .all(|item| item.content.is_none() && !item.operation.is_empty())
-    );
+    assert!(page.items.iter().all(|item| item.content.is_none() && !item.operation.is_empty()));
 }
 
 #[tokio::test]

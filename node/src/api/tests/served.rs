@@ -16,12 +16,7 @@ fn default() -> LedgerName {
 }
 
 async fn status(world: &World) -> v1::StatusResponse {
-    world
-        .api
-        .status(tonic::Request::new(v1::StatusRequest {}))
-        .await
-        .unwrap()
-        .into_inner()
+    world.api.status(tonic::Request::new(v1::StatusRequest {})).await.unwrap().into_inner()
 }
 
 #[tokio::test]
@@ -29,16 +24,9 @@ async fn a_status_tells_of_ledgers_and_members() {
     let world = World::new().await;
     world.write(vec![put("a", "1")]).await;
     let status = status(&world).await;
-    assert_eq!(
-        (status.role.as_str(), status.leader, status.term, status.node_id),
-        ("leader", 1, 3, 1)
-    );
+    assert_eq!((status.role.as_str(), status.leader, status.term, status.node_id), ("leader", 1, 3, 1));
     assert_eq!(status.fault, "");
-    let ledgers: Vec<_> = status
-        .ledgers
-        .iter()
-        .map(|ledger| (ledger.name.as_str(), ledger.size))
-        .collect();
+    let ledgers: Vec<_> = status.ledgers.iter().map(|ledger| (ledger.name.as_str(), ledger.size)).collect();
     assert_eq!(ledgers[1], ("default", 3));
     assert!(
         status
@@ -48,12 +36,7 @@ async fn a_status_tells_of_ledgers_and_members() {
     );
     let members: Vec<_> = status.members.iter().map(|member| member.node_id).collect();
     assert_eq!(members, [1, 2, 3]);
-    assert!(
-        status
-            .members
-            .iter()
-            .all(|member| member.cosigner_vkey.contains("/node/"))
-    );
+    assert!(status.members.iter().all(|member| member.cosigner_vkey.contains("/node/")));
     assert!(status.memory_bytes > 0 && status.time == world.clock.now().get());
 }
 
@@ -61,32 +44,14 @@ async fn a_status_tells_of_ledgers_and_members() {
 async fn a_node_with_a_fault_answers_only_how_it_is() {
     let world = World::new().await;
     world.health.fail("diverged: for a test");
-    let refusal = world
-        .commit(world.request(vec![put("a", "1")]))
-        .await
-        .unwrap_err();
+    let refusal = world.commit(world.request(vec![put("a", "1")])).await.unwrap_err();
     assert_eq!(refusal.code(), Code::Unavailable);
-    assert_eq!(
-        quorate_proto::convert::detail(&refusal).unwrap().reason,
-        "node_stopped"
-    );
-    assert!(
-        world
-            .api
-            .list_ledgers(tonic::Request::new(v1::ListLedgersRequest {}))
-            .await
-            .is_err()
-    );
+    assert_eq!(quorate_proto::convert::detail(&refusal).unwrap().reason, "node_stopped");
+    assert!(world.api.list_ledgers(tonic::Request::new(v1::ListLedgersRequest {})).await.is_err());
     assert_eq!(status(&world).await.fault, "diverged: for a test");
     assert_eq!(HttpSource::live(&world.api), Health::Good);
-    assert_eq!(
-        HttpSource::ready(&world.api),
-        Health::Bad("diverged: for a test".to_owned())
-    );
-    assert!(matches!(
-        world.api.checkpoint(&default()).await,
-        Err(SourceError::Unavailable(_))
-    ));
+    assert_eq!(HttpSource::ready(&world.api), Health::Bad("diverged: for a test".to_owned()));
+    assert!(matches!(world.api.checkpoint(&default()).await, Err(SourceError::Unavailable(_))));
 }
 
 #[tokio::test]
@@ -108,16 +73,9 @@ async fn third_parties_read_the_log_as_tiles() {
     assert!(matches!(read(&beyond).await, Err(SourceError::NotFound(_))));
     let entries = TilePath::new(TileKind::Entries, 1, 3).unwrap();
     let bytes = read(&entries).await.unwrap();
-    assert_eq!(
-        u16::from_be_bytes([bytes[0], bytes[1]]),
-        62,
-        "a commit leaf at 256"
-    );
+    assert_eq!(u16::from_be_bytes([bytes[0], bytes[1]]), 62, "a commit leaf at 256");
     let unknown = LedgerName::new("unknown").unwrap();
-    assert!(matches!(
-        world.api.tile_of(&unknown, &full).await,
-        Err(SourceError::NotFound(_))
-    ));
+    assert!(matches!(world.api.tile_of(&unknown, &full).await, Err(SourceError::NotFound(_))));
 }
 
 #[tokio::test]

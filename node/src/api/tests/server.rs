@@ -19,21 +19,13 @@ use crate::{
 
 /// Serves a world; gives its address, and what stops it and waits for its end.
 async fn serving(world: &World) -> (SocketAddr, impl Future<Output = ()>) {
-    let listener = listen(
-        "client",
-        "127.0.0.1:0",
-        Security::Plaintext,
-        tls::Limits::default(),
-    )
-    .await
-    .unwrap();
+    let listener =
+        listen("client", "127.0.0.1:0", Security::Plaintext, tls::Limits::default()).await.unwrap();
     let address = listener.local_addr();
     let (stop, stopped) = oneshot::channel::<()>();
     let api = world.api.clone();
     let served = tokio::spawn(async move {
-        api.serve(listener.incoming(), async move { drop(stopped.await) })
-            .await
-            .unwrap();
+        api.serve(listener.incoming(), async move { drop(stopped.await) }).await.unwrap();
     });
     let end = async move {
         stop.send(()).unwrap();
@@ -43,11 +35,7 @@ async fn serving(world: &World) -> (SocketAddr, impl Future<Output = ()>) {
 }
 
 async fn channel(address: SocketAddr) -> Channel {
-    Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap()
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
 #[tokio::test]
@@ -55,44 +43,24 @@ async fn clients_are_served_over_the_network() {
     let world = World::new().await;
     let (address, end) = serving(&world).await;
     let mut client = LedgerClient::new(channel(address).await);
-    let answer = client
-        .commit(world.request(vec![put("a", "1")]))
-        .await
-        .unwrap()
-        .into_inner();
+    let answer = client.commit(world.request(vec![put("a", "1")])).await.unwrap().into_inner();
     assert_eq!(answer.transaction.unwrap().index, 1);
-    let request = v1::ListTransactionsRequest {
-        ledger: "default".to_owned(),
-        ..Default::default()
-    };
+    let request = v1::ListTransactionsRequest { ledger: "default".to_owned(), ..Default::default() };
     let mut entries = client.list_transactions(request).await.unwrap().into_inner();
     assert_eq!(entries.message().await.unwrap().unwrap().entries.len(), 3);
     assert!(entries.message().await.unwrap().is_none());
     drop((entries, client));
     end.await;
-    assert!(
-        Channel::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect()
-            .await
-            .is_err()
-    );
+    assert!(Channel::from_shared(format!("http://{address}")).unwrap().connect().await.is_err());
 }
 
 #[tokio::test]
 async fn a_message_that_is_too_large_is_refused() {
-    let world = World::with(Limits {
-        message_bytes: 64 << 10,
-        ..Limits::default()
-    })
-    .await;
+    let world = World::with(Limits { message_bytes: 64 << 10, ..Limits::default() }).await;
     let (address, end) = serving(&world).await;
     let mut client = LedgerClient::new(channel(address).await);
     let size = world.size();
-    let refusal = client
-        .commit(world.request(vec![put("a", &"x".repeat(100 << 10))]))
-        .await
-        .unwrap_err();
+    let refusal = client.commit(world.request(vec![put("a", &"x".repeat(100 << 10))])).await.unwrap_err();
     assert_eq!(refusal.code(), Code::OutOfRange, "{refusal:?}");
     assert_eq!(world.size(), size);
     drop(client);
@@ -105,9 +73,7 @@ async fn health_follows_the_node_and_reflection_names_the_service() {
     let (address, end) = serving(&world).await;
     let channel = channel(address).await;
     let mut health = HealthClient::new(channel.clone());
-    let request = HealthCheckRequest {
-        service: "quorate.v1.Ledger".to_owned(),
-    };
+    let request = HealthCheckRequest { service: "quorate.v1.Ledger".to_owned() };
     let mut statuses = health.watch(request).await.unwrap().into_inner();
     while statuses.message().await.unwrap().unwrap().status != 1 {}
     world.health.fail("for a test");
@@ -117,26 +83,10 @@ async fn health_follows_the_node_and_reflection_names_the_service() {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let answers = reflection
-        .server_reflection_info(futures::stream::iter([asked]))
-        .await
-        .unwrap();
-    let answer = answers
-        .into_inner()
-        .message()
-        .await
-        .unwrap()
-        .unwrap()
-        .message_response;
-    let Some(MessageResponse::ListServicesResponse(list)) = answer else {
-        panic!("{answer:?}")
-    };
-    assert!(
-        list.service
-            .iter()
-            .any(|service| service.name == "quorate.v1.Ledger"),
-        "{list:?}"
-    );
+    let answers = reflection.server_reflection_info(futures::stream::iter([asked])).await.unwrap();
+    let answer = answers.into_inner().message().await.unwrap().unwrap().message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
+    assert!(list.service.iter().any(|service| service.name == "quorate.v1.Ledger"), "{list:?}");
     drop((statuses, health, reflection));
     end.await;
 }

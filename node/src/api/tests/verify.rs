@@ -40,10 +40,7 @@ impl Parts {
         let Some(item) = item else { return self };
         let item = ItemParts::try_from(item).unwrap();
         self.bundle.contents.extend(item.contents);
-        for proof in [item.erased_by, item.written, item.superseded_by]
-            .into_iter()
-            .flatten()
-        {
+        for proof in [item.erased_by, item.written, item.superseded_by].into_iter().flatten() {
             self.add(proof);
         }
         self
@@ -55,11 +52,7 @@ impl Parts {
             return;
         };
         for operation in proof.operations {
-            if known
-                .operations
-                .iter()
-                .all(|other| other.position != operation.position)
-            {
+            if known.operations.iter().all(|other| other.position != operation.position) {
                 known.operations.push(operation);
             }
         }
@@ -87,17 +80,8 @@ impl Parts {
 }
 
 async fn leaf_at(world: &World, index: u64, size: TreeSize) -> LeafProof {
-    let request = v1::InclusionProofRequest {
-        ledger: "default".to_owned(),
-        index,
-        size: size.get(),
-    };
-    let answer = world
-        .api
-        .inclusion_proof(tonic::Request::new(request))
-        .await
-        .unwrap()
-        .into_inner();
+    let request = v1::InclusionProofRequest { ledger: "default".to_owned(), index, size: size.get() };
+    let answer = world.api.inclusion_proof(tonic::Request::new(request)).await.unwrap().into_inner();
     LeafAt::try_from(answer).unwrap().proof
 }
 
@@ -108,23 +92,12 @@ pub(super) async fn get(world: &World, key: &str, at: Option<u64>) -> Reading {
         key: key.as_bytes().to_vec().into(),
         options: super::world::proven(at),
     };
-    let answer = world
-        .api
-        .get(tonic::Request::new(request))
-        .await
-        .unwrap()
-        .into_inner();
-    let parts = Parts::default()
-        .state_proof(&answer.state_proof)
-        .item(answer.item);
+    let answer = world.api.get(tonic::Request::new(request)).await.unwrap().into_inner();
+    let parts = Parts::default().state_proof(&answer.state_proof).item(answer.item);
     let proven = parts.open(world, answer.checkpoint, at).await;
     match at {
         None => proven.get(key.as_bytes()).unwrap(),
-        Some(at) => proven
-            .as_of(LogIndex::new(at))
-            .unwrap()
-            .get(key.as_bytes())
-            .unwrap(),
+        Some(at) => proven.as_of(LogIndex::new(at)).unwrap().get(key.as_bytes()).unwrap(),
     }
 }
 
@@ -144,11 +117,7 @@ pub(super) async fn continues(world: &World, checkpoint: v1::CheckpointProof, tr
     let trusted = checkpoint_at(world, trusted).await;
     let parts = CheckpointParts::try_from(checkpoint).unwrap();
     let new = world.policy().open(&parts.note).unwrap().checkpoint().clone();
-    let (old, new) = if trusted.size <= new.size {
-        (trusted, new)
-    } else {
-        (new, trusted)
-    };
+    let (old, new) = if trusted.size <= new.size { (trusted, new) } else { (new, trusted) };
     consistency::verify(old.size, &old.root, new.size, &new.root, &parts.consistency).unwrap();
 }
 
@@ -158,12 +127,7 @@ pub(super) async fn checkpoint_at(world: &World, size: u64) -> quorate_core::che
         size,
         ..v1::GetCheckpointRequest::default()
     };
-    let answer = world
-        .api
-        .get_checkpoint(tonic::Request::new(request))
-        .await
-        .unwrap()
-        .into_inner();
+    let answer = world.api.get_checkpoint(tonic::Request::new(request)).await.unwrap().into_inner();
     let parts = CheckpointParts::try_from(answer.checkpoint.unwrap()).unwrap();
     world.policy().open(&parts.note).unwrap().checkpoint().clone()
 }

@@ -76,10 +76,8 @@ impl Fake {
         let _alone = self.applying.lock().unwrap();
         let index = self.state.view().applied().last.map_or(0, |last| last.index + 1);
         let applied = self.state.apply(LogId { term: 1, index }, |view, tries| {
-            let height = view
-                .cluster()
-                .last_block
-                .map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap());
+            let height =
+                view.cluster().last_block.map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap());
             let hash = sha256(&[&block.encode_to_vec()]);
             apply(view, tries, block, height, hash).map_err(|error| StoreFault::diverged("test", "ok", error))
         });
@@ -87,11 +85,7 @@ impl Fake {
     }
 
     fn block(&self, requests: Vec<Request>) -> Vec<RequestOutcome> {
-        self.apply(&Block {
-            time: self.clock.now().get(),
-            requests,
-            genesis: None,
-        })
+        self.apply(&Block { time: self.clock.now().get(), requests, genesis: None })
     }
 
     fn log_key(&self, ledger: &LedgerName) -> LogKey {
@@ -140,40 +134,22 @@ impl Backend for Fake {
             let need = if cosigners == 0 { 2 } else { cosigners };
             let have = self.signing.load(Ordering::Relaxed);
             if have < need {
-                return Err(WaitError::Timeout {
-                    size,
-                    have,
-                    need,
-                    missing: "node 3".to_owned(),
-                });
+                return Err(WaitError::Timeout { size, have, need, missing: "node 3".to_owned() });
             }
-            let checkpoint = Checkpoint {
-                origin: origin().ledger(ledger).to_string(),
-                size,
-                root,
-            };
+            let checkpoint = Checkpoint { origin: origin().ledger(ledger).to_string(), size, root };
             let time = self.signed_s.load(Ordering::Relaxed);
             let mut note = SignedNote::new(checkpoint.clone());
             note.add(self.log_key(ledger).sign(&checkpoint));
             for key in self.keys.iter().take(have) {
                 note.add(key.cosign(&checkpoint, time).unwrap().to_line());
             }
-            Ok(Certified {
-                size,
-                root,
-                note: note.to_string().into(),
-                times: vec![time; have],
-            })
+            Ok(Certified { size, root, note: note.to_string().into(), times: vec![time; have] })
         })
     }
 
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize {
         let enough = self.signing.load(Ordering::Relaxed) >= self.majority();
-        self.state
-            .view()
-            .ledger(ledger)
-            .filter(|_| enough)
-            .map_or(TreeSize::ZERO, |ledger| ledger.size())
+        self.state.view().ledger(ledger).filter(|_| enough).map_or(TreeSize::ZERO, |ledger| ledger.size())
     }
 
     fn majority(&self) -> usize {
@@ -213,10 +189,7 @@ impl World {
     pub(super) async fn with(limits: Limits) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("state");
-        let identity = Identity {
-            cluster_id: *CLUSTER.as_bytes(),
-            node_id: 1,
-        };
+        let identity = Identity { cluster_id: *CLUSTER.as_bytes(), node_id: 1 };
         StateStore::create(&path, identity, &StateOptions::default()).unwrap();
         let state = Arc::new(StateStore::open(&path, identity, StateOptions::default()).unwrap());
         let (clock, hand) = Clock::manual(Micros::new(START));
@@ -245,63 +218,28 @@ impl World {
             limits,
             data_dir: home.path().to_owned(),
         });
-        let world = Self {
-            api,
-            fake,
-            hand,
-            clock,
-            health,
-            requests: AtomicU64::new(0),
-            _home: home,
-        };
+        let world = Self { api, fake, hand, clock, health, requests: AtomicU64::new(0), _home: home };
         world.found().await;
         world
     }
 
     async fn found(&self) {
         let cluster_id = Bytes::copy_from_slice(CLUSTER.as_bytes());
-        let genesis = Genesis {
-            cluster_id,
-            cluster_name: origin().name().to_owned(),
-        };
-        self.fake.apply(&Block {
-            time: START,
-            requests: Vec::new(),
-            genesis: Some(genesis),
-        });
+        let genesis = Genesis { cluster_id, cluster_name: origin().name().to_owned() };
+        self.fake.apply(&Block { time: START, requests: Vec::new(), genesis: Some(genesis) });
         let cosigner = |(key, node): (&CosignerKey, u8)| Cosigner {
             node_id: node.into(),
             vkey: key.verifier().to_string(),
-            block_public_key: BlockKey::from_seed(&[node + 100; 32])
-                .public()
-                .as_bytes()
-                .to_vec()
-                .into(),
+            block_public_key: BlockKey::from_seed(&[node + 100; 32]).public().as_bytes().to_vec().into(),
             client_address: format!("127.0.0.1:{}", 7_400 + u16::from(node)),
             peer_address: format!("127.0.0.1:{}", 7_500 + u16::from(node)),
         };
-        let set = CosignerSet {
-            epoch: 1,
-            cosigners: self.fake.keys.iter().zip(1..).map(cosigner).collect(),
-        };
-        let put = Put {
-            salt: vec![2; 16].into(),
-            value: set.encode_to_vec().into(),
-            ..Put::default()
-        };
-        let write = Write {
-            key: Bytes::from_static(COSIGNERS_KEY),
-            put: Some(put),
-            erase: None,
-        };
-        let outcomes = self.fake.block(vec![Request {
-            ledger: "_system".to_owned(),
-            ..self.bare(vec![write])
-        }]);
-        assert!(
-            matches!(outcomes[..], [RequestOutcome::Committed(_)]),
-            "{outcomes:?}"
-        );
+        let set = CosignerSet { epoch: 1, cosigners: self.fake.keys.iter().zip(1..).map(cosigner).collect() };
+        let put = Put { salt: vec![2; 16].into(), value: set.encode_to_vec().into(), ..Put::default() };
+        let write = Write { key: Bytes::from_static(COSIGNERS_KEY), put: Some(put), erase: None };
+        let outcomes =
+            self.fake.block(vec![Request { ledger: "_system".to_owned(), ..self.bare(vec![write]) }]);
+        assert!(matches!(outcomes[..], [RequestOutcome::Committed(_)]), "{outcomes:?}");
         self.create("default").await.unwrap();
     }
 
@@ -321,11 +259,7 @@ impl World {
 
     /// Erases what a revision of a key wrote.
     pub(super) async fn erase(&self, key: &str, revision: u64) {
-        let write = Write {
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            put: None,
-            erase: Some(revision),
-        };
+        let write = Write { key: Bytes::copy_from_slice(key.as_bytes()), put: None, erase: Some(revision) };
         let outcome = self.fake.submit(self.bare(vec![write])).await.unwrap();
         assert!(matches!(outcome, RequestOutcome::Committed(_)), "{outcome:?}");
     }
@@ -341,10 +275,7 @@ impl World {
             idempotency_key: self.next_key(),
             not_after: self.clock.now().get() + 60 * SECOND,
         };
-        self.api
-            .create_ledger(tonic::Request::new(request))
-            .await
-            .map(tonic::Response::into_inner)
+        self.api.create_ledger(tonic::Request::new(request)).await.map(tonic::Response::into_inner)
     }
 
     /// A certified commit to `default`.
@@ -365,10 +296,7 @@ impl World {
     }
 
     pub(super) async fn commit(&self, request: v1::CommitRequest) -> Result<v1::CommitResponse, Status> {
-        self.api
-            .commit(tonic::Request::new(request))
-            .await
-            .map(tonic::Response::into_inner)
+        self.api.commit(tonic::Request::new(request)).await.map(tonic::Response::into_inner)
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -400,25 +328,15 @@ pub(super) fn put_until(key: &str, value: &str, expires_at: u64) -> v1::Write {
         expires_at,
         ..v1::Put::default()
     };
-    v1::Write {
-        write: Some(v1::write::Write::Put(put)),
-    }
+    v1::Write { write: Some(v1::write::Write::Put(put)) }
 }
 
 pub(super) fn delete(key: &str) -> v1::Write {
-    let delete = v1::Delete {
-        key: Bytes::copy_from_slice(key.as_bytes()),
-    };
-    v1::Write {
-        write: Some(v1::write::Write::Delete(delete)),
-    }
+    let delete = v1::Delete { key: Bytes::copy_from_slice(key.as_bytes()) };
+    v1::Write { write: Some(v1::write::Write::Delete(delete)) }
 }
 
 /// Options that ask for proofs.
 pub(super) fn proven(at: Option<u64>) -> Option<v1::ReadOptions> {
-    Some(v1::ReadOptions {
-        at,
-        prove: true,
-        ..v1::ReadOptions::default()
-    })
+    Some(v1::ReadOptions { at, prove: true, ..v1::ReadOptions::default() })
 }

@@ -21,22 +21,13 @@ async fn blocks_are_applied_everywhere_in_the_order_in_which_they_were_submitted
     let consensus = &cluster.node(leader).consensus;
     let mut proposals = Vec::new();
     for number in 0..500_u64 {
-        proposals.push(
-            consensus
-                .submit(term, Bytes::from(number.to_be_bytes().to_vec()))
-                .await
-                .unwrap(),
-        );
+        proposals.push(consensus.submit(term, Bytes::from(number.to_be_bytes().to_vec())).await.unwrap());
     }
     for (height, proposal) in (1..).zip(proposals) {
         assert_eq!(proposal.outcome().await.unwrap().height.get(), height);
     }
     let blocks = cluster.settled(500).await;
-    assert!(
-        (0..500_u64)
-            .zip(blocks)
-            .all(|(number, block)| block == number.to_be_bytes().as_slice())
-    );
+    assert!((0..500_u64).zip(blocks).all(|(number, block)| block == number.to_be_bytes().as_slice()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,11 +42,7 @@ async fn the_cluster_goes_on_when_its_leader_dies_and_loses_no_acknowledged_bloc
     let blocks = cluster.settled(200).await;
     assert_eq!(blocks[0], "before-0");
     assert_eq!(blocks[199], "after-99");
-    assert_eq!(
-        cluster.node(first).toy.installs.load(Ordering::Relaxed),
-        0,
-        "it caught up from the log"
-    );
+    assert_eq!(cluster.node(first).toy.installs.load(Ordering::Relaxed), 0, "it caught up from the log");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,10 +82,7 @@ async fn the_log_is_purged_only_below_what_the_state_has_on_disk() {
     for node in cluster.nodes.values() {
         let purged = eventually("a purge", || node.consensus.status().borrow().purged).await;
         let durable = node.toy.durable().position.last.unwrap();
-        assert!(
-            purged.index + 10 <= durable.index,
-            "purged {purged}, durable {durable}"
-        );
+        assert!(purged.index + 10 <= durable.index, "purged {purged}, durable {durable}");
     }
 }
 
@@ -116,10 +100,7 @@ async fn acknowledged_blocks_survive_a_crash_of_all_nodes_that_loses_their_unflu
     let blocks = cluster.settled(150).await;
     assert_eq!(blocks[149], "first-149");
     for node in cluster.nodes.values() {
-        eventually("recovery", || {
-            node.consensus.status().borrow().recovered.then_some(())
-        })
-        .await;
+        eventually("recovery", || node.consensus.status().borrow().recovered.then_some(())).await;
     }
     cluster.write("second", 10).await;
     cluster.settled(160).await;
@@ -143,24 +124,14 @@ async fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_reads() {
     cluster.write("before", 10).await;
     let (old, term) = cluster.leader().await;
     cluster.isolate(old);
-    let lost = cluster
-        .node(old)
-        .consensus
-        .submit(term, Bytes::from_static(b"lost"))
-        .await
-        .unwrap();
+    let lost = cluster.node(old).consensus.submit(term, Bytes::from_static(b"lost")).await.unwrap();
     let (new, _) = cluster.leader_other_than(old).await;
     assert_ne!(old, new);
     let stale =
         tokio::time::timeout(Duration::from_secs(2), cluster.node(old).consensus.read_barrier()).await;
     assert!(!matches!(stale, Ok(Ok(_))), "{stale:?}");
     let (leader, term) = cluster.leader_other_than(old).await;
-    cluster
-        .node(leader)
-        .consensus
-        .propose(term, Bytes::from_static(b"kept"))
-        .await
-        .unwrap();
+    cluster.node(leader).consensus.propose(term, Bytes::from_static(b"kept")).await.unwrap();
     cluster.heal();
     assert_eq!(lost.outcome().await, Err(ProposeError::OutcomeUnknown));
     let blocks = cluster.settled(11).await;
@@ -172,20 +143,9 @@ async fn a_block_enters_the_log_only_in_the_term_it_was_made_for() {
     let cluster = Cluster::start(3, calm).await;
     let (leader, term) = cluster.leader().await;
     let follower = (1..=3).find(|node| *node != leader).unwrap();
-    let wrong_term = cluster
-        .node(leader)
-        .consensus
-        .propose(term + 1, Bytes::from_static(b"x"))
-        .await;
-    assert!(
-        matches!(wrong_term, Err(ProposeError::NotLeader { .. })),
-        "{wrong_term:?}"
-    );
-    let elsewhere = cluster
-        .node(follower)
-        .consensus
-        .propose(term, Bytes::from_static(b"x"))
-        .await;
+    let wrong_term = cluster.node(leader).consensus.propose(term + 1, Bytes::from_static(b"x")).await;
+    assert!(matches!(wrong_term, Err(ProposeError::NotLeader { .. })), "{wrong_term:?}");
+    let elsewhere = cluster.node(follower).consensus.propose(term, Bytes::from_static(b"x")).await;
     assert_eq!(elsewhere, Err(ProposeError::NotLeader { leader: Some(leader) }));
     cluster.write("right", 1).await;
     cluster.settled(1).await;
@@ -207,11 +167,7 @@ async fn a_leader_without_a_majority_takes_no_block_until_it_knows_whether_it_st
     let waiting = tokio::spawn(async move { consensus.propose(term, Bytes::from_static(b"waits")).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished());
-    assert_eq!(
-        cluster.node(leader).consensus.log().bounds().last,
-        last,
-        "it is not in the log"
-    );
+    assert_eq!(cluster.node(leader).consensus.log().bounds().last, last, "it is not in the log");
     for other in others {
         cluster.restart(other).await;
     }
@@ -230,12 +186,7 @@ async fn leadership_is_handed_over_on_request() {
     cluster.write("before", 5).await;
     let (leader, _) = cluster.leader().await;
     let next = (1..=3).find(|node| *node != leader).unwrap();
-    cluster
-        .node(leader)
-        .consensus
-        .transfer_leadership(next)
-        .await
-        .unwrap();
+    cluster.node(leader).consensus.transfer_leadership(next).await.unwrap();
     assert_eq!(cluster.leader_other_than(leader).await.0, next);
     cluster.write("after", 5).await;
     cluster.settled(10).await;
@@ -250,10 +201,7 @@ async fn a_new_node_learns_and_then_votes() {
     let consensus = cluster.node(leader).consensus.clone();
     consensus.add_learner(4, member(4)).await.unwrap();
     cluster.settled(20).await;
-    consensus
-        .change_voters(BTreeSet::from([1, 2, 3, 4]))
-        .await
-        .unwrap();
+    consensus.change_voters(BTreeSet::from([1, 2, 3, 4])).await.unwrap();
     eventually("the new membership", || {
         let status = cluster.node(4).consensus.status().borrow().clone();
         (status.membership.is_voter(4) && status.membership.configs.len() == 1).then_some(())
@@ -269,19 +217,10 @@ async fn a_new_node_learns_and_then_votes() {
 async fn a_stopped_node_says_so_and_takes_nothing_more() {
     let cluster = Cluster::start(1, quick).await;
     let node = cluster.node(1);
-    eventually("a leader", || {
-        (node.consensus.status().borrow().role == Role::Leader).then_some(())
-    })
-    .await;
+    eventually("a leader", || (node.consensus.status().borrow().role == Role::Leader).then_some(())).await;
     let term = node.consensus.status().borrow().term;
-    node.consensus
-        .propose(term, Bytes::from_static(b"one"))
-        .await
-        .unwrap();
+    node.consensus.propose(term, Bytes::from_static(b"one")).await.unwrap();
     node.consensus.shutdown().await;
     assert_eq!(node.consensus.stopped().await, None);
-    assert!(matches!(
-        node.consensus.submit(term, Bytes::new()).await,
-        Err(ProposeError::Stopped)
-    ));
+    assert!(matches!(node.consensus.submit(term, Bytes::new()).await, Err(ProposeError::Stopped)));
 }

@@ -36,10 +36,7 @@ impl Net {
     }
 
     fn find(&self, from: NodeId, to: NodeId) -> Result<Consensus, PeerError> {
-        let gone = || PeerError::Unreachable {
-            node: to,
-            why: "cut or down".to_owned(),
-        };
+        let gone = || PeerError::Unreachable { node: to, why: "cut or down".to_owned() };
         if !self.open(from, to) {
             return Err(gone());
         }
@@ -58,17 +55,11 @@ fn over_the_wire<M: Message + Default>(message: &M) -> M {
 }
 
 fn lost(node: NodeId) -> PeerError {
-    PeerError::Failed {
-        node,
-        why: "cut".to_owned(),
-    }
+    PeerError::Failed { node, why: "cut".to_owned() }
 }
 
 fn refused(node: NodeId) -> impl Fn(Refusal) -> PeerError {
-    move |refusal| PeerError::Failed {
-        node,
-        why: refusal.to_string(),
-    }
+    move |refusal| PeerError::Failed { node, why: refusal.to_string() }
 }
 
 impl Wire {
@@ -88,11 +79,7 @@ impl Wire {
         async move {
             let target = net.find(own, node)?;
             let answer = handle(target, own, request).await.map_err(refused(node))?;
-            if net.open(node, own) {
-                Ok(over_the_wire(&answer))
-            } else {
-                Err(lost(node))
-            }
+            if net.open(node, own) { Ok(over_the_wire(&answer)) } else { Err(lost(node)) }
         }
         .boxed()
     }
@@ -117,11 +104,7 @@ impl PeerTransport for Wire {
                 .map(|request| over_the_wire(&request));
             let answers = target.handle_append(own, requests.boxed()).map(move |answer| {
                 let answer = answer.map_err(refused(node))?;
-                if net.open(node, own) {
-                    Ok(over_the_wire(&answer))
-                } else {
-                    Err(lost(node))
-                }
+                if net.open(node, own) { Ok(over_the_wire(&answer)) } else { Err(lost(node)) }
             });
             Ok(answers.boxed())
         }
@@ -133,9 +116,11 @@ impl PeerTransport for Wire {
         node: NodeId,
         request: pb::VoteRequest,
     ) -> BoxFuture<'static, Result<pb::VoteResponse, PeerError>> {
-        self.call(node, &request, |target, own, request| async move {
-            target.handle_vote(own, request).await
-        })
+        self.call(
+            node,
+            &request,
+            |target, own, request| async move { target.handle_vote(own, request).await },
+        )
     }
 
     fn install_snapshot(
@@ -147,10 +132,7 @@ impl PeerTransport for Wire {
         async move {
             let target = net.find(own, node)?;
             let chunks = chunks.take_while(move |_| future::ready(net.open(own, node)));
-            target
-                .handle_snapshot(own, chunks.boxed())
-                .await
-                .map_err(refused(node))
+            target.handle_snapshot(own, chunks.boxed()).await.map_err(refused(node))
         }
         .boxed()
     }
@@ -181,14 +163,8 @@ pub(super) struct Guard;
 
 impl BlockGuard for Guard {
     fn check(&self, _prev: Option<LogId>, entries: &[LogEntry]) -> Result<(), String> {
-        let bad = entries
-            .iter()
-            .any(|entry| entry.payload == Payload::Block(Bytes::from_static(b"forged")));
-        if bad {
-            Err("a forged block".to_owned())
-        } else {
-            Ok(())
-        }
+        let bad = entries.iter().any(|entry| entry.payload == Payload::Block(Bytes::from_static(b"forged")));
+        if bad { Err("a forged block".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -207,10 +183,7 @@ pub(super) struct Cluster {
 }
 
 pub(super) fn member(node: NodeId) -> Member {
-    Member {
-        peer_address: format!("node-{node}"),
-        client_address: String::new(),
-    }
+    Member { peer_address: format!("node-{node}"), client_address: String::new() }
 }
 
 /// Timings for tests: fast, but not so fast that a busy machine costs the leader its lease all the time.
@@ -230,13 +203,8 @@ impl Cluster {
     /// Nodes 1 to `size`, running, made into a cluster.
     pub(super) async fn start(size: u64, tune: fn(&mut ConsensusConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self {
-            dir,
-            net: Arc::default(),
-            nodes: BTreeMap::new(),
-            stopped: BTreeMap::new(),
-            tune,
-        };
+        let mut cluster =
+            Self { dir, net: Arc::default(), nodes: BTreeMap::new(), stopped: BTreeMap::new(), tune };
         for node in 1..=size {
             cluster.create(node).await;
         }
@@ -247,10 +215,7 @@ impl Cluster {
 
     /// Makes the files of a new node and starts it.
     pub(super) async fn create(&mut self, node: NodeId) {
-        let identity = Identity {
-            cluster_id: CLUSTER,
-            node_id: node,
-        };
+        let identity = Identity { cluster_id: CLUSTER, node_id: node };
         LogStore::create(&self.dir.path().join(format!("log-{node}")), identity).unwrap();
         self.stopped.insert(node, ToyState::default());
         self.restart(node).await;
@@ -258,10 +223,7 @@ impl Cluster {
 
     /// Starts a stopped node on its files and on what its machine had flushed.
     pub(super) async fn restart(&mut self, node: NodeId) {
-        let identity = Identity {
-            cluster_id: CLUSTER,
-            node_id: node,
-        };
+        let identity = Identity { cluster_id: CLUSTER, node_id: node };
         let path = self.dir.path().join(format!("log-{node}"));
         let mut log = None;
         for _ in 0..100 {
@@ -280,14 +242,10 @@ impl Cluster {
         let mut config = ConsensusConfig::new(CLUSTER, node);
         quick(&mut config);
         (self.tune)(&mut config);
-        let wire = Arc::new(Wire {
-            net: Arc::clone(&self.net),
-            own: node,
-        });
+        let wire = Arc::new(Wire { net: Arc::clone(&self.net), own: node });
         let machine: Arc<Toy> = Arc::clone(&toy);
-        let consensus = Consensus::start(&config, log.unwrap(), machine, wire, Arc::new(Guard))
-            .await
-            .unwrap();
+        let consensus =
+            Consensus::start(&config, log.unwrap(), machine, wire, Arc::new(Guard)).await.unwrap();
         self.net.running.lock().unwrap().insert(node, consensus.clone());
         self.nodes.insert(node, Node { consensus, toy });
     }

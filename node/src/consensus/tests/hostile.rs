@@ -10,30 +10,16 @@ use super::harness::{CLUSTER, Cluster, quick};
 use crate::consensus::{Consensus, EnvelopeError, LogId, NodeId, Refusal, Vote};
 
 fn envelope(from: NodeId, to: NodeId) -> Option<pb::Envelope> {
-    Some(pb::Envelope {
-        cluster_id: Bytes::from_static(&CLUSTER),
-        from,
-        to,
-    })
+    Some(pb::Envelope { cluster_id: Bytes::from_static(&CLUSTER), from, to })
 }
 
 fn vote(term: u64, node_id: u64, committed: bool) -> Option<pb::Vote> {
-    Some(
-        Vote {
-            term,
-            node_id,
-            committed,
-        }
-        .into(),
-    )
+    Some(Vote { term, node_id, committed }.into())
 }
 
 fn block(term: u64, index: u64, bytes: &'static [u8]) -> pb::Entry {
     let payload = Some(pb::entry::Payload::Block(Bytes::from_static(bytes)));
-    pb::Entry {
-        log_id: Some(LogId { term, index }.into()),
-        payload,
-    }
+    pb::Entry { log_id: Some(LogId { term, index }.into()), payload }
 }
 
 /// Answer of `to` to a single append request.
@@ -62,49 +48,27 @@ async fn messages_of_another_cluster_sender_or_receiver_are_refused() {
     let (cluster, node, leader, term) = follower().await;
     let consensus = &cluster.node(node).consensus;
     let stranger = 9;
-    let other_cluster = Some(pb::Envelope {
-        cluster_id: Bytes::from_static(&[1; 16]),
-        from: leader,
-        to: node,
-    });
-    for envelope in [
-        None,
-        other_cluster,
-        envelope(stranger, node),
-        envelope(leader, stranger),
-    ] {
+    let other_cluster =
+        Some(pb::Envelope { cluster_id: Bytes::from_static(&[1; 16]), from: leader, to: node });
+    for envelope in [None, other_cluster, envelope(stranger, node), envelope(leader, stranger)] {
         let request = pb::VoteRequest {
             envelope: envelope.clone(),
             vote: vote(term + 1, leader, false),
             ..Default::default()
         };
-        assert!(matches!(
-            consensus.handle_vote(leader, request).await,
-            Err(Refusal::Envelope(_))
-        ));
+        assert!(matches!(consensus.handle_vote(leader, request).await, Err(Refusal::Envelope(_))));
         let request = pb::AppendRequest {
             envelope: envelope.clone(),
             vote: vote(term, leader, true),
             ..Default::default()
         };
-        assert!(matches!(
-            append(consensus, leader, request).await,
-            Err(Refusal::Envelope(_))
-        ));
+        assert!(matches!(append(consensus, leader, request).await, Err(Refusal::Envelope(_))));
         let request = pb::ReadIndexRequest { envelope };
-        assert!(matches!(
-            consensus.handle_read_index(leader, request).await,
-            Err(Refusal::Envelope(_))
-        ));
+        assert!(matches!(consensus.handle_read_index(leader, request).await, Err(Refusal::Envelope(_))));
     }
-    let request = pb::ReadIndexRequest {
-        envelope: envelope(leader, node),
-    };
+    let request = pb::ReadIndexRequest { envelope: envelope(leader, node) };
     let wrong_connection = consensus.handle_read_index(stranger, request).await;
-    assert!(matches!(
-        wrong_connection,
-        Err(Refusal::Envelope(EnvelopeError::From { .. }))
-    ));
+    assert!(matches!(wrong_connection, Err(Refusal::Envelope(EnvelopeError::From { .. }))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,15 +77,8 @@ async fn votes_in_the_name_of_others_are_refused() {
     let consensus = &cluster.node(node).consensus;
     let third = 6 - node - leader;
     for wrong in [vote(term + 1, third, false), vote(term + 1, leader, true), None] {
-        let request = pb::VoteRequest {
-            envelope: envelope(leader, node),
-            vote: wrong,
-            ..Default::default()
-        };
-        assert!(matches!(
-            consensus.handle_vote(leader, request).await,
-            Err(Refusal::Malformed(_))
-        ));
+        let request = pb::VoteRequest { envelope: envelope(leader, node), vote: wrong, ..Default::default() };
+        assert!(matches!(consensus.handle_vote(leader, request).await, Err(Refusal::Malformed(_))));
     }
     assert_eq!(cluster.leader().await, (leader, term), "nothing changed");
 }
@@ -136,16 +93,7 @@ async fn entries_that_do_not_follow_each_other_are_refused() {
         vec![block(term, last + 2, b"gap")],
         vec![block(term, last + 1, b"a"), block(term, last + 1, b"twice")],
         vec![block(term + 1, last + 1, b"term of the future")],
-        vec![pb::Entry {
-            log_id: Some(
-                LogId {
-                    term,
-                    index: last + 1,
-                }
-                .into(),
-            ),
-            payload: None,
-        }],
+        vec![pb::Entry { log_id: Some(LogId { term, index: last + 1 }.into()), payload: None }],
     ];
     for entries in wrong {
         let request = pb::AppendRequest {
@@ -155,10 +103,7 @@ async fn entries_that_do_not_follow_each_other_are_refused() {
             entries,
             leader_commit: None,
         };
-        assert!(matches!(
-            append(consensus, leader, request).await,
-            Err(Refusal::Malformed(_))
-        ));
+        assert!(matches!(append(consensus, leader, request).await, Err(Refusal::Malformed(_))));
     }
     cluster.write("still", 1).await;
     cluster.settled(11).await;
@@ -172,21 +117,12 @@ async fn an_entry_that_contradicts_a_committed_one_is_refused() {
     let request = pb::AppendRequest {
         envelope: envelope(leader, node),
         vote: vote(term + 5, leader, true),
-        prev_log_id: Some(
-            LogId {
-                term,
-                index: committed.index - 1,
-            }
-            .into(),
-        ),
+        prev_log_id: Some(LogId { term, index: committed.index - 1 }.into()),
         entries: vec![block(term + 5, committed.index, b"slipped in")],
         leader_commit: None,
     };
     let refused = append(consensus, leader, request).await;
-    let theirs = LogId {
-        term: term + 5,
-        index: committed.index,
-    };
+    let theirs = LogId { term: term + 5, index: committed.index };
     assert!(
         matches!(refused, Err(Refusal::Contradiction { ours, theirs: t }) if ours == committed && t == theirs)
     );
@@ -206,10 +142,7 @@ async fn a_block_that_the_guard_refuses_never_reaches_the_log() {
         entries: vec![block(term, before + 1, b"forged")],
         leader_commit: None,
     };
-    assert!(matches!(
-        append(consensus, leader, request).await,
-        Err(Refusal::Block(_))
-    ));
+    assert!(matches!(append(consensus, leader, request).await, Err(Refusal::Block(_))));
     assert_eq!(consensus.log().bounds().last.unwrap().index, before);
 }
 
@@ -219,19 +152,9 @@ async fn wrong_snapshots_are_refused_and_leave_nothing_behind() {
     let consensus = &cluster.node(node).consensus;
     let ahead = LogId { term, index: 1000 };
     let header = |name: &str, last: LogId, by: Option<pb::Vote>| {
-        let meta = pb::SnapshotMeta {
-            last_log_id: Some(last.into()),
-            ..Default::default()
-        };
-        let files = vec![pb::SnapshotFile {
-            name: name.to_owned(),
-            size: 4,
-        }];
-        pb::snapshot_chunk::Step::Header(pb::SnapshotHeader {
-            vote: by,
-            meta: Some(meta),
-            files,
-        })
+        let meta = pb::SnapshotMeta { last_log_id: Some(last.into()), ..Default::default() };
+        let files = vec![pb::SnapshotFile { name: name.to_owned(), size: 4 }];
+        pb::snapshot_chunk::Step::Header(pb::SnapshotHeader { vote: by, meta: Some(meta), files })
     };
     let data = |offset, bytes: &'static [u8], sha: [u8; 32]| {
         pb::snapshot_chunk::Step::Data(pb::SnapshotData {
@@ -247,33 +170,18 @@ async fn wrong_snapshots_are_refused_and_leave_nothing_behind() {
         vec![header("../escape", ahead, good)],
         vec![header("", ahead, good)],
         vec![header("file", ahead, vote(term, leader, false))],
-        vec![header(
-            "file",
-            LogId {
-                term: term + 1,
-                index: 1000,
-            },
-            good,
-        )],
+        vec![header("file", LogId { term: term + 1, index: 1000 }, good)],
         vec![data(0, b"four", [0; 32])],
         vec![header("file", ahead, good), data(0, b"four", [0; 32])],
         vec![header("file", ahead, good), data(1, b"fou", [0; 32])],
         vec![header("file", ahead, good), data(0, b"too long", [0; 32])],
-        vec![
-            header("file", ahead, good),
-            pb::snapshot_chunk::Step::End(pb::SnapshotEnd {}),
-        ],
+        vec![header("file", ahead, good), pb::snapshot_chunk::Step::End(pb::SnapshotEnd {})],
         vec![header("file", ahead, good)],
     ];
     for steps in cases {
         let described = format!("{steps:?}");
-        let chunk = move |step| pb::SnapshotChunk {
-            envelope: envelope(leader, node),
-            step: Some(step),
-        };
-        let result = consensus
-            .handle_snapshot(leader, stream::iter(steps).map(chunk).boxed())
-            .await;
+        let chunk = move |step| pb::SnapshotChunk { envelope: envelope(leader, node), step: Some(step) };
+        let result = consensus.handle_snapshot(leader, stream::iter(steps).map(chunk).boxed()).await;
         assert!(
             matches!(result, Err(Refusal::Malformed(_) | Refusal::Snapshot(_))),
             "{result:?} for {described}"

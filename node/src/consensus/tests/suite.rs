@@ -23,15 +23,9 @@ struct Builder {
 impl StoreBuilder<TypeConfig, RaftLog, RaftMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, RaftLog, RaftMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
-        let identity = Identity {
-            cluster_id: [7; 16],
-            node_id: 1,
-        };
+        let identity = Identity { cluster_id: [7; 16], node_id: 1 };
         LogStore::create(&dir.path().join("log"), identity).unwrap();
-        let config = LogConfig {
-            tail_entries: self.tail_entries,
-            ..LogConfig::default()
-        };
+        let config = LogConfig { tail_entries: self.tail_entries, ..LogConfig::default() };
         let store = LogStore::open(&dir.path().join("log"), identity, config).unwrap();
         let toy = Toy::new(dir.path(), ToyState::default(), true);
         // The suite purges what it never applied; a limit is only set when consensus starts.

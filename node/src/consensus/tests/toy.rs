@@ -62,20 +62,14 @@ impl Toy {
     }
 
     fn new_dir(&self, kind: &str) -> PathBuf {
-        let dir = self
-            .scratch
-            .join(format!("{kind}-{}", self.names.fetch_add(1, Ordering::Relaxed)));
+        let dir = self.scratch.join(format!("{kind}-{}", self.names.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir_all(&dir).unwrap();
         dir
     }
 }
 
 fn write_state(dir: &Path, state: &ToyState) {
-    fs::write(
-        dir.join("position"),
-        encode_position(&state.position).encode_to_vec(),
-    )
-    .unwrap();
+    fs::write(dir.join("position"), encode_position(&state.position).encode_to_vec()).unwrap();
     let mut blocks = Vec::new();
     for block in &state.blocks {
         blocks.extend_from_slice(&u32::try_from(block.len()).unwrap().to_be_bytes());
@@ -87,22 +81,14 @@ fn write_state(dir: &Path, state: &ToyState) {
 
 pub(super) fn read_state(dir: &Path) -> ToyState {
     let meta = pb::SnapshotMeta::decode(fs::read(dir.join("position")).unwrap().as_slice()).unwrap();
-    let membership = meta
-        .membership_log_id
-        .map(|id| (LogId::from(id), meta.membership.clone()));
+    let membership = meta.membership_log_id.map(|id| (LogId::from(id), meta.membership.clone()));
     let mut rest = Bytes::from(fs::read(dir.join("blocks")).unwrap());
     let mut blocks = Vec::new();
     while !rest.is_empty() {
         let length = u32::from_be_bytes(rest.split_to(4).as_ref().try_into().unwrap());
         blocks.push(rest.split_to(usize::try_from(length).unwrap()));
     }
-    ToyState {
-        position: Position {
-            last: meta.last_log_id.map(Into::into),
-            membership,
-        },
-        blocks,
-    }
+    ToyState { position: Position { last: meta.last_log_id.map(Into::into), membership }, blocks }
 }
 
 impl Machine for Toy {
@@ -125,11 +111,7 @@ impl Machine for Toy {
                 Payload::Block(bytes) => {
                     state.blocks.push(bytes);
                     let height = BlockHeight::new(u64::try_from(state.blocks.len()).unwrap());
-                    outcomes.push(Arc::new(BlockOutcome {
-                        height,
-                        requests: vec![],
-                        checkpoints: vec![],
-                    }));
+                    outcomes.push(Arc::new(BlockOutcome { height, requests: vec![], checkpoints: vec![] }));
                 }
             }
         }
@@ -158,11 +140,7 @@ impl Machine for Toy {
 
     fn check_install(&self, position: &Position, dir: &Path) -> Result<(), InstallError> {
         let found = read_state(dir).position;
-        if found == *position {
-            Ok(())
-        } else {
-            Err(InstallError::Refused(format!("{found:?}")))
-        }
+        if found == *position { Ok(()) } else { Err(InstallError::Refused(format!("{found:?}"))) }
     }
 
     fn install(&self, position: &Position, dir: &Path) -> Result<(), StoreFault> {

@@ -10,16 +10,8 @@ use super::*;
 use crate::consensus::{Member, PeerError, PeerTransport};
 
 fn vote(from: u64) -> pb::VoteRequest {
-    let vote = Some(pb::Vote {
-        term: 3,
-        node_id: from,
-        committed: false,
-    });
-    pb::VoteRequest {
-        envelope: Some(envelope(node(from), id(1))),
-        vote,
-        ..pb::VoteRequest::default()
-    }
+    let vote = Some(pb::Vote { term: 3, node_id: from, committed: false });
+    pb::VoteRequest { envelope: Some(envelope(node(from), id(1))), vote, ..pb::VoteRequest::default() }
 }
 
 fn append(index: u64) -> pb::AppendRequest {
@@ -85,15 +77,11 @@ async fn a_refusal_reaches_the_caller_as_an_error_with_its_reason() {
     assert!(refused.to_string().contains("planted"), "{refused}");
     assert!(answers.next().await.is_none());
 
-    let request = pb::TransferLeaderRequest {
-        envelope: Some(envelope(node(2), id(1))),
-        ..Default::default()
-    };
+    let request =
+        pb::TransferLeaderRequest { envelope: Some(envelope(node(2), id(1))), ..Default::default() };
     let refused = two.transfer_leader(1, request).await.unwrap_err();
     assert!(matches!(refused, PeerError::Failed { .. }), "{refused}");
-    let request = pb::ReadIndexRequest {
-        envelope: Some(envelope(node(2), id(1))),
-    };
+    let request = pb::ReadIndexRequest { envelope: Some(envelope(node(2), id(1))) };
     let stopped = two.read_index(1, request).await.unwrap_err();
     assert!(matches!(stopped, PeerError::Unreachable { .. }), "{stopped}");
 }
@@ -105,22 +93,12 @@ async fn messages_over_the_limit_are_refused_and_just_below_it_taken() {
     let two = cluster.dialler(2, &one.address);
     let block = |bytes: usize| {
         let payload = Some(pb::entry::Payload::Block(vec![7; bytes].into()));
-        pb::AppendRequest {
-            entries: vec![pb::Entry {
-                log_id: None,
-                payload,
-            }],
-            ..append(1)
-        }
+        pb::AppendRequest { entries: vec![pb::Entry { log_id: None, payload }], ..append(1) }
     };
-    let requests = stream::iter([block(MESSAGE_BYTES - 200)])
-        .chain(stream::pending())
-        .boxed();
+    let requests = stream::iter([block(MESSAGE_BYTES - 200)]).chain(stream::pending()).boxed();
     let mut answers = two.append(1, requests).await.unwrap();
     assert_eq!(matching(answers.next().await), 1);
-    let requests = stream::iter([block(MESSAGE_BYTES)])
-        .chain(stream::pending())
-        .boxed();
+    let requests = stream::iter([block(MESSAGE_BYTES)]).chain(stream::pending()).boxed();
     let refused = match two.append(1, requests).await {
         Ok(mut answers) => answers.next().await.unwrap().map(|_| ()),
         Err(error) => Err(error),
@@ -139,16 +117,10 @@ async fn a_slow_receiver_of_a_snapshot_holds_back_the_sender() {
     let two = cluster.dialler(2, &one.address);
     let pulled = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&pulled);
-    let step = |step| pb::SnapshotChunk {
-        envelope: None,
-        step: Some(step),
-    };
+    let step = |step| pb::SnapshotChunk { envelope: None, step: Some(step) };
     let pieces = stream::iter(0..PIECES).map(move |_| {
         counting.fetch_add(1, Ordering::Relaxed);
-        let data = pb::SnapshotData {
-            data: vec![1; PIECE].into(),
-            ..pb::SnapshotData::default()
-        };
+        let data = pb::SnapshotData { data: vec![1; PIECE].into(), ..pb::SnapshotData::default() };
         step(pb::snapshot_chunk::Step::Data(data))
     });
     let end = stream::iter([step(pb::snapshot_chunk::Step::End(pb::SnapshotEnd {}))]);
@@ -156,21 +128,11 @@ async fn a_slow_receiver_of_a_snapshot_holds_back_the_sender() {
     let sending = tokio::spawn(two.install_snapshot(1, pieces.chain(end).boxed()));
     tokio::time::sleep(Duration::from_millis(500)).await;
     let ahead = pulled.load(Ordering::Relaxed);
-    assert!(
-        (1..12).contains(&ahead),
-        "{ahead} MiB were read ahead of a receiver that takes nothing"
-    );
+    assert!((1..12).contains(&ahead), "{ahead} MiB were read ahead of a receiver that takes nothing");
     // Other calls on the same connection go on meanwhile.
-    tokio::time::timeout(PATIENCE, two.vote(1, vote(2)))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, two.vote(1, vote(2))).await.unwrap().unwrap();
     drop(closed);
-    tokio::time::timeout(PATIENCE, sending)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap().unwrap();
     assert_eq!(one.recorder.saw(|seen| seen.snapshot_bytes), PIECES * PIECE);
 }
 
@@ -179,10 +141,7 @@ async fn a_snapshot_that_is_cut_is_an_error_on_both_sides() {
     let cluster = Cluster::new();
     let one = Answering::start(cluster.security(node(1))).await;
     let two = cluster.dialler(2, &one.address);
-    let error = two
-        .install_snapshot(1, stream::empty().boxed())
-        .await
-        .unwrap_err();
+    let error = two.install_snapshot(1, stream::empty().boxed()).await.unwrap_err();
     assert!(error.to_string().contains("ended before"), "{error}");
 }
 
@@ -195,16 +154,7 @@ async fn a_node_whose_address_is_unknown_or_changed_is_handled() {
     assert!(matches!(&unknown, PeerError::Unreachable { .. }) && unknown.to_string().contains("not known"));
     // First a wrong address, then the right one, as a membership change brings it.
     two.learn_address(id(1), "127.0.0.1:1");
-    assert!(matches!(
-        two.vote(1, vote(2)).await,
-        Err(PeerError::Unreachable { .. })
-    ));
-    two.learn(
-        1,
-        &Member {
-            peer_address: one.address.clone(),
-            client_address: String::new(),
-        },
-    );
+    assert!(matches!(two.vote(1, vote(2)).await, Err(PeerError::Unreachable { .. })));
+    two.learn(1, &Member { peer_address: one.address.clone(), client_address: String::new() });
     assert!(two.vote(1, vote(2)).await.is_ok());
 }

@@ -13,10 +13,7 @@ use super::*;
 use crate::consensus::{PeerError, PeerTransport};
 
 fn vote() -> pb::VoteRequest {
-    pb::VoteRequest {
-        envelope: Some(envelope(node(2), id(1))),
-        ..pb::VoteRequest::default()
-    }
+    pb::VoteRequest { envelope: Some(envelope(node(2), id(1))), ..pb::VoteRequest::default() }
 }
 
 #[tokio::test]
@@ -48,10 +45,7 @@ async fn another_node_or_cluster_behind_the_address_is_never_talked_to() {
     assert!(matches!(wrong, PeerError::Unreachable { node: 3, .. }), "{wrong}");
     assert!(wrong.to_string().contains("node 3 was expected"), "{wrong}");
 
-    let elsewhere = PeerIdentity {
-        cluster: ClusterId::new([8; 16]),
-        node: id(2),
-    };
+    let elsewhere = PeerIdentity { cluster: ClusterId::new([8; 16]), node: id(2) };
     let stranger = Peers::new(elsewhere, cluster.security(elsewhere), MESSAGE_BYTES);
     stranger.learn_address(id(1), &one.address);
     assert!(stranger.vote(1, vote()).await.is_err());
@@ -93,9 +87,7 @@ async fn stopping_ends_long_calls_and_does_not_wait_for_them() {
     let sending = tokio::spawn(two.install_snapshot(1, stream::pending().boxed()));
     two.vote(1, vote()).await.unwrap();
     let recorder = one.recorder.clone();
-    tokio::time::timeout(Duration::from_secs(2), one.stop())
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(2), one.stop()).await.unwrap();
     assert!(answers.next().await.is_none_or(|answer| answer.is_err()));
     assert!(sending.await.unwrap().is_err());
     recorder.until(|seen| seen.ended_streams == 1).await;
@@ -133,13 +125,8 @@ async fn a_silent_connection_is_given_up_and_replaced() {
     let mut answers = two.append(1, stream::pending().boxed()).await.unwrap();
     swallow.send_replace(true);
     // Nothing is closed and nothing arrives: only the pings can tell.
-    let told = tokio::time::timeout(Duration::from_secs(8), answers.next())
-        .await
-        .unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(8), answers.next()).await.unwrap();
     assert!(told.is_none_or(|answer| answer.is_err()));
     swallow.send_replace(false);
-    tokio::time::timeout(PATIENCE, two.vote(1, vote()))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, two.vote(1, vote())).await.unwrap().unwrap();
 }

@@ -33,10 +33,7 @@ fn id(number: u64) -> NodeId {
 }
 
 fn node(number: u64) -> PeerIdentity {
-    PeerIdentity {
-        cluster: CLUSTER,
-        node: id(number),
-    }
+    PeerIdentity { cluster: CLUSTER, node: id(number) }
 }
 
 /// Issues the certificates of one cluster.
@@ -96,10 +93,7 @@ impl Recorder {
     }
 
     fn note(&self, peer: NodeId, envelope: Option<&pb::Envelope>) {
-        self.saw(|seen| {
-            seen.raft
-                .push((peer.get(), envelope.map_or(0, |envelope| envelope.from)))
-        });
+        self.saw(|seen| seen.raft.push((peer.get(), envelope.map_or(0, |envelope| envelope.from))));
     }
 }
 
@@ -124,15 +118,10 @@ impl RaftHandler for Recorder {
                 let _held = &ended;
                 this.note(peer, request.envelope.as_ref());
                 let matching = request.prev_log_id;
-                let result = Some(pb::append_response::Result::Accepted(pb::AppendAccepted {
-                    matching,
-                }));
+                let result = Some(pb::append_response::Result::Accepted(pb::AppendAccepted { matching }));
                 match request.leader_commit {
                     Some(_) => Err(Refusal::Block("planted".to_owned())),
-                    None => Ok(pb::AppendResponse {
-                        envelope: Some(envelope(node(1), peer)),
-                        result,
-                    }),
+                    None => Ok(pb::AppendResponse { envelope: Some(envelope(node(1), peer)), result }),
                 }
             })
             .boxed()
@@ -160,17 +149,12 @@ impl RaftHandler for Recorder {
                     self.saw(|seen| seen.snapshot_bytes += data.data.len());
                 }
                 Some(pb::snapshot_chunk::Step::End(_)) => {
-                    return Ok(pb::SnapshotResponse {
-                        envelope: None,
-                        vote: None,
-                    });
+                    return Ok(pb::SnapshotResponse { envelope: None, vote: None });
                 }
                 _ => {}
             }
         }
-        Err(Refusal::Snapshot(
-            "the stream ended before the snapshot did".to_owned(),
-        ))
+        Err(Refusal::Snapshot("the stream ended before the snapshot did".to_owned()))
     }
 
     async fn read_index(
@@ -194,10 +178,7 @@ impl RaftHandler for Recorder {
 
 impl CosignHandler for Recorder {
     fn incoming(&self, from: NodeId, batch: Vec<pb::Cosignature>) {
-        self.saw(|seen| {
-            seen.cosignatures
-                .extend(batch.into_iter().map(|cosignature| (from, cosignature)))
-        });
+        self.saw(|seen| seen.cosignatures.extend(batch.into_iter().map(|cosignature| (from, cosignature))));
     }
 
     async fn get(
@@ -207,20 +188,13 @@ impl CosignHandler for Recorder {
         limit: usize,
         refresh: bool,
     ) -> Vec<pb::Cosignature> {
-        self.saw(|seen| {
-            seen.asked
-                .push((ledger.as_str().to_owned(), from.get(), limit, refresh))
-        });
+        self.saw(|seen| seen.asked.push((ledger.as_str().to_owned(), from.get(), limit, refresh)));
         vec![cosignature(from.get())]
     }
 }
 
 fn cosignature(size: u64) -> pb::Cosignature {
-    pb::Cosignature {
-        ledger: "default".to_owned(),
-        size,
-        ..pb::Cosignature::default()
-    }
+    pb::Cosignature { ledger: "default".to_owned(), size, ..pb::Cosignature::default() }
 }
 
 /// Node 1, answering.
@@ -237,32 +211,16 @@ impl Answering {
     }
 
     async fn at(address: &str, security: PeerSecurity) -> Self {
-        let listener = listen("peer", address, security.listening(), Limits::default())
-            .await
-            .unwrap();
+        let listener = listen("peer", address, security.listening(), Limits::default()).await.unwrap();
         let address = listener.local_addr().to_string();
         let recorder = Recorder::default();
         let (stop, stopped) = oneshot::channel();
         let (raft, cosign) = (recorder.clone(), recorder.clone());
         let done = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            serve(
-                listener.incoming(),
-                node(1),
-                raft,
-                cosign,
-                MESSAGE_BYTES,
-                shutdown,
-            )
-            .await
-            .unwrap();
+            serve(listener.incoming(), node(1), raft, cosign, MESSAGE_BYTES, shutdown).await.unwrap();
         });
-        Self {
-            address,
-            recorder,
-            stop,
-            done,
-        }
+        Self { address, recorder, stop, done }
     }
 
     async fn stop(self) -> String {

@@ -177,10 +177,7 @@ impl LogFault {
     }
 
     pub(crate) fn undecodable(row: &str, why: impl ToString) -> Self {
-        LogFault::Undecodable {
-            row: row.to_owned(),
-            why: why.to_string(),
-        }
+        LogFault::Undecodable { row: row.to_owned(), why: why.to_string() }
     }
 
     pub(crate) fn missing(row: &str, field: MissingField) -> Self {

@@ -61,36 +61,21 @@ impl Floor {
             .open(path)
             .map_err(LogFault::io(path))?;
         file.write_all_at(&[0; SLOT * 2], 0).map_err(LogFault::io(path))?;
-        let mut floor = Self {
-            path: path.to_owned(),
-            file,
-            sequence: 0,
-            promise: Promise::default(),
-        };
+        let mut floor = Self { path: path.to_owned(), file, sequence: 0, promise: Promise::default() };
         floor.write(Promise::default())?;
         floor.file.sync_all().map_err(LogFault::io(path))
     }
 
     /// Opens the file and reads the newer readable slot.
     pub(crate) fn open(path: &Path) -> Result<Self, LogFault> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(LogFault::io(path))?;
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(LogFault::io(path))?;
         let newest = [0, 1]
             .into_iter()
             .filter_map(|slot| read_slot(&file, slot))
             .max_by_key(|(sequence, _)| *sequence);
-        let (sequence, promise) = newest.ok_or_else(|| LogFault::FloorUnreadable {
-            path: path.to_owned(),
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            sequence,
-            promise,
-        })
+        let (sequence, promise) =
+            newest.ok_or_else(|| LogFault::FloorUnreadable { path: path.to_owned() })?;
+        Ok(Self { path: path.to_owned(), file, sequence, promise })
     }
 
     /// The promise on disk.
@@ -109,14 +94,8 @@ impl Floor {
     fn write(&mut self, promise: Promise) -> Result<(), LogFault> {
         let sequence = self.sequence.saturating_add(1);
         let slot = encode_slot(sequence, &promise);
-        let at = if sequence.is_multiple_of(2) {
-            0
-        } else {
-            SLOT as u64
-        };
-        self.file
-            .write_all_at(&slot, at)
-            .map_err(LogFault::io(&self.path))?;
+        let at = if sequence.is_multiple_of(2) { 0 } else { SLOT as u64 };
+        self.file.write_all_at(&slot, at).map_err(LogFault::io(&self.path))?;
         self.file.sync_data().map_err(LogFault::io(&self.path))?;
         self.sequence = sequence;
         self.promise = promise;
@@ -146,8 +125,7 @@ fn encode_slot(sequence: u64, promise: &Promise) -> Vec<u8> {
 /// The content of a slot, or `None` when it is torn or damaged.
 fn read_slot(file: &File, slot: u64) -> Option<(u64, Promise)> {
     let mut bytes = [0; SLOT];
-    file.read_exact_at(&mut bytes, slot.checked_mul(SLOT as u64)?)
-        .ok()?;
+    file.read_exact_at(&mut bytes, slot.checked_mul(SLOT as u64)?).ok()?;
     let length = usize::try_from(u32::from_be_bytes(bytes.get(8..HEADER)?.try_into().ok()?)).ok()?;
     let end = HEADER.checked_add(length)?;
     let hashed = bytes.get(..end)?;

@@ -72,10 +72,7 @@ impl Flusher {
             .name("log-flush".to_owned())
             .spawn(move || run(&db, floor, &receiver))
             .map_err(LogFault::io("log-flush thread"))?;
-        Ok(Self {
-            queue: Some(queue),
-            thread: Some(thread),
-        })
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Queues work. The queue is as long as what consensus has in flight, which is bounded there.

@@ -53,14 +53,9 @@ impl Identity {
     /// Reads the file and refuses another cluster, another node or a newer format.
     pub(crate) fn check(&self, path: &Path) -> Result<(), LogFault> {
         let bytes = fs::read(path).map_err(LogFault::io(path))?;
-        let found = decode(&bytes).ok_or_else(|| LogFault::IdentityUnreadable {
-            path: path.to_owned(),
-        })?;
+        let found = decode(&bytes).ok_or_else(|| LogFault::IdentityUnreadable { path: path.to_owned() })?;
         if found.format_version > FORMAT_VERSION {
-            return Err(LogFault::NewerFormat {
-                known: FORMAT_VERSION,
-                found: found.format_version,
-            });
+            return Err(LogFault::NewerFormat { known: FORMAT_VERSION, found: found.format_version });
         }
         if found.cluster_id != self.cluster_id.as_slice() {
             return Err(LogFault::OtherCluster {
@@ -69,10 +64,7 @@ impl Identity {
             });
         }
         if found.node_id != self.node_id {
-            return Err(LogFault::OtherNode {
-                expected: self.node_id,
-                found: found.node_id,
-            });
+            return Err(LogFault::OtherNode { expected: self.node_id, found: found.node_id });
         }
         Ok(())
     }
@@ -88,7 +80,5 @@ fn decode(bytes: &[u8]) -> Option<pb::LogIdentity> {
 
 /// Makes the entries of a directory durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), LogFault> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(LogFault::io(path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(LogFault::io(path))
 }

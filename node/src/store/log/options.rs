@@ -17,11 +17,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            tail_bytes: 64 << 20,
-            tail_entries: 65_536,
-            write_buffer_bytes: 64 << 20,
-        }
+        Self { tail_bytes: 64 << 20, tail_entries: 65_536, write_buffer_bytes: 64 << 20 }
     }
 }
 
@@ -36,9 +32,7 @@ pub(crate) fn database(config: &LogConfig, create: bool) -> Options {
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // Both families flush together, so that no old write-ahead log is kept for a rarely written one.
     options.set_atomic_flush(true);
-    let wal_limit = u64::try_from(config.write_buffer_bytes)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(4);
+    let wal_limit = u64::try_from(config.write_buffer_bytes).unwrap_or(u64::MAX).saturating_mul(4);
     options.set_max_total_wal_size(wal_limit);
     options.set_max_background_jobs(2);
     options.set_max_open_files(256);

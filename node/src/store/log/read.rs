@@ -18,10 +18,7 @@ pub(crate) fn from_database(
     let mut expected = start;
     let from = rows::entry_key(start);
     // The iterator yields its error, if it ended with one, as its last item: an early end is seen.
-    for row in db.iterator_cf(
-        family(db, rows::LOG)?,
-        IteratorMode::From(&from, Direction::Forward),
-    ) {
+    for row in db.iterator_cf(family(db, rows::LOG)?, IteratorMode::From(&from, Direction::Forward)) {
         let (key, stored) = row?;
         let found = rows::entry_index(&key)?;
         if expected >= end {

@@ -26,10 +26,7 @@ pub(crate) struct RecordsState {
 
 impl From<RecordsState> for pb::RecordsState {
     fn from(state: RecordsState) -> Self {
-        Self {
-            sequence: state.sequence,
-            digest: Bytes::copy_from_slice(&state.digest),
-        }
+        Self { sequence: state.sequence, digest: Bytes::copy_from_slice(&state.digest) }
     }
 }
 
@@ -43,10 +40,7 @@ impl TryFrom<pb::RecordsState> for RecordsState {
                 format!("digest of {} bytes instead of 32", message.digest.len()),
             )
         })?;
-        Ok(Self {
-            sequence: message.sequence,
-            digest,
-        })
+        Ok(Self { sequence: message.sequence, digest })
     }
 }
 
@@ -69,9 +63,7 @@ impl Records {
             xor(&mut digest, &pair_digest(key, value));
         }
         if digest != state.digest {
-            return Err(LogFault::RecordsDamaged {
-                sequence: state.sequence,
-            });
+            return Err(LogFault::RecordsDamaged { sequence: state.sequence });
         }
         Ok(Self { state, values })
     }
@@ -95,17 +87,11 @@ impl Records {
 
     /// The state after `changes`, and the rows that make it so. Nothing changes yet.
     pub(crate) fn plan(&self, changes: &[(Vec<u8>, Bytes)]) -> (RecordsState, Vec<Row>) {
-        let mut after = RecordsState {
-            sequence: self.state.sequence.saturating_add(1),
-            digest: self.state.digest,
-        };
+        let mut after =
+            RecordsState { sequence: self.state.sequence.saturating_add(1), digest: self.state.digest };
         let mut latest: BTreeMap<&[u8], &Bytes> = BTreeMap::new();
         for (key, value) in changes {
-            if let Some(old) = latest
-                .get(key.as_slice())
-                .copied()
-                .or_else(|| self.values.get(key))
-            {
+            if let Some(old) = latest.get(key.as_slice()).copied().or_else(|| self.values.get(key)) {
                 xor(&mut after.digest, &pair_digest(key, old));
             }
             xor(&mut after.digest, &pair_digest(key, value));

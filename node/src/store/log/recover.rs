@@ -32,17 +32,10 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(db: &DB, promise: &Promise, mut tail: Tail) -> Result<Recovered, LogFault> {
     let purged = read_log_id(db, rows::PURGED)?;
     let committed = read_log_id(db, rows::COMMITTED)?;
-    let vote = read_row(db, rows::VOTE)?
-        .map(|row| rows::decode_vote(&row))
-        .transpose()?;
+    let vote = read_row(db, rows::VOTE)?.map(|row| rows::decode_vote(&row)).transpose()?;
     let last = scan_log(db, purged, &mut tail)?;
     let records = recover_records(db)?;
-    let bounds = Bounds {
-        purged,
-        last,
-        committed,
-        vote,
-    };
+    let bounds = Bounds { purged, last, committed, vote };
     check_log(db, promise, &bounds)?;
     check_vote(promise, vote)?;
     check_records(promise.records, records.state())?;
@@ -50,11 +43,7 @@ pub(crate) fn recover(db: &DB, promise: &Promise, mut tail: Tail) -> Result<Reco
         let committed = committed.unwrap_or(LogId { term: 0, index: 0 });
         return Err(LogFault::CommittedBeyondLog { committed, last });
     }
-    Ok(Recovered {
-        bounds,
-        tail,
-        records,
-    })
+    Ok(Recovered { bounds, tail, records })
 }
 
 fn read_row(db: &DB, key: &[u8]) -> Result<Option<Vec<u8>>, LogFault> {
@@ -62,9 +51,7 @@ fn read_row(db: &DB, key: &[u8]) -> Result<Option<Vec<u8>>, LogFault> {
 }
 
 fn read_log_id(db: &DB, key: &[u8]) -> Result<Option<LogId>, LogFault> {
-    read_row(db, key)?
-        .map(|row| rows::decode_log_id(key, &row))
-        .transpose()
+    read_row(db, key)?.map(|row| rows::decode_log_id(key, &row)).transpose()
 }
 
 /// Reads all entries in order into the tail; gives the id of the last one (or the purged one).
@@ -72,10 +59,7 @@ fn scan_log(db: &DB, purged: Option<LogId>, tail: &mut Tail) -> Result<Option<Lo
     let mut last = purged;
     let start = rows::entry_key(next_index(purged));
     // The iterator yields its error, if it ended with one, as its last item.
-    for row in db.iterator_cf(
-        family(db, rows::LOG)?,
-        IteratorMode::From(&start, Direction::Forward),
-    ) {
+    for row in db.iterator_cf(family(db, rows::LOG)?, IteratorMode::From(&start, Direction::Forward)) {
         let (key, stored) = row?;
         let found = rows::entry_index(&key)?;
         let expected = next_index(last);
@@ -84,10 +68,7 @@ fn scan_log(db: &DB, purged: Option<LogId>, tail: &mut Tail) -> Result<Option<Lo
         }
         let entry = rows::decode_entry(found, &stored)?;
         if let Some(earlier) = last.filter(|earlier| entry.id.term < earlier.term) {
-            return Err(LogFault::TermFalls {
-                earlier,
-                later: entry.id,
-            });
+            return Err(LogFault::TermFalls { earlier, later: entry.id });
         }
         last = Some(entry.id);
         tail.push(entry);
@@ -129,23 +110,13 @@ fn check_log(db: &DB, promise: &Promise, bounds: &Bounds) -> Result<(), LogFault
     }
     if let Some(purged) = bounds.purged.filter(|purged| purged.index >= promised.index) {
         let other = purged.index == promised.index && purged.term != promised.term;
-        return if other {
-            Err(LogFault::OtherThanPromised {
-                promised,
-                found: purged,
-            })
-        } else {
-            Ok(())
-        };
+        return if other { Err(LogFault::OtherThanPromised { promised, found: purged }) } else { Ok(()) };
     }
     let row = db.get_cf(family(db, rows::LOG)?, rows::entry_key(promised.index))?;
     let row = row.ok_or(LogFault::ShorterThanPromised { promised, found })?;
     let entry = rows::decode_entry(promised.index, &row)?;
     if entry.id != promised {
-        return Err(LogFault::OtherThanPromised {
-            promised,
-            found: entry.id,
-        });
+        return Err(LogFault::OtherThanPromised { promised, found: entry.id });
     }
     Ok(())
 }
@@ -161,15 +132,10 @@ fn check_vote(promise: &Promise, found: Option<Vote>) -> Result<(), LogFault> {
 
 fn check_records(promised: RecordsState, found: RecordsState) -> Result<(), LogFault> {
     if found.sequence < promised.sequence {
-        return Err(LogFault::RecordsForgotten {
-            promised: promised.sequence,
-            found: found.sequence,
-        });
+        return Err(LogFault::RecordsForgotten { promised: promised.sequence, found: found.sequence });
     }
     if found.sequence == promised.sequence && found.digest != promised.digest {
-        return Err(LogFault::RecordsDamaged {
-            sequence: found.sequence,
-        });
+        return Err(LogFault::RecordsDamaged { sequence: found.sequence });
     }
     Ok(())
 }

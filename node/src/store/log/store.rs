@@ -73,9 +73,7 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for LogStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogStore")
-            .field("bounds", &self.bounds())
-            .finish_non_exhaustive()
+        f.debug_struct("LogStore").field("bounds", &self.bounds()).finish_non_exhaustive()
     }
 }
 
@@ -93,8 +91,7 @@ fn identity_path(dir: &Path) -> PathBuf {
 
 /// A column family by name.
 pub(crate) fn family<'a>(db: &'a DB, name: &str) -> Result<&'a ColumnFamily, LogFault> {
-    db.cf_handle(name)
-        .ok_or_else(|| LogFault::undecodable(name, "the column family does not exist"))
+    db.cf_handle(name).ok_or_else(|| LogFault::undecodable(name, "the column family does not exist"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -146,9 +143,7 @@ impl LogStore {
             return Err(LogFault::Missing { path: dir.to_owned() });
         }
         if !identity_path(dir).exists() {
-            return Err(LogFault::IdentityUnreadable {
-                path: identity_path(dir),
-            });
+            return Err(LogFault::IdentityUnreadable { path: identity_path(dir) });
         }
         identity.check(&identity_path(dir))?;
         let floor = Floor::open(&floor_path(dir))?;
@@ -168,15 +163,8 @@ impl LogStore {
             purge_below: None,
             appended_bytes: 0,
         };
-        let inner = Inner {
-            flusher,
-            db,
-            state: Mutex::new(state),
-            records: Mutex::new(found.records),
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Inner { flusher, db, state: Mutex::new(state), records: Mutex::new(found.records) };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The present bounds.
@@ -219,10 +207,7 @@ impl LogStore {
             state.appended_bytes = state.appended_bytes.saturating_add(bytes);
             entries.into_iter().for_each(|entry| state.tail.push(entry));
         }
-        self.inner.flusher.queue(Work::Written {
-            promised: Promised::Last(last),
-            done: Some(done),
-        });
+        self.inner.flusher.queue(Work::Written { promised: Promised::Last(last), done: Some(done) });
         Ok(())
     }
 
@@ -232,10 +217,7 @@ impl LogStore {
     /// [`LogFault::Refused`] when a committed entry would go: no correct leader asks for that.
     pub(crate) async fn truncate_after(&self, last: Option<LogId>) -> Result<(), LogFault> {
         let bounds = self.bounds();
-        if bounds
-            .committed
-            .is_some_and(|committed| next_index(last) <= committed.index)
-        {
+        if bounds.committed.is_some_and(|committed| next_index(last) <= committed.index) {
             return Err(LogFault::Refused(format!(
                 "truncating to {} would remove the committed entry {}",
                 super::types::show(last),
@@ -279,10 +261,7 @@ impl LogStore {
                     state.purge_below.unwrap_or(0)
                 )));
             }
-            (
-                next_index(state.bounds.purged),
-                state.bounds.last.is_none_or(|last| last.index < upto.index),
-            )
+            (next_index(state.bounds.purged), state.bounds.last.is_none_or(|last| last.index < upto.index))
         };
         let mut batch = WriteBatch::default();
         let end = upto.index.saturating_add(1);
@@ -303,30 +282,20 @@ impl LogStore {
         state.tail.purge(upto.index);
         if beyond {
             state.bounds.last = Some(upto);
-            self.inner.flusher.queue(Work::Written {
-                promised: Promised::Last(upto),
-                done: None,
-            });
+            self.inner.flusher.queue(Work::Written { promised: Promised::Last(upto), done: None });
         }
         Ok(())
     }
 
     /// Saves the vote. The future resolves when it is durable and part of the floor.
     pub(crate) async fn save_vote(&self, vote: Vote) -> Result<(), LogFault> {
-        must(self.inner.db.put_cf(
-            family(&self.inner.db, rows::META)?,
-            rows::VOTE,
-            rows::encode_vote(vote),
-        ));
+        must(self.inner.db.put_cf(family(&self.inner.db, rows::META)?, rows::VOTE, rows::encode_vote(vote)));
         lock(&self.inner.state).bounds.vote = Some(vote);
         let (sender, receiver) = oneshot::channel();
         let done: Completion = Box::new(move || {
             sender.send(()).ok();
         });
-        self.inner.flusher.queue(Work::Written {
-            promised: Promised::Vote(vote),
-            done: Some(done),
-        });
+        self.inner.flusher.queue(Work::Written { promised: Promised::Vote(vote), done: Some(done) });
         must(receiver.await);
         Ok(())
     }
@@ -334,11 +303,7 @@ impl LogStore {
     /// Saves the commit marker, without waiting for the disk: a lost one only means more is asked from peers.
     pub(crate) fn save_committed(&self, committed: LogId) -> Result<(), LogFault> {
         let row = rows::encode_log_id(rows::COMMITTED, committed);
-        must(
-            self.inner
-                .db
-                .put_cf(family(&self.inner.db, rows::META)?, rows::COMMITTED, row),
-        );
+        must(self.inner.db.put_cf(family(&self.inner.db, rows::META)?, rows::COMMITTED, row));
         lock(&self.inner.state).bounds.committed = Some(committed);
         Ok(())
     }
@@ -347,10 +312,7 @@ impl LogStore {
     /// if all of them are held in memory. `None`: ask [`LogStore::read`], which may block on the disk.
     pub(crate) fn read_memory(&self, start: u64, end: u64, max_bytes: usize) -> Option<Vec<LogEntry>> {
         let state = lock(&self.inner.state);
-        let (start, end) = (
-            start.max(state.first_index),
-            end.min(next_index(state.bounds.last)),
-        );
+        let (start, end) = (start.max(state.first_index), end.min(next_index(state.bounds.last)));
         if start >= end {
             return Some(Vec::new());
         }
@@ -394,10 +356,7 @@ impl LogStore {
                 return Ok(Some(id));
             }
         }
-        Ok(self
-            .read(index, index.saturating_add(1), 0)?
-            .first()
-            .map(|entry| entry.id))
+        Ok(self.read(index, index.saturating_add(1), 0)?.first().map(|entry| entry.id))
     }
 
     /// Writes durable records: each key gets its value, all or none. The write is done in the order of calls;
@@ -425,10 +384,7 @@ impl LogStore {
             let done: Completion = Box::new(move || {
                 sender.send(()).ok();
             });
-            self.inner.flusher.queue(Work::Written {
-                promised: Promised::Records(after),
-                done: Some(done),
-            });
+            self.inner.flusher.queue(Work::Written { promised: Promised::Records(after), done: Some(done) });
         }
         Ok(async move { must(receiver.await) })
     }

@@ -19,12 +19,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn new(max_weight: usize, max_entries: usize) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            weight: 0,
-            max_weight,
-            max_entries,
-        }
+        Self { entries: VecDeque::new(), weight: 0, max_weight, max_entries }
     }
 
     /// Index of the first entry held.
@@ -51,11 +46,7 @@ impl Tail {
 
     /// Removes the entries after `last` (all of them for `None`).
     pub(crate) fn truncate_after(&mut self, last: Option<u64>) {
-        while self
-            .entries
-            .back()
-            .is_some_and(|e| last.is_none_or(|last| e.id.index > last))
-        {
+        while self.entries.back().is_some_and(|e| last.is_none_or(|last| e.id.index > last)) {
             if let Some(old) = self.entries.pop_back() {
                 self.weight = self.weight.saturating_sub(old.weight());
             }

@@ -20,19 +20,13 @@ impl std::fmt::Display for LogId {
 
 impl From<LogId> for pb::LogId {
     fn from(id: LogId) -> Self {
-        Self {
-            term: id.term,
-            index: id.index,
-        }
+        Self { term: id.term, index: id.index }
     }
 }
 
 impl From<pb::LogId> for LogId {
     fn from(id: pb::LogId) -> Self {
-        Self {
-            term: id.term,
-            index: id.index,
-        }
+        Self { term: id.term, index: id.index }
     }
 }
 
@@ -78,21 +72,13 @@ impl std::fmt::Display for Vote {
 
 impl From<Vote> for pb::Vote {
     fn from(vote: Vote) -> Self {
-        Self {
-            term: vote.term,
-            node_id: vote.node_id,
-            committed: vote.committed,
-        }
+        Self { term: vote.term, node_id: vote.node_id, committed: vote.committed }
     }
 }
 
 impl From<pb::Vote> for Vote {
     fn from(vote: pb::Vote) -> Self {
-        Self {
-            term: vote.term,
-            node_id: vote.node_id,
-            committed: vote.committed,
-        }
+        Self { term: vote.term, node_id: vote.node_id, committed: vote.committed }
     }
 }
 
@@ -148,10 +134,7 @@ impl From<LogEntry> for pb::Entry {
             Payload::Block(bytes) => pb::entry::Payload::Block(bytes),
             Payload::Membership(bytes) => pb::entry::Payload::Membership(bytes),
         };
-        Self {
-            log_id: Some(entry.id.into()),
-            payload: Some(payload),
-        }
+        Self { log_id: Some(entry.id.into()), payload: Some(payload) }
     }
 }
 

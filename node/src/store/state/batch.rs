@@ -45,20 +45,14 @@ pub(crate) fn put_ledger(
     for (position, hash) in (effects.first_index.get()..).zip(&effects.leaf_hashes) {
         edge.push(effects.id(), TreeSize::new(position), *hash, batch)?;
     }
-    batch.put(
-        Table::Meta,
-        &rows::head(effects.id()),
-        &meta::encode_head(&effects.head),
-    )
+    batch.put(Table::Meta, &rows::head(effects.id()), &meta::encode_head(&effects.head))
 }
 
 /// The log index of the commit leaf, if leaves, hashes and head fit each other.
 fn check_shape(effects: &LedgerEffects) -> Result<LogIndex, StoreFault> {
     let transactions = u64::try_from(effects.transactions.len()).map_err(|error| unfit(effects, error))?;
-    let commit = effects
-        .first_index
-        .checked_add(transactions)
-        .ok_or_else(|| unfit(effects, "log index overflow"))?;
+    let commit =
+        effects.first_index.checked_add(transactions).ok_or_else(|| unfit(effects, "log index overflow"))?;
     let size = effects.head.frontier.size();
     if commit.size_through() != Some(size) || effects.leaf_hashes.len() != effects.transactions.len() + 1 {
         let found = format!(
@@ -90,15 +84,10 @@ fn put_log(
     let mut runs = RunWriter::new(effects.first_index, commit);
     for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
         let index = LogIndex::new(index);
-        runs.push(&transaction.leaf, &transaction.operations)
-            .map_err(too_long)?;
+        runs.push(&transaction.leaf, &transaction.operations).map_err(too_long)?;
         let contents = contents_of(effects, index, transaction, erasures)?;
         for (position, row) in contents::encode(contents).map_err(|error| unfit(effects, error))? {
-            batch.put(
-                Table::Contents,
-                &rows::contents_part(ledger, index, position),
-                &row,
-            )?;
+            batch.put(Table::Contents, &rows::contents_part(ledger, index, position), &row)?;
         }
         for operation in &transaction.operations {
             let write =
@@ -130,27 +119,17 @@ fn contents_of(
             format!("{} contents for {} operations at {index}", lengths.0, lengths.1),
         ));
     }
-    let slots = transaction
-        .operations
-        .iter()
-        .zip(&transaction.contents)
-        .map(|(operation, content)| {
-            let write =
-                parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
-            Ok(match (write.kind, content) {
-                (OpKind::Put, Some(content)) => StoredContent::Present(content.clone()),
-                (OpKind::Put, None) => StoredContent::Erased {
-                    by: erasures.by(effects, index, write.key)?,
-                },
-                (OpKind::Delete | OpKind::Erase, None) => StoredContent::Nothing,
-                (kind, Some(_)) => return Err(unfit(effects, format!("contents of a {kind} at {index}"))),
-            })
-        });
+    let slots = transaction.operations.iter().zip(&transaction.contents).map(|(operation, content)| {
+        let write = parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
+        Ok(match (write.kind, content) {
+            (OpKind::Put, Some(content)) => StoredContent::Present(content.clone()),
+            (OpKind::Put, None) => StoredContent::Erased { by: erasures.by(effects, index, write.key)? },
+            (OpKind::Delete | OpKind::Erase, None) => StoredContent::Nothing,
+            (kind, Some(_)) => return Err(unfit(effects, format!("contents of a {kind} at {index}"))),
+        })
+    });
     let operations = slots.collect::<Result<_, _>>()?;
-    let meta = StoredMeta::Present {
-        meta: transaction.meta.clone(),
-        salt: transaction.meta_salt.clone(),
-    };
+    let meta = StoredMeta::Present { meta: transaction.meta.clone(), salt: transaction.meta_salt.clone() };
     Ok(TransactionContents { meta, operations })
 }
 
@@ -190,9 +169,7 @@ impl<'e> Erasures<'e> {
                 let erase =
                     parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
                 if erase.kind == OpKind::Erase {
-                    erasures
-                        .entry((erase.prev_index, erase.key))
-                        .or_insert(LogIndex::new(index));
+                    erasures.entry((erase.prev_index, erase.key)).or_insert(LogIndex::new(index));
                 }
             }
         }
@@ -201,12 +178,7 @@ impl<'e> Erasures<'e> {
 
     fn by(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<LogIndex, StoreFault> {
         let by = self.0.get(&(index, key)).copied();
-        by.ok_or_else(|| {
-            unfit(
-                effects,
-                format!("contents at {index} destroyed without an erase operation"),
-            )
-        })
+        by.ok_or_else(|| unfit(effects, format!("contents at {index} destroyed without an erase operation")))
     }
 }
 
@@ -254,12 +226,7 @@ impl<'e> Places<'e> {
     fn position(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<u16, StoreFault> {
         let place = self.0.get(key).filter(|(last, _)| *last == index);
         let position = place.and_then(|(_, position)| u16::try_from(*position).ok());
-        position.ok_or_else(|| {
-            unfit(
-                effects,
-                format!("a newest write at {index} that no transaction makes"),
-            )
-        })
+        position.ok_or_else(|| unfit(effects, format!("a newest write at {index} that no transaction makes")))
     }
 }
 
@@ -272,9 +239,7 @@ fn put_requests(
 ) -> Result<(), StoreFault> {
     for (request_id, index, not_after) in &effects.requests {
         let key = rows::request(effects.id(), request_id);
-        let mut row = database
-            .get(Table::Requests, &key)?
-            .map_or_else(Vec::new, |row| row.to_vec());
+        let mut row = database.get(Table::Requests, &key)?.map_or_else(Vec::new, |row| row.to_vec());
         row.extend_from_slice(&index.to_be_bytes());
         row.extend_from_slice(&not_after.to_be_bytes());
         batch.put(Table::Requests, &key, &row)?;
@@ -297,10 +262,5 @@ pub(crate) fn parts(operation: &[u8]) -> Option<Parts<'_>> {
     let kind = OpKind::from_byte(*fixed.first()?).ok()?;
     let revision = Revision::from_be_bytes(*fixed.get(1..9)?.first_chunk::<8>()?);
     let prev_index = LogIndex::from_be_bytes(*fixed.get(9..17)?.first_chunk::<8>()?);
-    Some(Parts {
-        kind,
-        revision,
-        prev_index,
-        key,
-    })
+    Some(Parts { kind, revision, prev_index, key })
 }

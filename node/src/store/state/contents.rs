@@ -185,10 +185,7 @@ impl Reader {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ContentsError> {
-        self.take(N)?
-            .as_ref()
-            .try_into()
-            .map_err(|_| ContentsError::Malformed)
+        self.take(N)?.as_ref().try_into().map_err(|_| ContentsError::Malformed)
     }
 
     fn bytes(&mut self) -> Result<Bytes, ContentsError> {
@@ -204,10 +201,7 @@ impl Reader {
         match self.byte()? {
             PRESENT => {
                 let salt = self.take(SALT)?;
-                Ok(StoredMeta::Present {
-                    meta: self.bytes()?,
-                    salt,
-                })
+                Ok(StoredMeta::Present { meta: self.bytes()?, salt })
             }
             ERASED => Ok(StoredMeta::Erased { by: self.index()? }),
             _ => Err(ContentsError::Malformed),

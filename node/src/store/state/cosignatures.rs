@@ -105,16 +105,8 @@ fn decode(database: &Database, key: &[u8], row: &[u8]) -> Result<Vec<StoredCosig
             signature: *signature.first_chunk::<64>()?,
         })
     };
-    let all = entries
-        .iter()
-        .map(read)
-        .collect::<Option<Vec<_>>>()
-        .filter(|_| rest.is_empty());
+    let all = entries.iter().map(read).collect::<Option<Vec<_>>>().filter(|_| rest.is_empty());
     all.ok_or_else(|| {
-        database.damaged(
-            Table::Cosignatures,
-            key,
-            "the row is not made of entries of 80 bytes",
-        )
+        database.damaged(Table::Cosignatures, key, "the row is not made of entries of 80 bytes")
     })
 }

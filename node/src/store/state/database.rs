@@ -41,9 +41,7 @@ impl Drop for Files {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database")
-            .field("path", &self.files.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Database").field("path", &self.files.path).finish_non_exhaustive()
     }
 }
 
@@ -77,13 +75,7 @@ impl Database {
             }
         };
         let db = opened.map_err(|error| StoreFault::rocksdb(path.display().to_string(), &error))?;
-        Ok(Self {
-            db,
-            files: Files {
-                path: path.to_owned(),
-                doomed: AtomicBool::new(false),
-            },
-        })
+        Ok(Self { db, files: Files { path: path.to_owned(), doomed: AtomicBool::new(false) } })
     }
 
     /// The directory.
@@ -104,17 +96,13 @@ impl Database {
     /// The row `key`, or `None` where there is none.
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreFault> {
         let handle = self.handle(table)?;
-        self.db
-            .get_pinned_cf(handle, key)
-            .map_err(|error| self.fault(table, key, &error))
+        self.db.get_pinned_cf(handle, key).map_err(|error| self.fault(table, key, &error))
     }
 
     /// The row `key` as a crash would leave it.
     pub(crate) fn get_persisted(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
         let handle = self.handle(table)?;
-        let found = self
-            .db
-            .get_pinned_cf_opt(handle, key, &options::persisted_reads());
+        let found = self.db.get_pinned_cf_opt(handle, key, &options::persisted_reads());
         let found = found.map_err(|error| self.fault(table, key, &error))?;
         Ok(found.map(|row| row.to_vec()))
     }
@@ -155,12 +143,7 @@ impl Database {
             Direction::Ascending => rows.seek_to_first(),
             Direction::Descending => rows.seek_to_last(),
         }
-        Ok(Scan {
-            database: self,
-            table,
-            rows,
-            direction,
-        })
+        Ok(Scan { database: self, table, rows, direction })
     }
 
     /// All rows whose keys start with `prefix`, ascending.
@@ -171,10 +154,7 @@ impl Database {
 
     /// A batch for [`Database::write`].
     pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch {
-            database: self,
-            rows: WriteBatch::default(),
-        }
+        Batch { database: self, rows: WriteBatch::default() }
     }
 
     /// Writes a batch: all of it or nothing, and readable on return; on disk only after a flush.
@@ -195,12 +175,7 @@ impl Database {
 
     /// What a fault calls a row.
     pub(crate) fn place(&self, table: Table, key: &[u8]) -> String {
-        format!(
-            "{}, table {}, row {}",
-            self.path().display(),
-            table.name(),
-            hex::encode(key)
-        )
+        format!("{}, table {}, row {}", self.path().display(), table.name(), hex::encode(key))
     }
 
     /// A row that cannot be what was written.
@@ -276,9 +251,7 @@ impl Scan<'_> {
     ) -> Result<Option<T>, StoreFault> {
         let Some((key, row)) = self.rows.item() else {
             let status = self.rows.status();
-            return status
-                .map(|()| None)
-                .map_err(|error| self.database.fault(self.table, &[], &error));
+            return status.map(|()| None).map_err(|error| self.database.fault(self.table, &[], &error));
         };
         let result = read(key, row)?;
         match self.direction {

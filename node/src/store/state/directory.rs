@@ -44,10 +44,7 @@ impl Directory {
         fill: impl FnOnce(&Path) -> Result<(), StoreFault>,
     ) -> Result<(), OpenError> {
         if let Some(found) = first_entry(path)? {
-            return Err(OpenError::NotQuorate {
-                path: path.to_owned(),
-                found,
-            });
+            return Err(OpenError::NotQuorate { path: path.to_owned(), found });
         }
         let new = path.with_extension("new");
         if new.exists() {
@@ -70,9 +67,7 @@ impl Directory {
     /// Opens the directory, checks who it belongs to, and removes what an earlier run left half-way.
     /// Returns it with the path of the present database.
     pub(crate) fn open(path: &Path, identity: Identity) -> Result<(Self, PathBuf), OpenError> {
-        let directory = Self {
-            path: path.to_owned(),
-        };
+        let directory = Self { path: path.to_owned() };
         directory.check_identity(identity)?;
         let current = directory.current()?;
         directory.clean(&current)?;
@@ -101,11 +96,7 @@ impl Directory {
     pub(crate) fn make_current(&self, database: &Path) -> Result<(), StoreFault> {
         let name = database.file_name().and_then(|name| name.to_str());
         let name = name.filter(|name| is_database(name)).ok_or_else(|| {
-            StoreFault::mismatch(
-                database.display().to_string(),
-                "a database directory",
-                "another name",
-            )
+            StoreFault::mismatch(database.display().to_string(), "a database directory", "another name")
         })?;
         self.set_current(name)
     }
@@ -128,28 +119,16 @@ impl Directory {
         })?;
         if found.format > FORMAT_VERSION {
             let path = self.path.clone();
-            return Err(OpenError::NewerFormat {
-                path,
-                known: FORMAT_VERSION,
-                found: found.format,
-            });
+            return Err(OpenError::NewerFormat { path, known: FORMAT_VERSION, found: found.format });
         }
         let cluster = hex::encode(expected.cluster_id);
         if found.cluster != cluster {
             let path = self.path.clone();
-            return Err(OpenError::OtherCluster {
-                path,
-                expected: cluster,
-                found: found.cluster.to_owned(),
-            });
+            return Err(OpenError::OtherCluster { path, expected: cluster, found: found.cluster.to_owned() });
         }
         if found.node != expected.node_id {
             let path = self.path.clone();
-            return Err(OpenError::OtherNode {
-                path,
-                expected: expected.node_id,
-                found: found.node,
-            });
+            return Err(OpenError::OtherNode { path, expected: expected.node_id, found: found.node });
         }
         Ok(())
     }
@@ -192,15 +171,10 @@ impl Directory {
     fn clean(&self, current: &str) -> Result<(), StoreFault> {
         for name in entries(&self.path)? {
             let path = self.path.join(&name);
-            let ours = [DATABASE, SNAPSHOT, INCOMING]
-                .iter()
-                .any(|prefix| name.starts_with(prefix));
+            let ours = [DATABASE, SNAPSHOT, INCOMING].iter().any(|prefix| name.starts_with(prefix));
             let result = if ours && name != current && path.is_dir() {
                 fs::remove_dir_all(&path)
-            } else if [IDENTITY, CURRENT]
-                .iter()
-                .any(|file| name == format!("{file}.{TEMPORARY}"))
-            {
+            } else if [IDENTITY, CURRENT].iter().any(|file| name == format!("{file}.{TEMPORARY}")) {
                 fs::remove_file(&path)
             } else {
                 continue;
@@ -212,9 +186,7 @@ impl Directory {
 
     fn unused(&self, prefix: &str) -> Result<PathBuf, StoreFault> {
         let numbers = entries(&self.path)?;
-        let numbers = numbers
-            .iter()
-            .filter_map(|name| name.strip_prefix(prefix)?.parse::<u64>().ok());
+        let numbers = numbers.iter().filter_map(|name| name.strip_prefix(prefix)?.parse::<u64>().ok());
         let next = numbers.max().unwrap_or(0) + 1;
         Ok(self.path.join(format!("{prefix}{next}")))
     }
@@ -233,10 +205,7 @@ struct FoundIdentity<'t> {
 
 fn identity_text(identity: Identity) -> String {
     let cluster = hex::encode(identity.cluster_id);
-    let facts = format!(
-        "quorate-state {FORMAT_VERSION}\ncluster {cluster}\nnode {}\n",
-        identity.node_id
-    );
+    let facts = format!("quorate-state {FORMAT_VERSION}\ncluster {cluster}\nnode {}\n", identity.node_id);
     let checksum = sha256(&[facts.as_bytes()]);
     format!("{facts}sha256 {checksum}\n")
 }
@@ -260,11 +229,7 @@ fn entries(path: &Path) -> Result<Vec<String>, StoreFault> {
     let fault = |error: io::Error| StoreFault::file(path, "listing", &error);
     let mut names = fs::read_dir(path)
         .map_err(fault)?
-        .map(|entry| {
-            entry
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .map_err(fault)
-        })
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).map_err(fault))
         .collect::<Result<Vec<_>, _>>()?;
     names.sort();
     Ok(names)
@@ -272,17 +237,11 @@ fn entries(path: &Path) -> Result<Vec<String>, StoreFault> {
 
 /// The first name in a directory, `None` when it is empty or does not exist.
 fn first_entry(path: &Path) -> Result<Option<String>, StoreFault> {
-    if path.exists() {
-        Ok(entries(path)?.into_iter().next())
-    } else {
-        Ok(None)
-    }
+    if path.exists() { Ok(entries(path)?.into_iter().next()) } else { Ok(None) }
 }
 
 fn parent(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes the entries of a directory durable.

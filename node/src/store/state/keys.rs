@@ -87,15 +87,8 @@ impl LedgerView {
         };
         // An inverted range would be an error of RocksDB; it has no keys.
         let end = end.map(|end| end.max(first.clone()));
-        let rows = self
-            .database
-            .scan(Table::Leaves, &first, end.as_deref(), direction)?;
-        Ok(StateLeaves {
-            view: self,
-            rows,
-            size: size.min(self.size()),
-            ended: false,
-        })
+        let rows = self.database.scan(Table::Leaves, &first, end.as_deref(), direction)?;
+        Ok(StateLeaves { view: self, rows, size: size.min(self.size()), ended: false })
     }
 
     /// The row of a key: its newest write, and its position in the transaction.
@@ -110,22 +103,16 @@ impl LedgerView {
     /// A row of the table `leaves`: index u64 ‖ position u16 ‖ the operation's fixed part; its key is the row's.
     fn read_leaf(&self, row_key: &[u8], row: &[u8]) -> Result<(StateLeaf, u16), StoreFault> {
         let damaged = |problem: &str| self.database.damaged(Table::Leaves, row_key, problem);
-        let (index, rest) = row
-            .split_first_chunk::<8>()
-            .ok_or_else(|| damaged("the row is too short"))?;
-        let (position, fixed) = rest
-            .split_first_chunk::<2>()
-            .ok_or_else(|| damaged("the row is too short"))?;
+        let (index, rest) = row.split_first_chunk::<8>().ok_or_else(|| damaged("the row is too short"))?;
+        let (position, fixed) =
+            rest.split_first_chunk::<2>().ok_or_else(|| damaged("the row is too short"))?;
         let key = row_key.get(4..).unwrap_or_default();
         if fixed.len() != Operation::FIXED_LEN {
             return Err(damaged("the row does not have 73 bytes"));
         }
         let operation = [fixed, key].concat();
         let leaf = StateLeaf::new(LogIndex::from_be_bytes(*index), operation);
-        Ok((
-            leaf.map_err(|error| damaged(&error.to_string()))?,
-            u16::from_be_bytes(*position),
-        ))
+        Ok((leaf.map_err(|error| damaged(&error.to_string()))?, u16::from_be_bytes(*position)))
     }
 
     /// `leaf` itself or the newest older write of its key with a log index below `size`.
@@ -159,19 +146,14 @@ impl LedgerView {
             return Ok(None);
         };
         let index = row.as_ref().try_into().map(LogIndex::from_be_bytes);
-        index.map(Some).map_err(|_| {
-            self.database
-                .damaged(Table::Revisions, &row_key, "the row does not have 8 bytes")
-        })
+        index
+            .map(Some)
+            .map_err(|_| self.database.damaged(Table::Revisions, &row_key, "the row does not have 8 bytes"))
     }
 
     fn missing_revision(&self, key: &[u8], revision: Revision) -> StoreFault {
         let row_key = rows::revision(self.id(), key, revision);
-        self.database.damaged(
-            Table::Revisions,
-            &row_key,
-            "the revision is missing, a later one exists",
-        )
+        self.database.damaged(Table::Revisions, &row_key, "the revision is missing, a later one exists")
     }
 
     /// The write of a key that is known to be at `index`.
@@ -179,10 +161,7 @@ impl LedgerView {
         let operation = self.find_write(index, key)?.map(|(_, operation)| operation);
         let operation = operation.filter(|op| parts(op).is_some_and(|parts| parts.revision == revision));
         let operation = operation.ok_or_else(|| {
-            let problem = format!(
-                "revision {revision} of key {} has to be written here",
-                hex::encode(key)
-            );
+            let problem = format!("revision {revision} of key {} has to be written here", hex::encode(key));
             self.damaged_run(index, problem)
         })?;
         StateLeaf::new(index, operation).map_err(|error| self.damaged_run(index, error))
@@ -248,14 +227,8 @@ impl LeafSource for LedgerView {
             let place = format!("view of ledger {}", self.head.name);
             return Err(StoreFault::mismatch(place, self.id().0, ledger.0));
         }
-        let range = KeyRange {
-            first: first.to_vec(),
-            end: None,
-        };
-        for leaf in self
-            .state_leaves(&range, Direction::Ascending, self.size())?
-            .take(count)
-        {
+        let range = KeyRange { first: first.to_vec(), end: None };
+        for leaf in self.state_leaves(&range, Direction::Ascending, self.size())?.take(count) {
             out.push(leaf?);
         }
         Ok(())

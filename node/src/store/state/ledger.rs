@@ -60,8 +60,7 @@ impl LedgerView {
         if !self.size().contains(index) {
             return Ok(None);
         }
-        self.with_run(index, |run| run.entry(index)?.ok_or(NotARun)?.to_record())
-            .map(Some)
+        self.with_run(index, |run| run.entry(index)?.ok_or(NotARun)?.to_record()).map(Some)
     }
 
     /// The leaf at `index` without its operations.
@@ -69,8 +68,7 @@ impl LedgerView {
         if !self.size().contains(index) {
             return Ok(None);
         }
-        self.with_run(index, |run| Ok(run.entry(index)?.ok_or(NotARun)?.leaf().to_vec()))
-            .map(Some)
+        self.with_run(index, |run| Ok(run.entry(index)?.ok_or(NotARun)?.leaf().to_vec())).map(Some)
     }
 
     /// The transaction leaf at `index`; `None` too where there is a leaf of another kind.
@@ -99,13 +97,7 @@ impl LedgerView {
             Direction::Ascending,
         )?;
         let block = BlockBounds::default();
-        Ok(Records {
-            view: self,
-            runs,
-            next: first,
-            block,
-            read: Vec::new().into_iter(),
-        })
+        Ok(Records { view: self, runs, next: first, block, read: Vec::new().into_iter() })
     }
 
     /// The commit leaf that is the last leaf at `size`; `None` if `size` is not that of a checkpoint.
@@ -113,9 +105,8 @@ impl LedgerView {
         let Some(index) = size.last_index().filter(|_| size <= self.size()) else {
             return Ok(None);
         };
-        let (commit, leaf) = self.with_run(index, |run| {
-            Ok((run.commit(), run.entry(index)?.ok_or(NotARun)?.leaf().to_vec()))
-        })?;
+        let (commit, leaf) = self
+            .with_run(index, |run| Ok((run.commit(), run.entry(index)?.ok_or(NotARun)?.leaf().to_vec())))?;
         if commit != index {
             return Ok(None);
         }
@@ -137,8 +128,7 @@ impl LedgerView {
         if !self.size().contains(index) {
             return Ok(None);
         }
-        self.with_run(index, |run| run.commit().size_through().ok_or(NotARun))
-            .map(Some)
+        self.with_run(index, |run| run.commit().size_through().ok_or(NotARun)).map(Some)
     }
 
     /// The greatest size of a checkpoint that is at most `size`; `None` before the first.
@@ -147,11 +137,7 @@ impl LedgerView {
             return Ok(None);
         };
         let (first, commit) = self.with_run(last, |run| Ok((run.block_first(), run.commit())))?;
-        let found = if commit == last {
-            size.min(self.size())
-        } else {
-            TreeSize::new(first.get())
-        };
+        let found = if commit == last { size.min(self.size()) } else { TreeSize::new(first.get()) };
         Ok(Some(found).filter(|size| *size > TreeSize::ZERO))
     }
 
@@ -187,24 +173,17 @@ impl LedgerView {
         read: impl FnOnce(&Run<'_>) -> Result<T, NotARun>,
     ) -> Result<T, StoreFault> {
         let wanted = rows::run(self.id(), index);
-        let found = self
-            .database
-            .last_up_to(Table::Blocks, &rows::ledger(self.id()), &wanted)?;
+        let found = self.database.last_up_to(Table::Blocks, &rows::ledger(self.id()), &wanted)?;
         let (key, row) = found.ok_or_else(|| self.damaged_run(index, "the leaf is missing"))?;
         let run = parse_run(&key, &row).map_err(|error| self.database.damaged(Table::Blocks, &key, error))?;
-        if run
-            .entry(index)
-            .map_err(|error| self.damaged_run(index, error))?
-            .is_none()
-        {
+        if run.entry(index).map_err(|error| self.damaged_run(index, error))?.is_none() {
             return Err(self.damaged_run(index, "the leaf is missing"));
         }
         read(&run).map_err(|error| self.database.damaged(Table::Blocks, &key, error))
     }
 
     pub(super) fn damaged_run(&self, index: LogIndex, problem: impl std::fmt::Display) -> StoreFault {
-        self.database
-            .damaged(Table::Blocks, &rows::run(self.id(), index), problem)
+        self.database.damaged(Table::Blocks, &rows::run(self.id(), index), problem)
     }
 }
 
@@ -292,13 +271,7 @@ impl Records<'_> {
                 parse_run(key, row).map_err(|error| view.database.damaged(Table::Blocks, key, error))?;
             let records = run_records(&run, wanted);
             let records = records.map_err(|error| view.database.damaged(Table::Blocks, key, error))?;
-            Ok((
-                BlockBounds {
-                    first: run.block_first(),
-                    commit: run.commit(),
-                },
-                records,
-            ))
+            Ok((BlockBounds { first: run.block_first(), commit: run.commit() }, records))
         })?;
         let (block, records) = read.ok_or_else(|| view.damaged_run(wanted, "the leaf is missing"))?;
         let after = records.last().and_then(|record| record.index.next());

@@ -39,11 +39,7 @@ pub(crate) fn load(
     if row.cluster_id != cluster_id {
         let place = database.place(Table::Meta, rows::APPLIED);
         let (expected, found) = (hex::encode(cluster_id), hex::encode(row.cluster_id));
-        return Err(StoreFault::mismatch(
-            place,
-            format!("cluster {expected}"),
-            format!("cluster {found}"),
-        ));
+        return Err(StoreFault::mismatch(place, format!("cluster {expected}"), format!("cluster {found}")));
     }
     let cache = Arc::new(TileCache::new(options.tile_cache_bytes));
     let mut tries = Tries::new(options.trie_cache_bytes);
@@ -110,19 +106,13 @@ fn load_ledger(
     head: Arc<LedgerHead>,
 ) -> Result<LedgerView, StoreFault> {
     let place = || format!("{}, ledger {}", database.path().display(), head.name);
-    let buckets = Buckets {
-        database,
-        scan: database.scan_prefix(Table::Buckets, &rows::ledger(head.id))?,
-    };
-    tries
-        .open(head.id, &head.state_root, buckets)
-        .map_err(|error| match error {
-            TrieOpenError::Source(fault) => fault,
-            error => StoreFault::damaged(place(), error),
-        })?;
-    let trie = tries
-        .snapshot(head.id)
-        .ok_or_else(|| StoreFault::damaged(place(), "the state tree did not open"))?;
+    let buckets = Buckets { database, scan: database.scan_prefix(Table::Buckets, &rows::ledger(head.id))? };
+    tries.open(head.id, &head.state_root, buckets).map_err(|error| match error {
+        TrieOpenError::Source(fault) => fault,
+        error => StoreFault::damaged(place(), error),
+    })?;
+    let trie =
+        tries.snapshot(head.id).ok_or_else(|| StoreFault::damaged(place(), "the state tree did not open"))?;
     let mut view = LedgerView {
         database: Arc::clone(database),
         cache: Arc::clone(cache),
@@ -140,9 +130,7 @@ fn load_ledger(
 fn last_leaf_hashes(view: &LedgerView) -> Result<Vec<Hash>, StoreFault> {
     let width = u64::from(quorate_core::tree::tile::WIDTH);
     let first = LogIndex::new(view.size().get() / width * width);
-    view.records(first)?
-        .map(|record| record.map(|record| leaf_hash(&record.leaf)))
-        .collect()
+    view.records(first)?.map(|record| record.map(|record| leaf_hash(&record.leaf))).collect()
 }
 
 /// Compares the head with the log tree and the last leaf.
@@ -159,17 +147,12 @@ fn check_head(view: &LedgerView, place: impl Fn() -> String) -> Result<(), Store
             format!("{found} in its leaves and tiles"),
         ));
     }
-    let commit = view
-        .commit_leaf(view.size())?
-        .filter(|_| view.size() > TreeSize::ZERO);
+    let commit = view.commit_leaf(view.size())?.filter(|_| view.size() > TreeSize::ZERO);
     let commit = commit.ok_or_else(|| StoreFault::damaged(place(), "its last leaf is not a commit leaf"))?;
     if (commit.state_root, commit.time) != (head.state_root, head.time) {
         return Err(StoreFault::mismatch(
             place(),
-            format!(
-                "state root {} and time {} of its last commit leaf",
-                commit.state_root, commit.time
-            ),
+            format!("state root {} and time {} of its last commit leaf", commit.state_root, commit.time),
             format!("{} and {} in its head", head.state_root, head.time),
         ));
     }
@@ -193,13 +176,7 @@ impl Iterator for Buckets<'_> {
                 let (hash, count) = row.split_first_chunk::<{ Hash::LEN }>().ok_or_else(damaged)?;
                 let count = count.try_into().map(u32::from_be_bytes).map_err(|_| damaged())?;
                 let first_key = key.get(4..).unwrap_or_default().to_vec();
-                Ok((
-                    first_key,
-                    BucketSummary {
-                        hash: Hash::new(*hash),
-                        count,
-                    },
-                ))
+                Ok((first_key, BucketSummary { hash: Hash::new(*hash), count }))
             })
             .transpose()
     }

@@ -124,11 +124,7 @@ impl AppliedRow {
             settings: Settings::default(),
             next_ledger: LedgerId(0),
         };
-        Self {
-            cluster_id,
-            applied: Applied::default(),
-            cluster,
-        }
+        Self { cluster_id, applied: Applied::default(), cluster }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -140,19 +136,12 @@ impl AppliedRow {
         let message = AppliedMessage {
             format: FORMAT,
             cluster_id: Bytes::copy_from_slice(&self.cluster_id),
-            log_id: self.applied.last.map(|id| LogIdMessage {
+            log_id: self.applied.last.map(|id| LogIdMessage { term: id.term, index: id.index }),
+            membership: self.applied.membership.as_ref().map(|(id, bytes)| MembershipMessage {
                 term: id.term,
                 index: id.index,
+                bytes: bytes.clone(),
             }),
-            membership: self
-                .applied
-                .membership
-                .as_ref()
-                .map(|(id, bytes)| MembershipMessage {
-                    term: id.term,
-                    index: id.index,
-                    bytes: bytes.clone(),
-                }),
             origin: cluster.origin.as_ref().map(|origin| origin.as_str().to_owned()),
             last_block,
             epoch: cluster.epoch.get(),
@@ -166,15 +155,11 @@ impl AppliedRow {
     pub(crate) fn decode(row: &[u8]) -> Result<Self, MetaError> {
         let message = AppliedMessage::decode(row).map_err(MetaError::new)?;
         if message.format != FORMAT {
-            return Err(MetaError(format!(
-                "expected format {FORMAT}, found {}",
-                message.format
-            )));
+            return Err(MetaError(format!("expected format {FORMAT}, found {}", message.format)));
         }
         let cluster_id = message.cluster_id.as_ref().try_into().map_err(MetaError::new)?;
-        let last_block = message
-            .last_block
-            .map(|block| Ok((BlockHeight::new(block.height), hash(&block.hash)?)));
+        let last_block =
+            message.last_block.map(|block| Ok((BlockHeight::new(block.height), hash(&block.hash)?)));
         let cluster = ClusterState {
             origin: message
                 .origin
@@ -189,24 +174,9 @@ impl AppliedRow {
             },
             next_ledger: LedgerId(message.next_ledger),
         };
-        let last = message.log_id.map(|id| LogId {
-            term: id.term,
-            index: id.index,
-        });
-        let membership = message.membership.map(|m| {
-            (
-                LogId {
-                    term: m.term,
-                    index: m.index,
-                },
-                m.bytes,
-            )
-        });
-        Ok(Self {
-            cluster_id,
-            applied: Applied { last, membership },
-            cluster,
-        })
+        let last = message.log_id.map(|id| LogId { term: id.term, index: id.index });
+        let membership = message.membership.map(|m| (LogId { term: m.term, index: m.index }, m.bytes));
+        Ok(Self { cluster_id, applied: Applied { last, membership }, cluster })
     }
 }
 
@@ -216,12 +186,7 @@ pub(crate) fn encode_head(head: &LedgerHead) -> Vec<u8> {
         id: head.id.0,
         name: head.name.as_str().to_owned(),
         size: head.frontier.size().get(),
-        peaks: head
-            .frontier
-            .peaks()
-            .iter()
-            .map(|peak| Bytes::copy_from_slice(peak.as_bytes()))
-            .collect(),
+        peaks: head.frontier.peaks().iter().map(|peak| Bytes::copy_from_slice(peak.as_bytes())).collect(),
         time: head.time.get(),
         state_root: Bytes::copy_from_slice(head.state_root.as_bytes()),
     };
@@ -231,11 +196,7 @@ pub(crate) fn encode_head(head: &LedgerHead) -> Vec<u8> {
 /// Reads the row of a ledger's head.
 pub(crate) fn decode_head(row: &[u8]) -> Result<Arc<LedgerHead>, MetaError> {
     let message = HeadMessage::decode(row).map_err(MetaError::new)?;
-    let peaks = message
-        .peaks
-        .iter()
-        .map(|peak| hash(peak))
-        .collect::<Result<_, _>>()?;
+    let peaks = message.peaks.iter().map(|peak| hash(peak)).collect::<Result<_, _>>()?;
     let frontier = Frontier::from_parts(TreeSize::new(message.size), peaks).map_err(MetaError::new)?;
     Ok(Arc::new(LedgerHead {
         id: LedgerId(message.id),

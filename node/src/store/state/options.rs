@@ -91,10 +91,7 @@ impl Table {
 
     /// Whether rows are looked up that are often absent.
     fn asks_for_absent(self) -> bool {
-        matches!(
-            self,
-            Self::Leaves | Self::Revisions | Self::Requests | Self::Cosignatures
-        )
+        matches!(self, Self::Leaves | Self::Revisions | Self::Requests | Self::Cosignatures)
     }
 
     /// Whether its rows are long and compress.

@@ -97,21 +97,9 @@ impl LedgerView {
         match result {
             Ok(found) => Ok(Some(found)),
             Err(TreeError::IndexOutsideTree { .. } | TreeError::SizesOutOfOrder { .. }) => Ok(None),
-            Err(TreeError::Reader {
-                source: TileError::Source { source, .. },
-                ..
-            }) => Err(source),
-            Err(
-                error @ TreeError::Reader {
-                    source: TileError::TooShort { .. },
-                    ..
-                },
-            ) => {
-                let place = format!(
-                    "{}, log tree of {}",
-                    self.database.path().display(),
-                    self.head.name
-                );
+            Err(TreeError::Reader { source: TileError::Source { source, .. }, .. }) => Err(source),
+            Err(error @ TreeError::Reader { source: TileError::TooShort { .. }, .. }) => {
+                let place = format!("{}, log tree of {}", self.database.path().display(), self.head.name);
                 Err(StoreFault::damaged(place, error))
             }
         }

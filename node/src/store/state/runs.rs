@@ -52,14 +52,7 @@ impl RunWriter {
     /// For the block with the leaves from `block_first` to `commit`.
     pub(crate) fn new(block_first: LogIndex, commit: LogIndex) -> Self {
         let first = block_first.get();
-        Self {
-            block_first,
-            commit,
-            first,
-            ends: Vec::new(),
-            entries: Vec::new(),
-            done: Vec::new(),
-        }
+        Self { block_first, commit, first, ends: Vec::new(), entries: Vec::new(), done: Vec::new() }
     }
 
     /// Adds the next leaf.
@@ -67,8 +60,7 @@ impl RunWriter {
         let leaf_len = u16::try_from(leaf.len()).map_err(|_| TooLong)?;
         self.entries.extend_from_slice(&leaf_len.to_be_bytes());
         self.entries.extend_from_slice(leaf);
-        self.entries
-            .extend_from_slice(&length(operations.len())?.to_be_bytes());
+        self.entries.extend_from_slice(&length(operations.len())?.to_be_bytes());
         let mut end = 0_usize;
         for operation in operations {
             end += operation.len();
@@ -180,12 +172,7 @@ impl<'r> Run<'r> {
         let leaf_len = usize::from(u16::from_be_bytes(*leaf_len));
         let (leaf, rest) = rest.split_at_checked(leaf_len).ok_or(NotARun)?;
         let (ends, operations) = table(rest)?;
-        Ok(Some(Entry {
-            index,
-            leaf,
-            ends,
-            operations,
-        }))
+        Ok(Some(Entry { index, leaf, ends, operations }))
     }
 }
 

@@ -65,16 +65,7 @@ impl<'v> Scrub<'v> {
     fn new(view: &'v LedgerView) -> Result<Self, StoreFault> {
         let contents = view.all_contents()?;
         let (tiles, transactions, writes, keys, newest, full_tiles) = (Vec::new(), 0, 0, 0, 0, 0);
-        Ok(Self {
-            view,
-            contents,
-            tiles,
-            transactions,
-            writes,
-            keys,
-            newest,
-            full_tiles,
-        })
+        Ok(Self { view, contents, tiles, transactions, writes, keys, newest, full_tiles })
     }
 
     fn run(mut self) -> Result<(), StoreFault> {
@@ -130,24 +121,16 @@ impl<'v> Scrub<'v> {
         if count != leaf.op_count || ops_root(&record.operations) != leaf.ops_root {
             return Err(self.wrong(index, "the operations do not have the leaf's ops_root"));
         }
-        let known = self
-            .view
-            .database
-            .get(Table::Requests, &rows::request(self.view.id(), &leaf.request_id))?;
+        let known =
+            self.view.database.get(Table::Requests, &rows::request(self.view.id(), &leaf.request_id))?;
         let known = known.and_then(|row| read_requests(&row)).unwrap_or_default();
-        if !known
-            .iter()
-            .any(|known| known.index == index && known.not_after == leaf.not_after)
-        {
+        if !known.iter().any(|known| known.index == index && known.not_after == leaf.not_after) {
             return Err(self.wrong(index, "its request is not among the known requests"));
         }
         let contents = self.contents.take(index, record.operations.len())?;
         match &contents.meta {
             StoredMeta::Present { meta, salt } => {
-                let salt = salt
-                    .as_ref()
-                    .try_into()
-                    .map_err(|error| self.wrong(index, error))?;
+                let salt = salt.as_ref().try_into().map_err(|error| self.wrong(index, error))?;
                 if meta_digest(&salt, meta) != leaf.meta_digest {
                     return Err(self.wrong(index, "the meta does not have the leaf's meta_digest"));
                 }
@@ -177,11 +160,7 @@ impl<'v> Scrub<'v> {
         let key = &operation.key;
         let fits = match (operation.kind, content) {
             (OpKind::Put, StoredContent::Present(content)) => {
-                let salt = content
-                    .salt
-                    .as_ref()
-                    .try_into()
-                    .map_err(|error| self.wrong(index, error))?;
+                let salt = content.salt.as_ref().try_into().map_err(|error| self.wrong(index, error))?;
                 operation.wrote(&salt, &content.attributes, &content.value)
             }
             (OpKind::Put, StoredContent::Erased { by }) => self.erases(*by, index, key)?,
@@ -192,11 +171,8 @@ impl<'v> Scrub<'v> {
         if fits {
             return Ok(());
         }
-        let problem = format!(
-            "the contents of the {} of key {} do not fit it",
-            operation.kind,
-            hex::encode(key)
-        );
+        let problem =
+            format!("the contents of the {} of key {} do not fit it", operation.kind, hex::encode(key));
         Err(self.wrong(index, problem))
     }
 
@@ -209,21 +185,14 @@ impl<'v> Scrub<'v> {
         bytes: &[u8],
     ) -> Result<(), StoreFault> {
         let key = &operation.key;
-        let before = match operation
-            .revision
-            .previous()
-            .filter(|revision| *revision >= Revision::FIRST)
-        {
+        let before = match operation.revision.previous().filter(|revision| *revision >= Revision::FIRST) {
             Some(revision) => self.view.revision_index(key, revision)?,
             None => None,
         };
         let own = self.view.revision_index(key, operation.revision)?;
         if own != Some(index) || before != operation.prev_index {
-            let problem = format!(
-                "revision {} of key {} is not in its chain",
-                operation.revision,
-                hex::encode(key)
-            );
+            let problem =
+                format!("revision {} of key {} is not in its chain", operation.revision, hex::encode(key));
             return Err(self.wrong(index, problem));
         }
         let newest = self.view.stored(key)?.filter(|(leaf, _)| leaf.index() >= index);
@@ -237,10 +206,9 @@ impl<'v> Scrub<'v> {
         })?;
         if newest.index() == index {
             if newest.op() != bytes || usize::from(place) != position {
-                return Err(self.wrong(
-                    index,
-                    format!("the newest write of key {} is another", hex::encode(key)),
-                ));
+                return Err(
+                    self.wrong(index, format!("the newest write of key {} is another", hex::encode(key)))
+                );
             }
             self.newest += 1;
         }
@@ -254,10 +222,7 @@ impl<'v> Scrub<'v> {
         let Some(record) = self.view.record(by)? else {
             return Ok(false);
         };
-        let operations = record
-            .operations
-            .iter()
-            .filter_map(|operation| Operation::decode(operation).ok());
+        let operations = record.operations.iter().filter_map(|operation| Operation::decode(operation).ok());
         let mut erases = operations.filter(|op| op.kind == OpKind::Erase && op.key == key);
         Ok(erases.any(|op| op.prev_index == Some(index)))
     }
@@ -289,11 +254,7 @@ impl<'v> Scrub<'v> {
                 break;
             };
             let stored = self.view.database.get(Table::Tiles, &key)?;
-            let computed = tile
-                .hashes()
-                .iter()
-                .flat_map(|hash| *hash.as_bytes())
-                .collect::<Vec<u8>>();
+            let computed = tile.hashes().iter().flat_map(|hash| *hash.as_bytes()).collect::<Vec<u8>>();
             if stored.as_deref() != Some(&computed) {
                 return Err(damaged(&"the tile is not that of the leaves"));
             }
@@ -306,38 +267,24 @@ impl<'v> Scrub<'v> {
 
     /// Each newest write is in the state tree, which has the head's state root; and there are no others.
     fn state(&self) -> Result<(), StoreFault> {
-        let all = KeyRange {
-            first: Vec::new(),
-            end: None,
-        };
+        let all = KeyRange { first: Vec::new(), end: None };
         let mut found = 0;
-        for leaf in self
-            .view
-            .state_leaves(&all, Direction::Ascending, self.view.size())?
-        {
+        for leaf in self.view.state_leaves(&all, Direction::Ascending, self.view.size())? {
             let leaf = leaf?;
             let in_tree = self.view.trie.lookup(self.view, leaf.key());
             let in_tree = in_tree.map_err(|error| trie_fault(self.view.database.path(), error))?;
             let same = in_tree.is_some_and(|(index, op)| index == leaf.index() && op.encode() == leaf.op());
             if !same {
                 let row = rows::keyed(self.view.id(), leaf.key());
-                return Err(self
-                    .view
-                    .database
-                    .damaged(Table::Leaves, &row, "it is not in the state tree"));
+                return Err(self.view.database.damaged(Table::Leaves, &row, "it is not in the state tree"));
             }
             found += 1;
         }
         let in_tree = usize::try_from(self.view.trie.keys()).unwrap_or(usize::MAX);
         if [found, in_tree, self.newest] != [self.keys; 3] {
-            let place = self
-                .view
-                .database
-                .place(Table::Leaves, &rows::ledger(self.view.id()));
-            let found = format!(
-                "{found} of them, {in_tree} in the state tree, {} newest writes",
-                self.newest
-            );
+            let place = self.view.database.place(Table::Leaves, &rows::ledger(self.view.id()));
+            let found =
+                format!("{found} of them, {in_tree} in the state tree, {} newest writes", self.newest);
             return Err(StoreFault::mismatch(place, format!("{} keys", self.keys), found));
         }
         Ok(())

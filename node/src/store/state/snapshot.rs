@@ -121,9 +121,9 @@ impl StateStore {
             let name = &ledger.head().name;
             let (size, root) = (ledger.size(), ledger.head().frontier.root());
             let theirs = match snapshot.ledger(name) {
-                Some(theirs) => theirs
-                    .root_at(size)
-                    .map_err(|fault| SnapshotError::Refused(fault.to_string()))?,
+                Some(theirs) => {
+                    theirs.root_at(size).map_err(|fault| SnapshotError::Refused(fault.to_string()))?
+                }
                 None => None,
             };
             if theirs != Some(root) {
@@ -171,11 +171,7 @@ impl StateStore {
 
     /// Bounds for a database that is only looked at.
     fn checking(&self) -> StateOptions {
-        StateOptions {
-            trie_cache_bytes: CHECK_CACHE,
-            tile_cache_bytes: CHECK_CACHE,
-            ..self.options.clone()
-        }
+        StateOptions { trie_cache_bytes: CHECK_CACHE, tile_cache_bytes: CHECK_CACHE, ..self.options.clone() }
     }
 }
 
@@ -183,11 +179,7 @@ fn check_position(expected: &Applied, view: &ReadView) -> Result<(), SnapshotErr
     if view.applied() == expected {
         return Ok(());
     }
-    let show = |applied: &Applied| {
-        applied
-            .last
-            .map_or_else(|| "none".to_owned(), |id| id.to_string())
-    };
+    let show = |applied: &Applied| applied.last.map_or_else(|| "none".to_owned(), |id| id.to_string());
     let (expected, found) = (show(expected), show(view.applied()));
     Err(SnapshotError::Refused(format!(
         "it was announced for entry {expected} and holds the state of {found}"
@@ -198,9 +190,8 @@ fn check_position(expected: &Applied, view: &ReadView) -> Result<(), SnapshotErr
 fn diary_files(path: &Path) -> Result<Vec<String>, StoreFault> {
     let entries = fs::read_dir(path).map_err(|error| StoreFault::file(path, "listing", &error))?;
     let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    let names = names
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| StoreFault::file(path, "listing", &error))?;
+    let names =
+        names.collect::<Result<Vec<_>, _>>().map_err(|error| StoreFault::file(path, "listing", &error))?;
     Ok(names
         .into_iter()
         .filter(|name| name == "LOCK" || name == "LOG" || name.starts_with("LOG.old."))

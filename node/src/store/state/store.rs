@@ -64,11 +64,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(tries: Tries, applied: &Applied) -> Self {
-        Self {
-            tries,
-            flushed: applied.last.map_or(0, |id| id.index),
-            broken: None,
-        }
+        Self { tries, flushed: applied.last.map_or(0, |id| id.index), broken: None }
     }
 }
 
@@ -86,11 +82,7 @@ impl StateStore {
         Directory::create(path, identity, |path| {
             let database = Database::open(path, options, Access::Create)?;
             let mut batch = database.batch();
-            batch.put(
-                Table::Meta,
-                rows::APPLIED,
-                &AppliedRow::new(identity.cluster_id).encode(),
-            )?;
+            batch.put(Table::Meta, rows::APPLIED, &AppliedRow::new(identity.cluster_id).encode())?;
             database.write(batch)?;
             database.flush(true)
         })
@@ -184,10 +176,7 @@ impl StateStore {
         self.publish(Arc::new(after));
         if id.index.saturating_sub(writer.flushed) >= self.options.flush_entries {
             writer.flushed = id.index;
-            before
-                .database
-                .flush(false)
-                .inspect_err(|fault| writer.broken = Some(fault.clone()))?;
+            before.database.flush(false).inspect_err(|fault| writer.broken = Some(fault.clone()))?;
         }
         Ok(result)
     }
@@ -259,11 +248,7 @@ fn grow(
     let trie = tries.snapshot(effects.id());
     let trie = trie.ok_or_else(|| StoreFault::diverged(place(), "a tree", "none"))?;
     if trie.root() != effects.head.state_root {
-        return Err(StoreFault::diverged(
-            place(),
-            effects.head.state_root,
-            trie.root(),
-        ));
+        return Err(StoreFault::diverged(place(), effects.head.state_root, trie.root()));
     }
     Ok(LedgerView {
         database: Arc::clone(&before.database),
@@ -284,11 +269,7 @@ fn place(after: &mut ReadView, view: LedgerView) -> Result<(), StoreFault> {
     }
     if at != after.ledgers.len() {
         let expected = format!("ledger {} as the next one", after.ledgers.len());
-        return Err(StoreFault::diverged(
-            "effects",
-            expected,
-            format!("ledger {}", id.0),
-        ));
+        return Err(StoreFault::diverged("effects", expected, format!("ledger {}", id.0)));
     }
     Arc::make_mut(&mut after.names).insert(view.head.name.clone(), id);
     after.ledgers.push(Arc::new(view));
@@ -305,21 +286,14 @@ fn check_next(last: Option<LogId>, id: LogId) -> Result<(), StoreFault> {
         return Ok(());
     }
     let last = last.map_or_else(|| "nothing".to_owned(), |last| last.to_string());
-    Err(StoreFault::diverged(
-        "applied position",
-        format!("the entry behind {last} (term/index)"),
-        id,
-    ))
+    Err(StoreFault::diverged("applied position", format!("the entry behind {last} (term/index)"), id))
 }
 
 /// A database that another process has open is no damage.
 pub(super) fn in_use(path: &Path, fault: StoreFault) -> OpenError {
     let problem = fault.to_string();
     if problem.contains("LOCK") || problem.contains("lock hold") {
-        OpenError::InUse {
-            path: path.to_owned(),
-            problem,
-        }
+        OpenError::InUse { path: path.to_owned(), problem }
     } else {
         OpenError::Fault(fault)
     }

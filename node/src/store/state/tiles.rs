@@ -58,16 +58,8 @@ impl Edge {
             let Some(root) = tile.push(hash).map_err(|full| edge_fault(ledger, level, &full))? else {
                 break;
             };
-            let row = tile
-                .hashes()
-                .iter()
-                .flat_map(|hash| *hash.as_bytes())
-                .collect::<Vec<u8>>();
-            batch.put(
-                Table::Tiles,
-                &rows::tile(ledger, level, full_tiles(size, level)),
-                &row,
-            )?;
+            let row = tile.hashes().iter().flat_map(|hash| *hash.as_bytes()).collect::<Vec<u8>>();
+            batch.put(Table::Tiles, &rows::tile(ledger, level, full_tiles(size, level)), &row)?;
             self.tiles[at] = Arc::default();
             hash = root;
         }
@@ -85,18 +77,14 @@ impl Edge {
         let mut tiles = vec![Arc::new(tile_of(ledger, 0, last_leaves)?)];
         for level in 1_u8.. {
             let below = level - 1;
-            let (first, end) = (
-                full_tiles(size, level) * u64::from(WIDTH),
-                full_tiles(size, below),
-            );
+            let (first, end) = (full_tiles(size, level) * u64::from(WIDTH), full_tiles(size, below));
             if end == 0 {
                 break;
             }
             let roots = (first..end)
                 .map(|number| {
                     let tile = read_tile(database, ledger, below, number)?;
-                    tile.root()
-                        .ok_or_else(|| short_tile(database, ledger, below, number))
+                    tile.root().ok_or_else(|| short_tile(database, ledger, below, number))
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             tiles.push(Arc::new(tile_of(ledger, level, &roots)?));
@@ -110,10 +98,7 @@ fn tile_of(ledger: LedgerId, level: u8, hashes: &[Hash]) -> Result<Tile, StoreFa
 }
 
 fn edge_fault(ledger: LedgerId, level: u8, full: &TileFull) -> StoreFault {
-    StoreFault::damaged(
-        format!("right edge of the log tree of ledger {}, level {level}", ledger.0),
-        full,
-    )
+    StoreFault::damaged(format!("right edge of the log tree of ledger {}, level {level}", ledger.0), full)
 }
 
 fn short_tile(database: &Database, ledger: LedgerId, level: u8, number: u64) -> StoreFault {
@@ -157,19 +142,14 @@ type TileKey = (u32, u8, u64);
 
 impl std::fmt::Debug for TileCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TileCache")
-            .field("capacity", &self.capacity)
-            .finish_non_exhaustive()
+        f.debug_struct("TileCache").field("capacity", &self.capacity).finish_non_exhaustive()
     }
 }
 
 impl TileCache {
     /// A cache of about `bytes`.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self {
-            capacity: (bytes / TILE_BYTES / 2).max(1),
-            generations: Guarded::default(),
-        }
+        Self { capacity: (bytes / TILE_BYTES / 2).max(1), generations: Guarded::default() }
     }
 
     fn get(&self, key: TileKey) -> Option<Arc<Tile>> {
@@ -228,9 +208,7 @@ impl TileSource for LedgerTiles<'_> {
         let above = self.tile(level + 1, index / u64::from(WIDTH))?;
         let expected = above.node(0, index % u64::from(WIDTH));
         if expected.is_none() || tile.root() != expected {
-            let place = self
-                .database
-                .place(Table::Tiles, &rows::tile(self.ledger, level, index));
+            let place = self.database.place(Table::Tiles, &rows::tile(self.ledger, level, index));
             return Err(StoreFault::mismatch(place, show(expected), show(tile.root())));
         }
         self.cache.insert(key, Arc::clone(&tile));

@@ -29,24 +29,13 @@ impl LedgerView {
     fn contents_of(&self, index: LogIndex, operations: usize) -> Result<TransactionContents, StoreFault> {
         let prefix = rows::contents(self.id(), index);
         let rows = self.database.scan_prefix(Table::Contents, &prefix)?;
-        ContentsScan {
-            view: self,
-            rows,
-            ahead: None,
-        }
-        .take(index, operations)
+        ContentsScan { view: self, rows, ahead: None }.take(index, operations)
     }
 
     /// All contents of the ledger, to be taken in log order.
     pub(super) fn all_contents(&self) -> Result<ContentsScan<'_>, StoreFault> {
-        let rows = self
-            .database
-            .scan_prefix(Table::Contents, &rows::ledger(self.id()))?;
-        Ok(ContentsScan {
-            view: self,
-            rows,
-            ahead: None,
-        })
+        let rows = self.database.scan_prefix(Table::Contents, &rows::ledger(self.id()))?;
+        Ok(ContentsScan { view: self, rows, ahead: None })
     }
 
     /// What the operation at `position` of the transaction at `index` wrote, without reading the others. The
@@ -59,10 +48,7 @@ impl LedgerView {
     /// The meta of the transaction at `index`, which has to exist.
     pub fn meta(&self, index: LogIndex) -> Result<StoredMeta, StoreFault> {
         let (key, _, part) = self.part_at(index, 0)?;
-        part.meta.ok_or_else(|| {
-            self.database
-                .damaged(Table::Contents, &key, "the meta is missing")
-        })
+        part.meta.ok_or_else(|| self.database.damaged(Table::Contents, &key, "the meta is missing"))
     }
 
     /// What the write of `key` at `index` wrote. The write has to exist.
@@ -96,17 +82,11 @@ impl LedgerView {
     /// The part that has the slot of an operation: its row's key, the operation's place in it, and the part.
     fn part_at(&self, index: LogIndex, position: u16) -> Result<(Vec<u8>, usize, Part), StoreFault> {
         let wanted = rows::contents_part(self.id(), index, position);
-        let missing = || {
-            self.database
-                .damaged(Table::Contents, &wanted, "these contents are missing")
-        };
+        let missing = || self.database.damaged(Table::Contents, &wanted, "these contents are missing");
         let found = if position == 0 {
-            self.database
-                .get(Table::Contents, &wanted)?
-                .map(|row| (wanted.to_vec(), row.to_vec()))
+            self.database.get(Table::Contents, &wanted)?.map(|row| (wanted.to_vec(), row.to_vec()))
         } else {
-            self.database
-                .last_up_to(Table::Contents, &rows::contents(self.id(), index), &wanted)?
+            self.database.last_up_to(Table::Contents, &rows::contents(self.id(), index), &wanted)?
         };
         let (key, row) = found.ok_or_else(missing)?;
         let (first, part) = self.part(&key, row)?;
@@ -121,10 +101,7 @@ impl LedgerView {
         let position = key.last_chunk::<2>().copied().unwrap_or_default();
         let first = u16::from_be_bytes(position);
         let part = contents::decode(first, row);
-        Ok((
-            first,
-            part.map_err(|error| self.database.damaged(Table::Contents, key, error))?,
-        ))
+        Ok((first, part.map_err(|error| self.database.damaged(Table::Contents, key, error))?))
     }
 }
 
@@ -161,17 +138,10 @@ impl ContentsScan<'_> {
         if slots.len() != operations {
             let place = view.database.place(Table::Contents, &prefix);
             let found = format!("contents of {}", slots.len());
-            return Err(StoreFault::mismatch(
-                place,
-                format!("contents of {operations} operations"),
-                found,
-            ));
+            return Err(StoreFault::mismatch(place, format!("contents of {operations} operations"), found));
         }
         let meta = meta.ok_or_else(|| damaged("the meta is missing"))?;
-        Ok(TransactionContents {
-            meta,
-            operations: slots,
-        })
+        Ok(TransactionContents { meta, operations: slots })
     }
 
     /// The log index of the next contents, `None` behind the last.
@@ -186,11 +156,7 @@ impl ContentsScan<'_> {
         }
         let view = self.view;
         self.rows.next(|key, row| {
-            let index = key
-                .get(4..)
-                .and_then(|rest| rest.first_chunk::<8>())
-                .copied()
-                .unwrap_or_default();
+            let index = key.get(4..).and_then(|rest| rest.first_chunk::<8>()).copied().unwrap_or_default();
             let (first, part) = view.part(key, row.to_vec())?;
             Ok((LogIndex::from_be_bytes(index), first, part))
         })

@@ -22,10 +22,7 @@ fn a_secret_is_closed_to_others_and_never_overwritten() {
     assert_eq!((mode(&secret), mode(&public)), (0o600, 0o644));
     assert_eq!(read_secret(&secret).unwrap().as_slice(), b"hidden");
     assert_eq!(read_public(&public).unwrap(), b"shown");
-    assert!(matches!(
-        write_secret(&secret, b"other"),
-        Err(FileError::Io { .. })
-    ));
+    assert!(matches!(write_secret(&secret, b"other"), Err(FileError::Io { .. })));
     assert_eq!(read_secret(&secret).unwrap().as_slice(), b"hidden");
 }
 
@@ -48,10 +45,7 @@ fn an_open_directory_is_refused() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).unwrap();
     let text = check_private_dir(dir.path()).unwrap_err().to_string();
     assert!(text.contains("0750") && text.contains("chmod 700"), "{text}");
-    assert!(matches!(
-        create_private_dir(dir.path()),
-        Err(FileError::OpenDirectory { .. })
-    ));
+    assert!(matches!(create_private_dir(dir.path()), Err(FileError::OpenDirectory { .. })));
     let file = dir.path().join("file");
     write_secret(&file, b"").unwrap();
     assert!(check_private_dir(&file).is_err());

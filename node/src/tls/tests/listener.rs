@@ -23,55 +23,36 @@ async fn closed(mut stream: TcpStream, patience: Duration) -> bool {
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_what_to_do() {
-    let first = listen("client", "127.0.0.1:0", Security::Plaintext, Limits::default())
-        .await
-        .unwrap();
+    let first = listen("client", "127.0.0.1:0", Security::Plaintext, Limits::default()).await.unwrap();
     let address = first.local_addr().to_string();
-    let error = listen("peer", &address, Security::Plaintext, Limits::default())
-        .await
-        .unwrap_err();
+    let error = listen("peer", &address, Security::Plaintext, Limits::default()).await.unwrap_err();
     assert!(matches!(error, ListenError::InUse { .. }));
     let text = error.to_string();
-    assert!(
-        text.contains(&address) && text.contains("(peer)") && text.contains("in use"),
-        "{text}"
-    );
+    assert!(text.contains(&address) && text.contains("(peer)") && text.contains("in use"), "{text}");
     assert!(text.contains("configure another peer address"), "{text}");
 }
 
 #[tokio::test]
 async fn an_address_that_is_none_or_not_ours_is_an_error_that_names_it() {
-    for (address, hint) in [
-        ("127.0.0.1", "host:port"),
-        ("nowhere.invalid:1", "host:port"),
-        ("192.0.2.1:0", "0.0.0.0"),
-    ] {
-        let error = listen("http", address, Security::Plaintext, Limits::default())
-            .await
-            .unwrap_err();
+    for (address, hint) in
+        [("127.0.0.1", "host:port"), ("nowhere.invalid:1", "host:port"), ("192.0.2.1:0", "0.0.0.0")]
+    {
+        let error = listen("http", address, Security::Plaintext, Limits::default()).await.unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains(address) && text.contains("http") && text.contains(hint),
-            "{text}"
-        );
+        assert!(text.contains(address) && text.contains("http") && text.contains(hint), "{text}");
     }
 }
 
 #[tokio::test]
 async fn a_dropped_listener_frees_its_port() {
-    let listener = listen("client", "127.0.0.1:0", Security::Plaintext, Limits::default())
-        .await
-        .unwrap();
+    let listener = listen("client", "127.0.0.1:0", Security::Plaintext, Limits::default()).await.unwrap();
     let address = listener.local_addr().to_string();
     let mut incoming = listener.incoming();
     let mut kept = TcpStream::connect(&address).await.unwrap();
     let mut accepted = incoming.next().await.unwrap().unwrap();
     drop(incoming);
     let again = async {
-        while listen("client", &address, Security::Plaintext, Limits::default())
-            .await
-            .is_err()
-        {
+        while listen("client", &address, Security::Plaintext, Limits::default()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -95,23 +76,14 @@ async fn plaintext_is_served_only_where_it_was_asked_for() {
 #[tokio::test]
 async fn clients_verify_the_server_by_name_and_authority() {
     let authority = authority();
-    let address = serve(
-        Security::Server(ServerTls::new(&server(&authority)).unwrap()),
-        Limits::default(),
-    )
-    .await;
+    let address =
+        serve(Security::Server(ServerTls::new(&server(&authority)).unwrap()), Limits::default()).await;
     let mut good = connect(&address, client_config(&authority, None)).await.unwrap();
     assert!(alive(&mut good).await);
     assert_eq!(good.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    assert!(
-        connect(&address, client_config(&super::authority(), None))
-            .await
-            .is_err()
-    );
+    assert!(connect(&address, client_config(&super::authority(), None)).await.is_err());
 
-    let other_name = authority
-        .issue_server(&["elsewhere.example".to_owned()], now())
-        .unwrap();
+    let other_name = authority.issue_server(&["elsewhere.example".to_owned()], now()).unwrap();
     let tls = ServerTls::new(&credentials(&other_name)).unwrap();
     let misnamed = serve(Security::Server(tls), Limits::default()).await;
     assert!(connect(&misnamed, client_config(&authority, None)).await.is_err());
@@ -126,10 +98,7 @@ async fn a_new_certificate_serves_new_handshakes_and_leaves_connections_alone() 
     assert!(alive(&mut before).await);
     tls.replace(&server(&new)).unwrap();
     assert!(alive(&mut before).await, "an existing connection goes on");
-    assert!(
-        connect(&address, client_config(&old, None)).await.is_err(),
-        "the old certificate is gone"
-    );
+    assert!(connect(&address, client_config(&old, None)).await.is_err(), "the old certificate is gone");
     let mut after = connect(&address, client_config(&new, None)).await.unwrap();
     assert!(alive(&mut after).await);
 }
@@ -138,20 +107,13 @@ async fn a_new_certificate_serves_new_handshakes_and_leaves_connections_alone() 
 async fn a_client_that_dribbles_its_hello_costs_one_slot_for_a_moment() {
     let authority = authority();
     let tls = ServerTls::new(&server(&authority)).unwrap();
-    let limits = Limits {
-        handshakes: 2,
-        handshake_timeout: SHORT,
-        ..Limits::default()
-    };
+    let limits = Limits { handshakes: 2, handshake_timeout: SHORT, ..Limits::default() };
     let address = serve(Security::Server(tls), limits).await;
     // Both places are taken: by one client that says nothing, and one that sends a byte now and then.
     let silent = TcpStream::connect(&address).await.unwrap();
     let mut dribbling = TcpStream::connect(&address).await.unwrap();
     let dribble = tokio::spawn(async move {
-        for byte in [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]
-            .iter()
-            .cycle()
-        {
+        for byte in [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03].iter().cycle() {
             if dribbling.write_all(&[*byte]).await.is_err() {
                 return;
             }
@@ -167,10 +129,7 @@ async fn a_client_that_dribbles_its_hello_costs_one_slot_for_a_moment() {
 
 #[tokio::test]
 async fn connections_over_the_limit_are_closed_at_once_and_a_closed_one_makes_room() {
-    let limits = Limits {
-        connections: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: 2, ..Limits::default() };
     let address = serve(Security::Plaintext, limits).await;
     let mut one = TcpStream::connect(&address).await.unwrap();
     let mut two = TcpStream::connect(&address).await.unwrap();

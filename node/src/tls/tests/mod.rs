@@ -35,10 +35,7 @@ fn authority() -> Authority {
 }
 
 fn node(cluster: ClusterId, id: u64) -> PeerIdentity {
-    PeerIdentity {
-        cluster,
-        node: NodeId::new(id),
-    }
+    PeerIdentity { cluster, node: NodeId::new(id) }
 }
 
 fn credentials(issued: &Issued) -> Credentials {
@@ -56,28 +53,20 @@ fn peer(authority: &Authority, identity: PeerIdentity) -> PeerTls {
 }
 
 fn server(authority: &Authority) -> Credentials {
-    credentials(
-        &authority
-            .issue_server(&["localhost".to_owned(), "127.0.0.1".to_owned()], now())
-            .unwrap(),
-    )
+    credentials(&authority.issue_server(&["localhost".to_owned(), "127.0.0.1".to_owned()], now()).unwrap())
 }
 
 /// A client as an SDK would be: believes `authority`, shows `own` if given.
 fn client_config(authority: &Authority, own: Option<&Issued>) -> Arc<ClientConfig> {
     let mut store = RootCertStore::empty();
     let pem = authority.certificate_pem().as_bytes();
-    store
-        .add(rustls_pki_types::pem::PemObject::from_pem_slice(pem).unwrap())
-        .unwrap();
+    store.add(rustls_pki_types::pem::PemObject::from_pem_slice(pem).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(super::config::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(store);
     let mut config = match own.map(credentials) {
-        Some(own) => builder
-            .with_client_auth_cert(own.chain().to_vec(), own.key())
-            .unwrap(),
+        Some(own) => builder.with_client_auth_cert(own.chain().to_vec(), own.key()).unwrap(),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -86,9 +75,7 @@ fn client_config(authority: &Authority, own: Option<&Issued>) -> Arc<ClientConfi
 
 async fn connect(address: &str, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(address).await?;
-    TlsConnector::from(config)
-        .connect(ServerName::try_from("localhost").unwrap(), tcp)
-        .await
+    TlsConnector::from(config).connect(ServerName::try_from("localhost").unwrap(), tcp).await
 }
 
 /// Sends every byte back on every connection, for as long as the test lasts.

@@ -48,17 +48,11 @@ impl Model {
     /// Ledgers born at `time`.
     pub(crate) fn new(names: &[&str], time: u64, epoch: u64) -> Self {
         let born = |name: &&str| {
-            let mut ledger = Ledger {
-                time,
-                ..Ledger::default()
-            };
+            let mut ledger = Ledger { time, ..Ledger::default() };
             ledger.close(0, epoch);
             ((*name).to_owned(), ledger)
         };
-        Self {
-            ledgers: names.iter().map(born).collect(),
-            epoch,
-        }
+        Self { ledgers: names.iter().map(born).collect(), epoch }
     }
 
     pub(crate) fn set_epoch(&mut self, epoch: u64) {
@@ -66,18 +60,12 @@ impl Model {
     }
 
     pub(crate) fn apply(&mut self, block: &Block) -> Vec<Fate> {
-        let sizes: BTreeMap<String, usize> = self
-            .ledgers
-            .iter()
-            .map(|(name, ledger)| (name.clone(), ledger.leaves.len()))
-            .collect();
-        let fates = block
-            .requests
-            .iter()
-            .map(|request| match self.ledgers.get_mut(&request.ledger) {
-                None => Fate::Rejected("ledger", 0),
-                Some(ledger) => ledger.ask(request, block.time.max(ledger.time)),
-            });
+        let sizes: BTreeMap<String, usize> =
+            self.ledgers.iter().map(|(name, ledger)| (name.clone(), ledger.leaves.len())).collect();
+        let fates = block.requests.iter().map(|request| match self.ledgers.get_mut(&request.ledger) {
+            None => Fate::Rejected("ledger", 0),
+            Some(ledger) => ledger.ask(request, block.time.max(ledger.time)),
+        });
         let fates = fates.collect();
         for (name, ledger) in &mut self.ledgers {
             if ledger.leaves.len() > sizes[name] {
@@ -148,11 +136,7 @@ impl Ledger {
             }
         }
         let index = self.leaves.len() as u64;
-        let ops: Vec<_> = request
-            .writes
-            .iter()
-            .map(|write| self.write(index, write))
-            .collect();
+        let ops: Vec<_> = request.writes.iter().map(|write| self.write(index, write)).collect();
         let op_hashes: Vec<_> = ops.iter().map(|op| sha256(&[b"\x00", op])).collect();
         let (author, key) = (request.author.as_bytes(), &request.idempotency_key);
         let request_id = sha256(&[b"\x06", &[author.len() as u8], author, &[key.len() as u8], key]);
@@ -187,11 +171,7 @@ impl Ledger {
             (_, Some(revision)) => (3, revision, history[revision as usize - 1].index),
             (put, None) => {
                 let kind = if put.is_some() { 1 } else { 2 };
-                (
-                    kind,
-                    history.len() as u64 + 1,
-                    history.last().map_or(u64::MAX, |last| last.index),
-                )
+                (kind, history.len() as u64 + 1, history.last().map_or(u64::MAX, |last| last.index))
             }
         };
         let mut op = vec![kind];
@@ -214,15 +194,9 @@ impl Ledger {
             return op;
         }
         if let Some(put) = &write.put {
-            self.contents
-                .insert((index, write.key.to_vec()), put.value.to_vec());
+            self.contents.insert((index, write.key.to_vec()), put.value.to_vec());
         }
-        history.push(Written {
-            index,
-            op: op.clone(),
-            is_put: kind == 1,
-            expires_at,
-        });
+        history.push(Written { index, op: op.clone(), is_put: kind == 1, expires_at });
         op
     }
 }

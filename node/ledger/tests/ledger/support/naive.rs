@@ -25,12 +25,7 @@ pub(crate) fn state_root(leaves: &[Leaf<'_>]) -> Hash {
             let (d, middle) = branch(leaves);
             let (left, right) = leaves.split_at(middle);
             let (left, right) = (state_root(left), state_root(right));
-            sha256(&[
-                b"\x03",
-                &(d as u16).to_be_bytes(),
-                left.as_bytes(),
-                right.as_bytes(),
-            ])
+            sha256(&[b"\x03", &(d as u16).to_be_bytes(), left.as_bytes(), right.as_bytes()])
         }
     }
 }

@@ -39,11 +39,7 @@ pub(crate) struct Replica {
 impl Replica {
     /// Nothing founded yet.
     pub(crate) fn empty(cache_bytes: usize) -> Self {
-        Self {
-            store: Store::new(),
-            tries: Tries::new(cache_bytes),
-            cache_bytes,
-        }
+        Self { store: Store::new(), tries: Tries::new(cache_bytes), cache_bytes }
     }
 
     /// A cluster with these ledgers, at [`START`].
@@ -53,19 +49,14 @@ impl Replica {
         let births = ledgers.iter().map(|name| birth(&origin(), name));
         let outcomes = replica.apply(&block(START, births)).outcome.requests;
         assert!(
-            outcomes
-                .iter()
-                .all(|outcome| matches!(outcome, RequestOutcome::Committed(_))),
+            outcomes.iter().all(|outcome| matches!(outcome, RequestOutcome::Committed(_))),
             "{outcomes:?}"
         );
         replica
     }
 
     pub(crate) fn next_height(&self) -> BlockHeight {
-        self.store
-            .cluster
-            .last_block
-            .map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap())
+        self.store.cluster.last_block.map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap())
     }
 
     /// Applies a block as the next one and stores what it does.
@@ -115,22 +106,11 @@ pub(crate) fn origin() -> ClusterOrigin {
 
 pub(crate) fn genesis(name: &str, id: &ClusterId, time: u64) -> Block {
     let cluster_id = Bytes::copy_from_slice(id.as_bytes());
-    Block {
-        time,
-        requests: Vec::new(),
-        genesis: Some(Genesis {
-            cluster_id,
-            cluster_name: name.to_owned(),
-        }),
-    }
+    Block { time, requests: Vec::new(), genesis: Some(Genesis { cluster_id, cluster_name: name.to_owned() }) }
 }
 
 pub(crate) fn block(time: u64, requests: impl IntoIterator<Item = Request>) -> Block {
-    Block {
-        time,
-        requests: requests.into_iter().collect(),
-        genesis: None,
-    }
+    Block { time, requests: requests.into_iter().collect(), genesis: None }
 }
 
 /// The request that creates a ledger.
@@ -138,12 +118,7 @@ pub(crate) fn birth(origin: &ClusterOrigin, name: &str) -> Request {
     let name = LedgerName::new(name).unwrap();
     let record = record(origin, &name);
     let write = put(&ledger_key(&name), &record.encode_to_vec());
-    request(
-        "_system",
-        &format!("create {name}"),
-        Micros::new(START + 60_000_000),
-        [write],
-    )
+    request("_system", &format!("create {name}"), Micros::new(START + 60_000_000), [write])
 }
 
 pub(crate) fn record(origin: &ClusterOrigin, name: &LedgerName) -> LedgerRecord {

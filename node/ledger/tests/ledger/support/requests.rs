@@ -33,34 +33,19 @@ pub(crate) fn put_until(key: &[u8], value: &[u8], expires_at: u64) -> Write {
         value: Bytes::copy_from_slice(value),
         expires_at,
     };
-    Write {
-        key: Bytes::copy_from_slice(key),
-        put: Some(put),
-        erase: None,
-    }
+    Write { key: Bytes::copy_from_slice(key), put: Some(put), erase: None }
 }
 
 pub(crate) fn delete(key: &[u8]) -> Write {
-    Write {
-        key: Bytes::copy_from_slice(key),
-        put: None,
-        erase: None,
-    }
+    Write { key: Bytes::copy_from_slice(key), put: None, erase: None }
 }
 
 pub(crate) fn erase(key: &[u8], revision: u64) -> Write {
-    Write {
-        key: Bytes::copy_from_slice(key),
-        put: None,
-        erase: Some(revision),
-    }
+    Write { key: Bytes::copy_from_slice(key), put: None, erase: Some(revision) }
 }
 
 pub(crate) fn provided(mut request: Request, key: &[u8], condition: Condition) -> Request {
     let key = Bytes::copy_from_slice(key);
-    request.preconditions.push(Precondition {
-        key,
-        condition: Some(condition),
-    });
+    request.preconditions.push(Precondition { key, condition: Some(condition) });
     request
 }

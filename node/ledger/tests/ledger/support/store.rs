@@ -65,19 +65,16 @@ impl Store {
     fn write_ledger(&mut self, effects: &LedgerEffects) {
         let id = effects.id();
         assert_eq!(effects.born, !self.heads.contains_key(&effects.head.name));
-        self.heads
-            .insert(effects.head.name.clone(), Arc::new(effects.head.clone()));
+        self.heads.insert(effects.head.name.clone(), Arc::new(effects.head.clone()));
         for (number, transaction) in effects.transactions.iter().enumerate() {
             let index = effects.first_index.checked_add(number as u64).unwrap();
             for (op, content) in transaction.operations.iter().zip(&transaction.contents) {
                 let operation = Operation::decode(op).unwrap();
                 if let Some(content) = content {
-                    self.contents
-                        .insert((id, index, Bytes::from(operation.key.clone())), content.clone());
+                    self.contents.insert((id, index, Bytes::from(operation.key.clone())), content.clone());
                 }
                 if operation.kind.is_write() {
-                    self.revisions
-                        .insert((id, operation.key, operation.revision), index);
+                    self.revisions.insert((id, operation.key, operation.revision), index);
                 }
             }
         }
@@ -86,10 +83,7 @@ impl Store {
             self.contents.remove(&(id, erasure.index, erasure.key.clone()));
         }
         for (request_id, index, not_after) in &effects.requests {
-            let known = KnownRequest {
-                index: *index,
-                not_after: *not_after,
-            };
+            let known = KnownRequest { index: *index, not_after: *not_after };
             self.requests.insert((id, *request_id), known);
         }
         self.write_leaves(id, &effects.state_leaves);
@@ -120,17 +114,14 @@ impl Store {
         ledger: LedgerId,
     ) -> impl Iterator<Item = Result<(Vec<u8>, BucketSummary), ReadFailed>> {
         let all = self.buckets.range((ledger, Vec::new())..);
-        all.take_while(move |((id, _), _)| *id == ledger)
-            .map(|((_, key), bucket)| Ok((key.clone(), *bucket)))
+        all.take_while(move |((id, _), _)| *id == ledger).map(|((_, key), bucket)| Ok((key.clone(), *bucket)))
     }
 
     /// The state trees as a restart finds them.
     pub(crate) fn open_tries(&self, cache_bytes: usize) -> Tries {
         let mut tries = Tries::new(cache_bytes);
         for head in self.heads.values() {
-            tries
-                .open(head.id, &head.state_root, self.buckets_of(head.id))
-                .unwrap();
+            tries.open(head.id, &head.state_root, self.buckets_of(head.id)).unwrap();
         }
         tries
     }

@@ -9,11 +9,7 @@ use rocksdb::DB;
 use super::{append, copy_as_after_a_crash, create, entries, id, open, put, small, wal};
 use crate::store::log::{LogFault, LogStore, Vote, options, rows};
 
-const VOTE: Vote = Vote {
-    term: 3,
-    node_id: 2,
-    committed: false,
-};
+const VOTE: Vote = Vote { term: 3, node_id: 2, committed: false };
 
 /// A store with 60 entries, a vote and records, all acknowledged; and a copy of its files.
 fn store_and_copy() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -64,12 +60,7 @@ fn a_write_ahead_log_that_was_cut_off_is_refused() {
         let cut = length * twentieth / 20;
         let damaged = dir.path().join(format!("cut-{twentieth}"));
         copy_as_after_a_crash(&copy, &damaged);
-        fs::OpenOptions::new()
-            .write(true)
-            .open(wal(&damaged))
-            .unwrap()
-            .set_len(cut)
-            .unwrap();
+        fs::OpenOptions::new().write(true).open(wal(&damaged)).unwrap().set_len(cut).unwrap();
         assert!(refused_or_whole(&damaged, &format!("cut at {cut} of {length}")));
     }
 }
@@ -83,10 +74,7 @@ fn a_flipped_bit_in_the_write_ahead_log_is_refused() {
         let damaged = dir.path().join(format!("flip-{step}"));
         copy_as_after_a_crash(&copy, &damaged);
         flip(&wal(&damaged), at);
-        assert!(
-            refused_or_whole(&damaged, &format!("bit flipped at {at} of {length}")),
-            "bit at {at}"
-        );
+        assert!(refused_or_whole(&damaged, &format!("bit flipped at {at} of {length}")), "bit at {at}");
     }
 }
 
@@ -118,20 +106,12 @@ fn an_older_copy_of_the_database_under_the_present_floor_is_refused() {
 fn a_forgotten_vote_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir);
-    block_on(store.save_vote(Vote {
-        term: 1,
-        node_id: 1,
-        committed: false,
-    }))
-    .unwrap();
+    block_on(store.save_vote(Vote { term: 1, node_id: 1, committed: false })).unwrap();
     let copy = dir.path().join("copy");
     copy_as_after_a_crash(&dir.path().join("log"), &copy);
     block_on(store.save_vote(VOTE)).unwrap();
     fs::copy(dir.path().join("log/FLOOR"), copy.join("FLOOR")).unwrap();
-    assert!(matches!(
-        open(&copy).unwrap_err(),
-        LogFault::VoteForgotten { promised: VOTE, .. }
-    ));
+    assert!(matches!(open(&copy).unwrap_err(), LogFault::VoteForgotten { promised: VOTE, .. }));
 }
 
 #[test]
@@ -143,13 +123,7 @@ fn a_forgotten_record_is_refused() {
     copy_as_after_a_crash(&dir.path().join("log"), &copy);
     put(&store, "signed", "new");
     fs::copy(dir.path().join("log/FLOOR"), copy.join("FLOOR")).unwrap();
-    assert!(matches!(
-        open(&copy).unwrap_err(),
-        LogFault::RecordsForgotten {
-            promised: 2,
-            found: 1
-        }
-    ));
+    assert!(matches!(open(&copy).unwrap_err(), LogFault::RecordsForgotten { promised: 2, found: 1 }));
 }
 
 #[test]
@@ -186,13 +160,7 @@ fn changed_rows_are_found_when_the_store_is_opened() {
 
     let (_dir, copy) = store_and_copy();
     tamper(&copy, |db| log(db, 30, None));
-    assert!(matches!(
-        open(&copy).unwrap_err(),
-        LogFault::Gap {
-            expected: 30,
-            found: 31
-        }
-    ));
+    assert!(matches!(open(&copy).unwrap_err(), LogFault::Gap { expected: 30, found: 31 }));
 
     let (_dir, copy) = store_and_copy();
     tamper(&copy, |db| log(db, 30, Some(b"rubbish of some length")));
@@ -200,16 +168,10 @@ fn changed_rows_are_found_when_the_store_is_opened() {
 
     let (_dir, copy) = store_and_copy();
     tamper(&copy, |db| {
-        let other = db
-            .get_cf(db.cf_handle(rows::LOG).unwrap(), rows::entry_key(31))
-            .unwrap()
-            .unwrap();
+        let other = db.get_cf(db.cf_handle(rows::LOG).unwrap(), rows::entry_key(31)).unwrap().unwrap();
         log(db, 30, Some(&other));
     });
-    assert!(
-        matches!(open(&copy).unwrap_err(), LogFault::Checksum { .. }),
-        "a row in another's place"
-    );
+    assert!(matches!(open(&copy).unwrap_err(), LogFault::Checksum { .. }), "a row in another's place");
 
     let (_dir, copy) = store_and_copy();
     let forged = super::entry(0, 59);
@@ -219,10 +181,7 @@ fn changed_rows_are_found_when_the_store_is_opened() {
     let (_dir, copy) = store_and_copy();
     let forged = super::entry(2, 59);
     tamper(&copy, |db| log(db, 59, Some(&rows::encode_entry(&forged))));
-    assert!(matches!(
-        open(&copy).unwrap_err(),
-        LogFault::OtherThanPromised { .. }
-    ));
+    assert!(matches!(open(&copy).unwrap_err(), LogFault::OtherThanPromised { .. }));
 
     let (_dir, copy) = store_and_copy();
     tamper(&copy, |db| meta(db, &rows::record_key(b"signed"), b"rubbish"));
@@ -230,21 +189,12 @@ fn changed_rows_are_found_when_the_store_is_opened() {
 
     let (_dir, copy) = store_and_copy();
     tamper(&copy, |db| {
-        db.delete_cf(db.cf_handle(rows::META).unwrap(), rows::record_key(b"signed"))
-            .unwrap();
+        db.delete_cf(db.cf_handle(rows::META).unwrap(), rows::record_key(b"signed")).unwrap();
     });
-    assert!(matches!(
-        open(&copy).unwrap_err(),
-        LogFault::RecordsDamaged { sequence: 6 }
-    ));
+    assert!(matches!(open(&copy).unwrap_err(), LogFault::RecordsDamaged { sequence: 6 }));
 
     let (_dir, copy) = store_and_copy();
     let beyond = id(1, 60);
-    tamper(&copy, |db| {
-        meta(db, rows::COMMITTED, &rows::encode_log_id(rows::COMMITTED, beyond))
-    });
-    assert!(matches!(
-        open(&copy).unwrap_err(),
-        LogFault::CommittedBeyondLog { .. }
-    ));
+    tamper(&copy, |db| meta(db, rows::COMMITTED, &rows::encode_log_id(rows::COMMITTED, beyond)));
+    assert!(matches!(open(&copy).unwrap_err(), LogFault::CommittedBeyondLog { .. }));
 }

@@ -12,17 +12,10 @@ use tempfile::TempDir;
 
 use super::{Identity, LogConfig, LogEntry, LogFault, LogId, LogStore, Payload};
 
-const IDENTITY: Identity = Identity {
-    cluster_id: *b"cluster of tests",
-    node_id: 3,
-};
+const IDENTITY: Identity = Identity { cluster_id: *b"cluster of tests", node_id: 3 };
 
 fn small() -> LogConfig {
-    LogConfig {
-        tail_bytes: 1 << 20,
-        tail_entries: 8,
-        write_buffer_bytes: 1 << 20,
-    }
+    LogConfig { tail_bytes: 1 << 20, tail_entries: 8, write_buffer_bytes: 1 << 20 }
 }
 
 fn id(term: u64, index: u64) -> LogId {
@@ -37,10 +30,7 @@ fn entry(term: u64, index: u64) -> LogEntry {
             format!("{term}/{index};").repeat(usize::try_from(index % 50).unwrap()),
         )),
     };
-    LogEntry {
-        id: id(term, index),
-        payload,
-    }
+    LogEntry { id: id(term, index), payload }
 }
 
 fn entries(term: u64, range: std::ops::Range<u64>) -> Vec<LogEntry> {
@@ -60,9 +50,7 @@ fn open(path: &Path) -> Result<LogStore, LogFault> {
 /// Appends and waits until it is durable.
 fn append(store: &LogStore, entries: Vec<LogEntry>) {
     let (done, waiting) = mpsc::channel();
-    store
-        .append(entries, Box::new(move || done.send(()).unwrap()))
-        .unwrap();
+    store.append(entries, Box::new(move || done.send(()).unwrap())).unwrap();
     waiting.recv_timeout(Duration::from_secs(10)).unwrap();
 }
 
@@ -88,11 +76,6 @@ fn copy_as_after_a_crash(from: &Path, to: &Path) {
 
 /// The newest write-ahead log of a store.
 fn wal(path: &Path) -> std::path::PathBuf {
-    let files = fs::read_dir(path.join("db"))
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    files
-        .filter(|file| file.extension().is_some_and(|e| e == "log"))
-        .max()
-        .unwrap()
+    let files = fs::read_dir(path.join("db")).unwrap().map(|file| file.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|e| e == "log")).max().unwrap()
 }

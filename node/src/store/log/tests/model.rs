@@ -59,37 +59,25 @@ impl Model {
     fn keep(&self, count: u64) -> Option<LogId> {
         let least = self.committed.max(self.purged).map_or(0, |id| id.index + 1);
         let keep = self.next().min(least + count);
-        self.log
-            .iter()
-            .map(|e| e.id)
-            .rfind(|id| id.index < keep)
-            .or(self.purged)
+        self.log.iter().map(|e| e.id).rfind(|id| id.index < keep).or(self.purged)
     }
 
     fn take(&mut self, step: &Step, store: &LogStore) {
         match step {
             Step::Append(count, next_term) => {
                 self.term += u64::from(*next_term);
-                let new: Vec<_> = (self.next()..self.next() + count)
-                    .map(|i| entry(self.term, i))
-                    .collect();
+                let new: Vec<_> = (self.next()..self.next() + count).map(|i| entry(self.term, i)).collect();
                 append(store, new.clone());
                 self.log.extend(new);
             }
             Step::Truncate(count) => {
                 let last = self.keep(*count);
                 block_on(store.truncate_after(last)).unwrap();
-                self.log
-                    .retain(|e| last.is_some_and(|last| e.id.index <= last.index));
+                self.log.retain(|e| last.is_some_and(|last| e.id.index <= last.index));
                 self.term += 1;
             }
             Step::Purge(count) => {
-                let upto = self
-                    .log
-                    .iter()
-                    .take(usize::try_from(*count).unwrap())
-                    .map(|e| e.id)
-                    .last();
+                let upto = self.log.iter().take(usize::try_from(*count).unwrap()).map(|e| e.id).last();
                 if let Some(upto) = upto.filter(|upto| Some(*upto) <= self.committed) {
                     store.purge(upto).unwrap();
                     self.log.retain(|e| e.id.index > upto.index);
@@ -106,11 +94,7 @@ impl Model {
             }
             Step::Vote => {
                 self.term += 1;
-                let vote = Vote {
-                    term: self.term,
-                    node_id: self.term % 3 + 1,
-                    committed: false,
-                };
+                let vote = Vote { term: self.term, node_id: self.term % 3 + 1, committed: false };
                 block_on(store.save_vote(vote)).unwrap();
                 self.vote = Some(vote);
             }

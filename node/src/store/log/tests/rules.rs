@@ -9,11 +9,7 @@ use super::{IDENTITY, append, copy_as_after_a_crash, create, entries, entry, id,
 use crate::store::log::{Identity, LogFault, LogStore, Vote};
 
 fn vote(term: u64, node_id: u64, committed: bool) -> Vote {
-    Vote {
-        term,
-        node_id,
-        committed,
-    }
+    Vote { term, node_id, committed }
 }
 
 #[test]
@@ -33,10 +29,7 @@ fn what_was_completed_is_there_after_a_crash() {
     assert_eq!(copy.bounds().vote, Some(vote(2, 7, true)));
     assert_eq!(copy.read(0, u64::MAX, usize::MAX).unwrap(), entries(1, 0..100));
     assert_eq!(copy.record(b"signed/a"), Some(Bytes::from_static(b"two")));
-    assert_eq!(
-        copy.records_with_prefix(b"signed/"),
-        [(b"signed/a".to_vec(), Bytes::from_static(b"two"))]
-    );
+    assert_eq!(copy.records_with_prefix(b"signed/"), [(b"signed/a".to_vec(), Bytes::from_static(b"two"))]);
     assert_eq!(copy.record(b"missing"), None);
 }
 
@@ -49,9 +42,7 @@ fn a_crash_at_any_moment_of_writing_is_recovered() {
         let writer = scope.spawn(|| {
             for index in 0..400 {
                 let done = done.clone();
-                store
-                    .append(vec![entry(1, index)], Box::new(move || done.send(index).unwrap()))
-                    .unwrap();
+                store.append(vec![entry(1, index)], Box::new(move || done.send(index).unwrap())).unwrap();
                 if index % 3 == 0 {
                     put(&store, "record", &index.to_string());
                 }
@@ -75,9 +66,7 @@ fn completions_come_in_the_order_of_writes() {
     let (done, completed) = mpsc::channel();
     for index in 0..500 {
         let done = done.clone();
-        store
-            .append(vec![entry(1, index)], Box::new(move || done.send(index).unwrap()))
-            .unwrap();
+        store.append(vec![entry(1, index)], Box::new(move || done.send(index).unwrap())).unwrap();
     }
     drop(done);
     assert!(completed.iter().eq(0..500));
@@ -92,16 +81,9 @@ fn entries_are_readable_before_they_are_durable_and_reads_are_bounded() {
     assert_eq!(store.read(95, 200, usize::MAX).unwrap(), entries(1, 95..100));
     assert_eq!(store.read(100, 200, usize::MAX).unwrap(), []);
     for start in [0, 97] {
-        assert_eq!(
-            store.read(start, 100, 0).unwrap(),
-            [entry(1, start)],
-            "one entry is always read"
-        );
+        assert_eq!(store.read(start, 100, 0).unwrap(), [entry(1, start)], "one entry is always read");
         let weight = entry(1, start).weight() + entry(1, start + 1).weight();
-        assert_eq!(
-            store.read(start, 100, weight).unwrap(),
-            entries(1, start..start + 2)
-        );
+        assert_eq!(store.read(start, 100, weight).unwrap(), entries(1, start..start + 2));
     }
     assert_eq!(store.id_at(3).unwrap(), Some(id(1, 3)));
     assert_eq!(store.id_at(99).unwrap(), Some(id(1, 99)));
@@ -116,10 +98,7 @@ fn a_truncated_tail_is_not_mistaken_for_a_lost_one() {
     block_on(store.truncate_after(Some(id(1, 4)))).unwrap();
     assert_eq!(store.bounds().last, Some(id(1, 4)));
     copy_as_after_a_crash(&dir.path().join("log"), &dir.path().join("short"));
-    assert_eq!(
-        open(&dir.path().join("short")).unwrap().bounds().last,
-        Some(id(1, 4))
-    );
+    assert_eq!(open(&dir.path().join("short")).unwrap().bounds().last, Some(id(1, 4)));
     append(&store, entries(3, 5..7));
     drop(store);
     let store = open(&dir.path().join("log")).unwrap();
@@ -137,14 +116,8 @@ fn committed_entries_are_never_truncated() {
     let store = create(&dir);
     append(&store, entries(1, 0..10));
     store.save_committed(id(1, 5)).unwrap();
-    assert!(matches!(
-        block_on(store.truncate_after(Some(id(1, 4)))),
-        Err(LogFault::Refused(_))
-    ));
-    assert!(matches!(
-        block_on(store.truncate_after(None)),
-        Err(LogFault::Refused(_))
-    ));
+    assert!(matches!(block_on(store.truncate_after(Some(id(1, 4)))), Err(LogFault::Refused(_))));
+    assert!(matches!(block_on(store.truncate_after(None)), Err(LogFault::Refused(_))));
     block_on(store.truncate_after(Some(id(1, 5)))).unwrap();
     assert_eq!(store.bounds().last, Some(id(1, 5)));
 }
@@ -187,16 +160,8 @@ fn entries_that_do_not_follow_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir);
     append(&store, entries(2, 0..3));
-    for wrong in [
-        vec![entry(2, 4)],
-        vec![entry(2, 2)],
-        vec![entry(1, 3)],
-        vec![entry(2, 3), entry(2, 5)],
-    ] {
-        assert!(matches!(
-            store.append(wrong, Box::new(|| ())),
-            Err(LogFault::Refused(_))
-        ));
+    for wrong in [vec![entry(2, 4)], vec![entry(2, 2)], vec![entry(1, 3)], vec![entry(2, 3), entry(2, 5)]] {
+        assert!(matches!(store.append(wrong, Box::new(|| ())), Err(LogFault::Refused(_))));
     }
     assert_eq!(store.bounds().last, Some(id(2, 2)));
 }
@@ -207,30 +172,12 @@ fn a_directory_is_opened_only_by_its_own_node() {
     drop(create(&dir));
     let path = dir.path().join("log");
     let as_other = |identity| LogStore::open(&path, identity, small()).unwrap_err();
-    let node = as_other(Identity {
-        node_id: 4,
-        ..IDENTITY
-    });
-    assert!(matches!(
-        node,
-        LogFault::OtherNode {
-            expected: 4,
-            found: 3
-        }
-    ));
-    let cluster = as_other(Identity {
-        cluster_id: [0; 16],
-        ..IDENTITY
-    });
+    let node = as_other(Identity { node_id: 4, ..IDENTITY });
+    assert!(matches!(node, LogFault::OtherNode { expected: 4, found: 3 }));
+    let cluster = as_other(Identity { cluster_id: [0; 16], ..IDENTITY });
     assert!(matches!(cluster, LogFault::OtherCluster { .. }));
-    assert!(matches!(
-        LogStore::create(&path, IDENTITY),
-        Err(LogFault::Exists { .. })
-    ));
-    assert!(matches!(
-        open(&dir.path().join("nothing")),
-        Err(LogFault::Missing { .. })
-    ));
+    assert!(matches!(LogStore::create(&path, IDENTITY), Err(LogFault::Exists { .. })));
+    assert!(matches!(open(&dir.path().join("nothing")), Err(LogFault::Missing { .. })));
     std::fs::remove_file(path.join("IDENTITY")).unwrap();
     assert!(matches!(open(&path), Err(LogFault::IdentityUnreadable { .. })));
 }
@@ -243,19 +190,11 @@ fn a_newer_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(create(&dir));
     let cluster_id = Bytes::copy_from_slice(&IDENTITY.cluster_id);
-    let mut bytes = pb::LogIdentity {
-        format_version: 2,
-        cluster_id,
-        node_id: 3,
-    }
-    .encode_to_vec();
+    let mut bytes = pb::LogIdentity { format_version: 2, cluster_id, node_id: 3 }.encode_to_vec();
     let hash = Sha256::digest(&bytes);
     bytes.extend_from_slice(&hash);
     std::fs::write(dir.path().join("log/IDENTITY"), bytes).unwrap();
-    assert!(matches!(
-        open(&dir.path().join("log")),
-        Err(LogFault::NewerFormat { known: 1, found: 2 })
-    ));
+    assert!(matches!(open(&dir.path().join("log")), Err(LogFault::NewerFormat { known: 1, found: 2 })));
 }
 
 #[test]

@@ -11,11 +11,7 @@ use bytes::Bytes;
 use quorate_ledger::block::Block;
 
 fn blocks() -> Vec<Block> {
-    let founding = [genesis(
-        super::support::CLUSTER_NAME,
-        super::support::CLUSTER,
-        START,
-    )];
+    let founding = [genesis(super::support::CLUSTER_NAME, super::support::CLUSTER, START)];
     let birth = [block(START, [birth(&origin(), "default")])];
     let rest = (0..20_u8).map(|n| {
         let writes = (0..=n).map(|key| put(&[key], &[n; 100]));
@@ -38,16 +34,10 @@ fn after_a_crash_the_state_is_that_of_the_last_flush_and_leads_to_the_same_roots
         }
     }
     let (applied, head) = (index(&rig), rig.ledger().head().clone());
-    assert_eq!(
-        rig.store().durable().unwrap().last,
-        Some(LogId { term: 1, index: 9 })
-    );
+    assert_eq!(rig.store().durable().unwrap().last, Some(LogId { term: 1, index: 9 }));
     rig.crash();
     assert_eq!(index(&rig), Some(9));
-    assert_eq!(
-        rig.store().durable().unwrap().last,
-        Some(LogId { term: 1, index: 9 })
-    );
+    assert_eq!(rig.store().durable().unwrap().last, Some(LogId { term: 1, index: 9 }));
     scrub(&rig.view()).unwrap();
     for block in &blocks()[10..] {
         rig.apply(block);
@@ -66,10 +56,7 @@ fn a_clean_end_keeps_everything() {
     rig.close();
     rig.open();
     assert_eq!((index(&rig), rig.ledger().head()), (Some(21), &head));
-    assert_eq!(
-        rig.store().durable().unwrap().last.map(|last| last.index),
-        Some(21)
-    );
+    assert_eq!(rig.store().durable().unwrap().last.map(|last| last.index), Some(21));
 }
 
 #[test]
@@ -87,10 +74,7 @@ fn a_crash_before_the_first_flush_leaves_an_empty_store_not_a_damaged_one() {
 fn flushes_begin_by_themselves_after_so_many_entries() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("state");
-    let options = StateOptions {
-        flush_entries: 5,
-        ..options()
-    };
+    let options = StateOptions { flush_entries: 5, ..options() };
     StateStore::create(&path, identity(1), &options).unwrap();
     let store = StateStore::open(&path, identity(1), options).unwrap();
     for block in blocks() {
@@ -118,11 +102,7 @@ fn entries_without_a_block_move_the_position_and_keep_their_membership() {
 
 #[test]
 fn an_entry_that_is_not_the_next_one_is_a_fault_and_so_is_everything_after_it() {
-    for wrong in [
-        LogId { term: 1, index: 1 },
-        LogId { term: 1, index: 3 },
-        LogId { term: 0, index: 2 },
-    ] {
+    for wrong in [LogId { term: 1, index: 1 }, LogId { term: 1, index: 3 }, LogId { term: 0, index: 2 }] {
         let rig = Rig::founded();
         let before = index(&rig);
         assert!(rig.store().note(wrong, None).is_err(), "{wrong}");

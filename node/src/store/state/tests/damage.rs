@@ -17,41 +17,20 @@ fn answers(view: &LedgerView) -> Vec<Result<Answer, StoreFault>> {
     let mut all = Vec::new();
     for index in (0..size.get()).map(LogIndex::new) {
         all.push(view.record(index).map(Answer::Record));
-        all.push(
-            view.contents(index)
-                .map(|found| Answer::Contents(found.map(|found| found.operations))),
-        );
+        all.push(view.contents(index).map(|found| Answer::Contents(found.map(|found| found.operations))));
         all.push(view.checkpoint_with(index).map(Answer::Size));
-        all.push(
-            view.inclusion_path(index, size)
-                .map(|path| Answer::Bytes(format!("{path:?}"))),
-        );
+        all.push(view.inclusion_path(index, size).map(|path| Answer::Bytes(format!("{path:?}"))));
     }
     for key in keys() {
         all.push(view.newest(&key).map(Answer::Leaf));
-        all.push(
-            view.newest_at(&key, TreeSize::new(size.get() / 2))
-                .map(Answer::Leaf),
-        );
-        all.push(
-            view.state_proof(&Query::Key(key))
-                .map(|proof| Answer::Bytes(hex::encode(proof))),
-        );
+        all.push(view.newest_at(&key, TreeSize::new(size.get() / 2)).map(Answer::Leaf));
+        all.push(view.state_proof(&Query::Key(key)).map(|proof| Answer::Bytes(hex::encode(proof))));
     }
-    let everything = KeyRange {
-        first: Vec::new(),
-        end: None,
-    };
+    let everything = KeyRange { first: Vec::new(), end: None };
     let scan = view.state_leaves(&everything, Direction::Ascending, size);
-    all.push(
-        scan.and_then(|leaves| leaves.collect::<Result<Vec<_>, _>>())
-            .map(Answer::Leaves),
-    );
+    all.push(scan.and_then(|leaves| leaves.collect::<Result<Vec<_>, _>>()).map(Answer::Leaves));
     let log = view.records(LogIndex::new(0));
-    all.push(
-        log.and_then(|records| records.collect::<Result<Vec<_>, _>>())
-            .map(Answer::Records),
-    );
+    all.push(log.and_then(|records| records.collect::<Result<Vec<_>, _>>()).map(Answer::Records));
     all
 }
 
@@ -75,10 +54,7 @@ fn filled() -> Rig {
     let mut rig = Rig::founded();
     for number in 0..6_u8 {
         let requests = (0..60_u8).map(|n| {
-            let writes = [
-                put(&[b'k', n % 40], &[number; 300]),
-                put(&[b'l', number, n], b"once"),
-            ];
+            let writes = [put(&[b'k', n % 40], &[number; 300]), put(&[b'l', number, n], b"once")];
             request("default", &format!("{number}.{n}"), writes)
         });
         rig.apply(&block(START + u64::from(number), requests));
@@ -121,11 +97,7 @@ fn look(path: &Path, expected: &[Result<Answer, StoreFault>]) -> Found {
     };
     let view = store.view();
     let Some(ledger) = view.ledger(&default()) else {
-        assert_eq!(
-            view.applied().last,
-            None,
-            "a ledger is only absent in a whole older state"
-        );
+        assert_eq!(view.applied().last, None, "a ledger is only absent in a whole older state");
         return Found::Harmless;
     };
     let found = answers(ledger);
@@ -138,15 +110,8 @@ fn look(path: &Path, expected: &[Result<Answer, StoreFault>]) -> Found {
         }
     }
     let scrubbed = scrub(&view);
-    assert!(
-        faults == 0 || scrubbed.is_err(),
-        "scrubbing finds what reading finds"
-    );
-    if scrubbed.is_err() {
-        Found::WhenRead
-    } else {
-        Found::Harmless
-    }
+    assert!(faults == 0 || scrubbed.is_err(), "scrubbing finds what reading finds");
+    if scrubbed.is_err() { Found::WhenRead } else { Found::Harmless }
 }
 
 #[test]
@@ -181,19 +146,13 @@ fn a_flipped_byte_in_any_file_gives_a_fault_or_the_right_answer() {
             cases += 1;
         }
     }
-    assert!(
-        at_open > 10 && when_read > 10,
-        "{at_open} at open, {when_read} when read, of {cases}"
-    );
+    assert!(at_open > 10 && when_read > 10, "{at_open} at open, {when_read} when read, of {cases}");
 }
 
 #[test]
 fn a_missing_or_truncated_table_file_is_found() {
     let rig = filled();
-    for file in files(&rig.path(), "")
-        .iter()
-        .filter(|file| file.ends_with(".sst"))
-    {
+    for file in files(&rig.path(), "").iter().filter(|file| file.ends_with(".sst")) {
         for truncated in [false, true] {
             let home = tempfile::tempdir().unwrap();
             let copy = home.path().join("state");
@@ -204,11 +163,7 @@ fn a_missing_or_truncated_table_file_is_found() {
             } else {
                 fs::remove_file(copy.join(file)).unwrap();
             }
-            assert_ne!(
-                look(&copy, &[]),
-                Found::Harmless,
-                "{file}, truncated: {truncated}"
-            );
+            assert_ne!(look(&copy, &[]), Found::Harmless, "{file}, truncated: {truncated}");
         }
     }
 }

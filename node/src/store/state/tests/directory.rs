@@ -20,24 +20,8 @@ fn the_directory_of_another_node_or_cluster_is_refused() {
     let mut rig = Rig::founded();
     rig.close();
     let other = open(&rig, identity(2));
-    assert!(
-        matches!(
-            other,
-            OpenError::OtherNode {
-                expected: 2,
-                found: 1,
-                ..
-            }
-        ),
-        "{other}"
-    );
-    let other = open(
-        &rig,
-        Identity {
-            cluster_id: [9; 16],
-            node_id: 1,
-        },
-    );
+    assert!(matches!(other, OpenError::OtherNode { expected: 2, found: 1, .. }), "{other}");
+    let other = open(&rig, Identity { cluster_id: [9; 16], node_id: 1 });
     assert!(matches!(other, OpenError::OtherCluster { .. }), "{other}");
     assert!(other.to_string().contains(&hex::encode([9; 16])));
     rig.open();
@@ -53,17 +37,7 @@ fn a_newer_format_is_refused() {
     let facts = facts.replace(&format!("quorate-state {FORMAT_VERSION}"), "quorate-state 99");
     fs::write(&path, format!("{facts}sha256 {}\n", sha256(&[facts.as_bytes()]))).unwrap();
     let newer = open(&rig, identity(1));
-    assert!(
-        matches!(
-            newer,
-            OpenError::NewerFormat {
-                found: 99,
-                known: FORMAT_VERSION,
-                ..
-            }
-        ),
-        "{newer}"
-    );
+    assert!(matches!(newer, OpenError::NewerFormat { found: 99, known: FORMAT_VERSION, .. }), "{newer}");
 }
 
 #[test]
@@ -76,21 +50,12 @@ fn a_directory_with_something_else_in_it_is_refused_and_left_alone() {
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("cat.jpg"), "miaow").unwrap();
     let refused = StateStore::create(&foreign, identity(1), &options()).expect_err("it is refused");
-    assert!(
-        matches!(&refused, OpenError::NotQuorate { found, .. } if found == "cat.jpg"),
-        "{refused}"
-    );
+    assert!(matches!(&refused, OpenError::NotQuorate { found, .. } if found == "cat.jpg"), "{refused}");
     let refused = StateStore::open(&foreign, identity(1), options()).expect_err("it is refused");
-    assert!(
-        matches!(&refused, OpenError::NotQuorate { found, .. } if found == "cat.jpg"),
-        "{refused}"
-    );
+    assert!(matches!(&refused, OpenError::NotQuorate { found, .. } if found == "cat.jpg"), "{refused}");
     assert_eq!(names(&foreign), ["cat.jpg"]);
     let nowhere = StateStore::open(&home.path().join("nowhere"), identity(1), options());
-    assert!(
-        matches!(nowhere, Err(OpenError::Fault(_))),
-        "nothing is made by opening"
-    );
+    assert!(matches!(nowhere, Err(OpenError::Fault(_))), "nothing is made by opening");
 }
 
 #[test]
@@ -103,10 +68,7 @@ fn a_directory_in_use_is_refused_as_that() {
 #[test]
 fn a_damaged_or_missing_part_is_a_fault_never_an_empty_store() {
     for (name, text) in [
-        (
-            "IDENTITY",
-            Some("quorate-state 1\ncluster 44\nnode 1\nsha256 00\n"),
-        ),
+        ("IDENTITY", Some("quorate-state 1\ncluster 44\nnode 1\nsha256 00\n")),
         ("IDENTITY", None),
         ("CURRENT", Some("../elsewhere\n")),
         ("CURRENT", Some("db-7\n")),
@@ -122,13 +84,8 @@ fn a_damaged_or_missing_part_is_a_fault_never_an_empty_store() {
             None => fs::remove_file(&path).unwrap(),
         }
         let error = open(&rig, identity(1));
-        let OpenError::Fault(fault) = &error else {
-            panic!("{name} {text:?}: {error}")
-        };
-        assert!(
-            matches!(fault.kind(), FaultKind::Damaged | FaultKind::Io),
-            "{fault}"
-        );
+        let OpenError::Fault(fault) = &error else { panic!("{name} {text:?}: {error}") };
+        assert!(matches!(fault.kind(), FaultKind::Damaged | FaultKind::Io), "{fault}");
     }
 }
 

@@ -39,10 +39,7 @@ fn an_erased_value_names_its_erase_and_its_neighbours_stay() {
         assert_eq!(view.content(again, 0).unwrap(), StoredContent::Nothing);
         scrub(&rig.view()).unwrap();
     }
-    assert_eq!(
-        rig.ledger().revision_index(&[b'k', 3], Revision::FIRST).unwrap(),
-        Some(written)
-    );
+    assert_eq!(rig.ledger().revision_index(&[b'k', 3], Revision::FIRST).unwrap(), Some(written));
 }
 
 #[test]
@@ -64,9 +61,6 @@ fn what_a_block_writes_and_erases_is_never_stored() {
     ];
     let effects = rig.apply(&block(START, requests));
     let (written, by) = (index(&effects), index(&effects).next().unwrap());
-    assert_eq!(
-        rig.ledger().content(written, 0).unwrap(),
-        StoredContent::Erased { by }
-    );
+    assert_eq!(rig.ledger().content(written, 0).unwrap(), StoredContent::Erased { by });
     scrub(&rig.view()).unwrap();
 }

@@ -41,18 +41,10 @@ impl Model {
         for ledger in effects.ledgers.iter().filter(|ledger| ledger.id() == LedgerId(1)) {
             for tx in &ledger.transactions {
                 let (leaf, operations) = (tx.leaf.clone(), tx.operations.clone());
-                self.records.push(Entry {
-                    leaf,
-                    operations,
-                    contents: tx.contents.clone(),
-                });
+                self.records.push(Entry { leaf, operations, contents: tx.contents.clone() });
             }
             let leaf = ledger.commit_leaf.clone();
-            self.records.push(Entry {
-                leaf,
-                operations: Vec::new(),
-                contents: Vec::new(),
-            });
+            self.records.push(Entry { leaf, operations: Vec::new(), contents: Vec::new() });
             for erased in &ledger.erased {
                 let record = &mut self.records[at(erased.index)];
                 let place = record.operations.iter().position(|op| {
@@ -76,19 +68,14 @@ impl Model {
             let op = Operation::decode(op).unwrap();
             op.kind.is_write() && op.key == key
         });
-        writes
-            .map(|(index, op)| StateLeaf::new(LogIndex::new(index as u64), op.clone()).unwrap())
-            .collect()
+        writes.map(|(index, op)| StateLeaf::new(LogIndex::new(index as u64), op.clone()).unwrap()).collect()
     }
 
     fn keys(&self, size: TreeSize) -> BTreeSet<Vec<u8>> {
         let records = self.records.iter().take(at(size.next_index()));
         let operations =
             records.flat_map(|entry| entry.operations.iter().map(|op| Operation::decode(op).unwrap()));
-        operations
-            .filter(|op| op.kind.is_write())
-            .map(|op| op.key)
-            .collect()
+        operations.filter(|op| op.kind.is_write()).map(|op| op.key).collect()
     }
 
     fn is_commit(&self, index: LogIndex) -> bool {
@@ -112,40 +99,16 @@ fn check_log(view: &LedgerView, model: &Model) {
         let inside = size < view.size();
         let expected = inside.then(|| &model.records[at(index)]);
         let record = view.record(index).unwrap();
-        assert_eq!(
-            record.as_ref().map(|record| &record.leaf),
-            expected.map(|entry| &entry.leaf)
-        );
-        assert_eq!(
-            record.as_ref().map(|record| &record.operations),
-            expected.map(|entry| &entry.operations)
-        );
-        let all: Vec<_> = view
-            .records(index)
-            .unwrap()
-            .map(|record| record.unwrap().leaf)
-            .collect();
-        let rest = model
-            .records
-            .iter()
-            .take(at(view.size().next_index()))
-            .skip(at(index));
+        assert_eq!(record.as_ref().map(|record| &record.leaf), expected.map(|entry| &entry.leaf));
+        assert_eq!(record.as_ref().map(|record| &record.operations), expected.map(|entry| &entry.operations));
+        let all: Vec<_> = view.records(index).unwrap().map(|record| record.unwrap().leaf).collect();
+        let rest = model.records.iter().take(at(view.size().next_index())).skip(at(index));
         assert_eq!(all, rest.map(|entry| entry.leaf.clone()).collect::<Vec<_>>());
         let Some(expected) = expected else { continue };
-        let next = (at(index)..)
-            .map(|at| LogIndex::new(at as u64))
-            .find(|at| model.is_commit(*at));
-        assert_eq!(
-            view.checkpoint_with(index).unwrap(),
-            next.and_then(LogIndex::size_through)
-        );
-        let before = (0..at(index))
-            .map(|at| LogIndex::new(at as u64))
-            .rfind(|at| model.is_commit(*at));
-        assert_eq!(
-            view.checkpoint_up_to(size).unwrap(),
-            before.and_then(LogIndex::size_through)
-        );
+        let next = (at(index)..).map(|at| LogIndex::new(at as u64)).find(|at| model.is_commit(*at));
+        assert_eq!(view.checkpoint_with(index).unwrap(), next.and_then(LogIndex::size_through));
+        let before = (0..at(index)).map(|at| LogIndex::new(at as u64)).rfind(|at| model.is_commit(*at));
+        assert_eq!(view.checkpoint_up_to(size).unwrap(), before.and_then(LogIndex::size_through));
         let commit = size.last_index().is_some_and(|last| model.is_commit(last));
         assert_eq!(view.is_checkpoint(size).unwrap(), commit);
         assert_eq!(view.commit_leaf(size).unwrap().is_some(), commit);
@@ -160,10 +123,7 @@ fn check_contents(view: &LedgerView, index: LogIndex, expected: &Entry) {
     let Some(contents) = contents else { return };
     assert_eq!(contents.operations.len(), expected.contents.len());
     for (position, (found, expected)) in contents.operations.iter().zip(&expected.contents).enumerate() {
-        assert_eq!(
-            view.content(index, u16::try_from(position).unwrap()).unwrap(),
-            *found
-        );
+        assert_eq!(view.content(index, u16::try_from(position).unwrap()).unwrap(), *found);
         match found {
             StoredContent::Present(content) => assert_eq!(Some(content), expected.as_ref()),
             StoredContent::Erased { .. } | StoredContent::Nothing => assert_eq!(*expected, None),
@@ -178,36 +138,21 @@ fn check_keys(view: &LedgerView, model: &Model, pool: &[Vec<u8>]) {
         assert_eq!(view.newest(key).unwrap().as_ref(), all.last());
         for write in &all {
             let expected = &model.records[at(write.index())];
-            let place = expected
-                .operations
-                .iter()
-                .position(|op| op == write.op())
-                .unwrap();
+            let place = expected.operations.iter().position(|op| op == write.op()).unwrap();
             let found = view.written(write.index(), key).unwrap();
-            assert_eq!(
-                found,
-                view.content(write.index(), u16::try_from(place).unwrap())
-                    .unwrap()
-            );
+            assert_eq!(found, view.content(write.index(), u16::try_from(place).unwrap()).unwrap());
         }
         for revision in 0..=all.len() as u64 + 1 {
-            let expected = revision
-                .checked_sub(1)
-                .and_then(|number| all.get(usize::try_from(number).unwrap()));
-            assert_eq!(
-                view.write(key, Revision::new(revision)).unwrap().as_ref(),
-                expected
-            );
+            let expected =
+                revision.checked_sub(1).and_then(|number| all.get(usize::try_from(number).unwrap()));
+            assert_eq!(view.write(key, Revision::new(revision)).unwrap().as_ref(), expected);
         }
         for size in sizes(view) {
             let before = model.writes(key, size);
             assert_eq!(view.newest_at(key, size).unwrap().as_ref(), before.last());
             let Some(last) = size.last_index() else { continue };
             let found = view.as_of(key, last).unwrap();
-            assert_eq!(
-                (found.write.as_ref(), found.next.as_ref()),
-                (before.last(), all.get(before.len()))
-            );
+            assert_eq!((found.write.as_ref(), found.next.as_ref()), (before.last(), all.get(before.len())));
         }
     }
 }
@@ -216,10 +161,7 @@ fn check_scans(view: &LedgerView, model: &Model, pool: &[Vec<u8>]) {
     for size in sizes(view).step_by(5) {
         let keys = model.keys(size);
         for (first, end) in pool.iter().zip(pool.iter().rev().map(Some).chain([None])) {
-            let range = KeyRange {
-                first: first.clone(),
-                end: end.cloned(),
-            };
+            let range = KeyRange { first: first.clone(), end: end.cloned() };
             let inside = keys.iter().filter(|key| range.contains(key));
             let expected: Vec<_> = inside.map(|key| model.writes(key, size).pop().unwrap()).collect();
             for direction in [Direction::Ascending, Direction::Descending] {
@@ -257,17 +199,8 @@ fn check_proofs(view: &LedgerView, model: &Model, pool: &[Vec<u8>]) {
         let proof = view.state_proof(&query).unwrap();
         let answer = verify(&view.head().state_root, &query, &proof).unwrap();
         let keys = model.keys(now).into_iter().filter(|key| query.contains(key));
-        let expected: Vec<_> = keys
-            .map(|key| model.writes(&key, now).pop().unwrap().index())
-            .collect();
-        assert_eq!(
-            answer
-                .leaves()
-                .iter()
-                .map(|leaf| leaf.index())
-                .collect::<Vec<_>>(),
-            expected
-        );
+        let expected: Vec<_> = keys.map(|key| model.writes(&key, now).pop().unwrap().index()).collect();
+        assert_eq!(answer.leaves().iter().map(|leaf| leaf.index()).collect::<Vec<_>>(), expected);
     }
 }
 
@@ -309,9 +242,7 @@ fn check(view: &ReadView, model: &Model, pool: &[Vec<u8>]) {
 
 /// Keys that are prefixes of each other, and those that collide if a row key is not put together with care.
 fn pool() -> Vec<Vec<u8>> {
-    let mut keys: Vec<Vec<u8>> = ["a", "aa", "ab", "b", "a\0\0\0\0\0\0\0\x01", "zz"]
-        .map(Vec::from)
-        .to_vec();
+    let mut keys: Vec<Vec<u8>> = ["a", "aa", "ab", "b", "a\0\0\0\0\0\0\0\x01", "zz"].map(Vec::from).to_vec();
     keys.extend([vec![0], vec![0, 0], vec![0xff], vec![0xff; 1024]]);
     keys.sort();
     keys
@@ -334,9 +265,7 @@ fn requests(number: usize, block: &[Writes]) -> Vec<Request> {
     let request_of = |(position, writes): (usize, &Writes)| {
         let mut keys = BTreeSet::new();
         let writes = writes.iter().filter(|(key, _, _)| keys.insert(key.clone()));
-        let writes = writes
-            .map(|(key, kind, len)| write(key.clone(), *kind, *len))
-            .collect::<Vec<_>>();
+        let writes = writes.map(|(key, kind, len)| write(key.clone(), *kind, *len)).collect::<Vec<_>>();
         request("default", &format!("{number}.{position}"), writes)
     };
     block.iter().enumerate().map(request_of).collect()
@@ -354,11 +283,7 @@ fn run(blocks: &Blocks) {
     let born = rig.ledger();
     for record in born.records(LogIndex::new(0)).unwrap().map(Result::unwrap) {
         model.tree.append(&record.leaf);
-        model.records.push(Entry {
-            leaf: record.leaf,
-            operations: Vec::new(),
-            contents: Vec::new(),
-        });
+        model.records.push(Entry { leaf: record.leaf, operations: Vec::new(), contents: Vec::new() });
     }
     let mut views = vec![rig.view()];
     for (number, requests_of_block) in blocks.iter().enumerate() {

@@ -23,11 +23,7 @@ const LEDGER: LedgerId = LedgerId(1);
 fn more(from: u8) -> impl Iterator<Item = Block> {
     (from..from + 8).map(|n| {
         let requests = (0..40_u8).map(move |k| {
-            let last = if n > 0 && k == 3 {
-                erase(&[k, 1], 1)
-            } else {
-                put(&[k, 1], &[n; 50])
-            };
+            let last = if n > 0 && k == 3 { erase(&[k, 1], 1) } else { put(&[k, 1], &[n; 50]) };
             request("default", &format!("{n}.{k}"), [put(&[k], &[n; 50]), last])
         });
         block(START + u64::from(n), requests)
@@ -62,11 +58,7 @@ fn transfer(from: &StateStore, to: &StateStore) -> Applied {
 fn an_installed_snapshot_has_equal_roots_and_both_go_on_alike() {
     let from = source();
     let mut to = Rig::of(identity(2));
-    let cosigned = StoredCosignature {
-        node: NodeId::new(1),
-        time_s: 5,
-        signature: [3; 64],
-    };
+    let cosigned = StoredCosignature { node: NodeId::new(1), time_s: 5, signature: [3; 64] };
     let size = from.ledger().size();
     from.store().put_cosignatures(LEDGER, size, &[cosigned]).unwrap();
     let position = transfer(from.store(), to.store());
@@ -111,18 +103,10 @@ fn readers_of_the_replaced_state_go_on_and_its_files_go_with_the_last_of_them() 
         to.apply(&block);
     }
     let old = to.ledger();
-    let before = old
-        .records(LogIndex::new(0))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect::<Vec<_>>();
+    let before = old.records(LogIndex::new(0)).unwrap().map(Result::unwrap).collect::<Vec<_>>();
     transfer(from.store(), to.store());
     assert!(to.ledger().size() > old.size());
-    let after = old
-        .records(LogIndex::new(0))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect::<Vec<_>>();
+    let after = old.records(LogIndex::new(0)).unwrap().map(Result::unwrap).collect::<Vec<_>>();
     assert_eq!(before, after);
     assert!(names(&to.path()).contains(&"db-1".to_owned()));
     drop(old);
@@ -132,10 +116,7 @@ fn readers_of_the_replaced_state_go_on_and_its_files_go_with_the_last_of_them() 
 /// The first blocks of `source`.
 fn beginning() -> Vec<Block> {
     use super::support::{CLUSTER, CLUSTER_NAME, birth, genesis, origin};
-    let founding = [
-        genesis(CLUSTER_NAME, CLUSTER, START),
-        block(START, [birth(&origin(), "default")]),
-    ];
+    let founding = [genesis(CLUSTER_NAME, CLUSTER, START), block(START, [birth(&origin(), "default")])];
     founding.into_iter().chain(more(0).take(1)).collect()
 }
 
@@ -148,19 +129,10 @@ fn a_crash_between_any_two_steps_of_installing_leaves_one_whole_state() {
     let (position, files) = from.store().snapshot().unwrap();
     // What the directory holds after each step, in order.
     let steps: [(Step, bool); 5] = [
-        (
-            |state, _| fs::create_dir(state.join("incoming-1")).unwrap(),
-            false,
-        ),
-        (
-            |state, files| copy_directory(files, &state.join("incoming-1")),
-            false,
-        ),
+        (|state, _| fs::create_dir(state.join("incoming-1")).unwrap(), false),
+        (|state, files| copy_directory(files, &state.join("incoming-1")), false),
         (|state, files| copy_directory(files, &state.join("db-2")), false),
-        (
-            |state, _| fs::write(state.join("CURRENT.tmp"), "db-").unwrap(),
-            false,
-        ),
+        (|state, _| fs::write(state.join("CURRENT.tmp"), "db-").unwrap(), false),
         (
             |state, files| {
                 copy_directory(files, &state.join("db-2"));
@@ -174,16 +146,9 @@ fn a_crash_between_any_two_steps_of_installing_leaves_one_whole_state() {
         to.close();
         step(&to.path(), &files);
         to.open();
-        let expected = if is_new {
-            position.clone()
-        } else {
-            Applied::default()
-        };
+        let expected = if is_new { position.clone() } else { Applied::default() };
         assert_eq!(to.view().applied(), &expected);
-        assert_eq!(
-            names(&to.path()),
-            ["CURRENT", "IDENTITY", if is_new { "db-2" } else { "db-1" }]
-        );
+        assert_eq!(names(&to.path()), ["CURRENT", "IDENTITY", if is_new { "db-2" } else { "db-1" }]);
         scrub(&to.view()).unwrap();
     }
 }
@@ -200,14 +165,9 @@ fn a_snapshot_of_another_position_or_cluster_is_refused_and_nothing_changes() {
         to.store().check_snapshot(&other, &received, |_| Ok(())),
         Err(SnapshotError::Refused(_))
     ));
-    let signed = to
-        .store()
-        .check_snapshot(&position, &received, |_| Err("not what was signed".to_owned()));
+    let signed = to.store().check_snapshot(&position, &received, |_| Err("not what was signed".to_owned()));
     assert!(matches!(signed, Err(SnapshotError::Refused(problem)) if problem == "not what was signed"));
-    let stranger = Rig::of(crate::store::log::Identity {
-        cluster_id: [8; 16],
-        node_id: 1,
-    });
+    let stranger = Rig::of(crate::store::log::Identity { cluster_id: [8; 16], node_id: 1 });
     let received = receive(&files, stranger.store());
     let refused = stranger.store().check_snapshot(&position, &received, |_| Ok(()));
     assert!(matches!(refused, Err(SnapshotError::Refused(_))));
@@ -223,9 +183,7 @@ fn a_snapshot_that_does_not_continue_the_present_state_is_refused() {
     let (position, files) = from.store().snapshot().unwrap();
     let received = receive(&files, to.store());
     let refused = to.store().check_snapshot(&position, &received, |_| Ok(()));
-    let Err(SnapshotError::Refused(problem)) = refused else {
-        panic!("{refused:?}")
-    };
+    let Err(SnapshotError::Refused(problem)) = refused else { panic!("{refused:?}") };
     assert!(problem.contains("ledger default"), "{problem}");
 }
 
@@ -242,70 +200,34 @@ fn bend(database: &Database, batch: &mut Batch<'_>, table: Table, key: &[u8]) ->
 /// The first row of the ledger's in a table.
 fn first(database: &Database, table: Table) -> Vec<u8> {
     let mut scan = database.scan_prefix(table, &rows::ledger(LEDGER)).unwrap();
-    scan.next(|key, _| Ok(key.to_vec()))
-        .unwrap()
-        .expect("the table has a row")
+    scan.next(|key, _| Ok(key.to_vec())).unwrap().expect("the table has a row")
 }
 
 const ALTERATIONS: [(&str, Alteration); 16] = [
-    ("a value", |db, batch| {
-        bend(db, batch, Table::Contents, &first(db, Table::Contents))
-    }),
-    ("contents gone", |db, batch| {
-        batch.delete(Table::Contents, &first(db, Table::Contents))
-    }),
+    ("a value", |db, batch| bend(db, batch, Table::Contents, &first(db, Table::Contents))),
+    ("contents gone", |db, batch| batch.delete(Table::Contents, &first(db, Table::Contents))),
     ("contents of nothing", |_, batch| {
-        batch.put(
-            Table::Contents,
-            &rows::contents_part(LEDGER, LogIndex::new(1 << 40), 0),
-            b"\x01\x02",
-        )
+        batch.put(Table::Contents, &rows::contents_part(LEDGER, LogIndex::new(1 << 40), 0), b"\x01\x02")
     }),
-    ("a leaf or operation", |db, batch| {
-        bend(db, batch, Table::Blocks, &first(db, Table::Blocks))
-    }),
+    ("a leaf or operation", |db, batch| bend(db, batch, Table::Blocks, &first(db, Table::Blocks))),
     ("a later leaf", |db, batch| {
-        let row = db
-            .get(Table::Blocks, &first(db, Table::Blocks))?
-            .expect("a run")
-            .to_vec();
+        let row = db.get(Table::Blocks, &first(db, Table::Blocks))?.expect("a run").to_vec();
         batch.put(Table::Blocks, &rows::run(LEDGER, LogIndex::new(1 << 40)), &row)
     }),
-    ("a newest write", |db, batch| {
-        bend(db, batch, Table::Leaves, &first(db, Table::Leaves))
-    }),
-    ("a newest write too few", |db, batch| {
-        batch.delete(Table::Leaves, &first(db, Table::Leaves))
-    }),
+    ("a newest write", |db, batch| bend(db, batch, Table::Leaves, &first(db, Table::Leaves))),
+    ("a newest write too few", |db, batch| batch.delete(Table::Leaves, &first(db, Table::Leaves))),
     ("a newest write too many", |db, batch| {
-        let row = db
-            .get(Table::Leaves, &first(db, Table::Leaves))?
-            .expect("a leaf")
-            .to_vec();
+        let row = db.get(Table::Leaves, &first(db, Table::Leaves))?.expect("a leaf").to_vec();
         batch.put(Table::Leaves, &rows::keyed(LEDGER, &[9]), &row)
     }),
-    ("a revision", |db, batch| {
-        bend(db, batch, Table::Revisions, &first(db, Table::Revisions))
-    }),
+    ("a revision", |db, batch| bend(db, batch, Table::Revisions, &first(db, Table::Revisions))),
     ("a revision too many", |_, batch| {
-        batch.put(
-            Table::Revisions,
-            &rows::revision(LEDGER, b"key", Revision::new(9)),
-            &7_u64.to_be_bytes(),
-        )
+        batch.put(Table::Revisions, &rows::revision(LEDGER, b"key", Revision::new(9)), &7_u64.to_be_bytes())
     }),
-    ("a bucket", |db, batch| {
-        bend(db, batch, Table::Buckets, &first(db, Table::Buckets))
-    }),
-    ("a tile", |db, batch| {
-        bend(db, batch, Table::Tiles, &first(db, Table::Tiles))
-    }),
-    ("a known request", |db, batch| {
-        bend(db, batch, Table::Requests, &first(db, Table::Requests))
-    }),
-    ("a known request too few", |db, batch| {
-        batch.delete(Table::Requests, &first(db, Table::Requests))
-    }),
+    ("a bucket", |db, batch| bend(db, batch, Table::Buckets, &first(db, Table::Buckets))),
+    ("a tile", |db, batch| bend(db, batch, Table::Tiles, &first(db, Table::Tiles))),
+    ("a known request", |db, batch| bend(db, batch, Table::Requests, &first(db, Table::Requests))),
+    ("a known request too few", |db, batch| batch.delete(Table::Requests, &first(db, Table::Requests))),
     ("a known request too many", |_, batch| {
         let request = quorate_core::hash::sha256(&[b"a request of the future"]);
         batch.put(Table::Requests, &rows::request(LEDGER, &request), &[0; 16])
@@ -330,34 +252,21 @@ fn every_kind_of_altered_data_is_refused() {
         database.flush(true).unwrap();
         drop(database);
         let result = to.store().check_snapshot(&position, &received, |_| Ok(()));
-        assert!(
-            matches!(result, Err(SnapshotError::Refused(_))),
-            "{name}: {result:?}"
-        );
+        assert!(matches!(result, Err(SnapshotError::Refused(_))), "{name}: {result:?}");
         fs::remove_dir_all(received).unwrap();
     }
     let received = receive(&files, to.store());
-    to.store()
-        .check_snapshot(&position, &received, |_| Ok(()))
-        .unwrap();
+    to.store().check_snapshot(&position, &received, |_| Ok(())).unwrap();
 }
 
 #[test]
 fn of_each_node_the_latest_cosignature_is_kept() {
     let mut rig = source();
-    let signed = |node, time_s| StoredCosignature {
-        node: NodeId::new(node),
-        time_s,
-        signature: [7; 64],
-    };
+    let signed = |node, time_s| StoredCosignature { node: NodeId::new(node), time_s, signature: [7; 64] };
     let size = rig.ledger().size();
     let store = rig.store();
-    store
-        .put_cosignatures(LEDGER, size, &[signed(3, 10), signed(1, 10)])
-        .unwrap();
-    let all = store
-        .put_cosignatures(LEDGER, size, &[signed(1, 9), signed(2, 1), signed(3, 11)])
-        .unwrap();
+    store.put_cosignatures(LEDGER, size, &[signed(3, 10), signed(1, 10)]).unwrap();
+    let all = store.put_cosignatures(LEDGER, size, &[signed(1, 9), signed(2, 1), signed(3, 11)]).unwrap();
     assert_eq!(all, [signed(1, 10), signed(2, 1), signed(3, 11)]);
     let smaller = rig.ledger().checkpoint_with(LogIndex::new(0)).unwrap().unwrap();
     store.put_cosignatures(LEDGER, smaller, &[signed(2, 4)]).unwrap();
@@ -366,9 +275,7 @@ fn of_each_node_the_latest_cosignature_is_kept() {
     let view = rig.view();
     assert_eq!(view.cosignatures(LEDGER, size).unwrap(), all);
     assert_eq!(view.cosignatures(LedgerId(0), size).unwrap(), []);
-    let listed = view
-        .cosignatures_from(LEDGER, quorate_core::position::TreeSize::ZERO, 9)
-        .unwrap();
+    let listed = view.cosignatures_from(LEDGER, quorate_core::position::TreeSize::ZERO, 9).unwrap();
     assert_eq!(listed, [(smaller, vec![signed(2, 4)]), (size, all.clone())]);
     assert_eq!(view.cosignatures_from(LEDGER, size, 9).unwrap(), [(size, all)]);
 }

@@ -34,10 +34,7 @@ pub(crate) const CLUSTER: [u8; 16] = [0x44; 16];
 pub(crate) const CLUSTER_NAME: &str = "ledger.example/test";
 
 pub(crate) fn identity(node_id: u64) -> Identity {
-    Identity {
-        cluster_id: CLUSTER,
-        node_id,
-    }
+    Identity { cluster_id: CLUSTER, node_id }
 }
 
 /// Small bounds, and no flush but those asked for.
@@ -67,11 +64,7 @@ impl Rig {
     pub(crate) fn of(identity: Identity) -> Self {
         let home = tempfile::tempdir().unwrap();
         StateStore::create(&home.path().join("state"), identity, &options()).unwrap();
-        let mut rig = Self {
-            home,
-            identity,
-            store: None,
-        };
+        let mut rig = Self { home, identity, store: None };
         rig.open();
         rig
     }
@@ -159,10 +152,8 @@ pub(crate) fn apply_to(
     store.apply(next_entry(store), |view, tries| {
         let mut view = view.clone();
         view.cluster.epoch = epoch.unwrap_or(view.cluster.epoch);
-        let height = view
-            .cluster
-            .last_block
-            .map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap());
+        let height =
+            view.cluster.last_block.map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap());
         apply(&view, tries, block, height, hash_of(block))
             .map_err(|error| StoreFault::diverged("test", "ok", error))
     })
@@ -182,22 +173,11 @@ pub(crate) fn origin() -> ClusterOrigin {
 
 pub(crate) fn genesis(name: &str, id: [u8; 16], time: u64) -> Block {
     let cluster_id = Bytes::copy_from_slice(&id);
-    Block {
-        time,
-        requests: Vec::new(),
-        genesis: Some(Genesis {
-            cluster_id,
-            cluster_name: name.to_owned(),
-        }),
-    }
+    Block { time, requests: Vec::new(), genesis: Some(Genesis { cluster_id, cluster_name: name.to_owned() }) }
 }
 
 pub(crate) fn block(time: u64, requests: impl IntoIterator<Item = Request>) -> Block {
-    Block {
-        time,
-        requests: requests.into_iter().collect(),
-        genesis: None,
-    }
+    Block { time, requests: requests.into_iter().collect(), genesis: None }
 }
 
 pub(crate) fn request(ledger: &str, key: &str, writes: impl IntoIterator<Item = Write>) -> Request {
@@ -220,27 +200,15 @@ pub(crate) fn put(key: &[u8], value: &[u8]) -> Write {
         value: Bytes::copy_from_slice(value),
         expires_at: 0,
     };
-    Write {
-        key: Bytes::copy_from_slice(key),
-        put: Some(put),
-        erase: None,
-    }
+    Write { key: Bytes::copy_from_slice(key), put: Some(put), erase: None }
 }
 
 pub(crate) fn delete(key: &[u8]) -> Write {
-    Write {
-        key: Bytes::copy_from_slice(key),
-        put: None,
-        erase: None,
-    }
+    Write { key: Bytes::copy_from_slice(key), put: None, erase: None }
 }
 
 pub(crate) fn erase(key: &[u8], revision: u64) -> Write {
-    Write {
-        key: Bytes::copy_from_slice(key),
-        put: None,
-        erase: Some(revision),
-    }
+    Write { key: Bytes::copy_from_slice(key), put: None, erase: Some(revision) }
 }
 
 /// The request that creates a ledger.
@@ -252,11 +220,7 @@ pub(crate) fn birth(origin: &ClusterOrigin, name: &str) -> Request {
         origin: origin.as_str().to_owned(),
         log_vkey: LogKey::derive(&[7; 32], &origin).verifier().to_string(),
     };
-    request(
-        "_system",
-        &format!("create {name}"),
-        [put(&ledger_key(&name), &record.encode_to_vec())],
-    )
+    request("_system", &format!("create {name}"), [put(&ledger_key(&name), &record.encode_to_vec())])
 }
 
 pub(crate) fn copy_directory(from: &Path, to: &Path) {
@@ -276,9 +240,7 @@ pub(crate) fn copy_directory(from: &Path, to: &Path) {
 /// The names in a directory, sorted.
 pub(crate) fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }

@@ -78,40 +78,24 @@ fn request(tx: &Value) -> Request {
 /// All blocks of a vector applied; with `crashes`, the store comes back from disk after each second block, and
 /// what was lost is applied again.
 fn replay(vector: &Value, crashes: bool) -> Rig {
-    let origin: ClusterOrigin = text(&vector["origin"])
-        .strip_suffix("/default")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let origin: ClusterOrigin = text(&vector["origin"]).strip_suffix("/default").unwrap().parse().unwrap();
     let (name, _) = origin.as_str().rsplit_once('/').unwrap();
     let cluster_id = bytes(&vector["cluster_id"]).try_into().unwrap();
-    let mut rig = Rig::of(Identity {
-        cluster_id,
-        node_id: 1,
-    });
+    let mut rig = Rig::of(Identity { cluster_id, node_id: 1 });
     let genesis = genesis(name, cluster_id, number(&vector["blocks"][0]["time"]));
     rig.apply(&genesis);
-    let blocks = list(&vector["blocks"])
-        .iter()
-        .enumerate()
-        .map(|(position, input)| {
-            let mut requests: Vec<_> = list(&input["txs"]).iter().map(request).collect();
-            if position == 0 {
-                requests.push(birth(&origin, "default"));
-            }
-            (
-                block(number(&input["time"]), requests),
-                Epoch::new(number(&input["epoch"])),
-            )
-        });
+    let blocks = list(&vector["blocks"]).iter().enumerate().map(|(position, input)| {
+        let mut requests: Vec<_> = list(&input["txs"]).iter().map(request).collect();
+        if position == 0 {
+            requests.push(birth(&origin, "default"));
+        }
+        (block(number(&input["time"]), requests), Epoch::new(number(&input["epoch"])))
+    });
     let blocks: Vec<_> = blocks.collect();
     for (position, (block, epoch)) in blocks.iter().enumerate() {
         apply_to(rig.store(), block, Some(*epoch)).unwrap();
         if crashes && position % 2 == 1 {
-            let roots = (
-                rig.ledger().head().frontier.root(),
-                rig.ledger().head().state_root,
-            );
+            let roots = (rig.ledger().head().frontier.root(), rig.ledger().head().state_root);
             rig.crash();
             if rig.view().applied().last.is_none() {
                 rig.apply(&genesis);
@@ -120,13 +104,7 @@ fn replay(vector: &Value, crashes: bool) -> Rig {
             for (block, epoch) in &blocks[durable..=position] {
                 apply_to(rig.store(), block, Some(*epoch)).unwrap();
             }
-            assert_eq!(
-                (
-                    rig.ledger().head().frontier.root(),
-                    rig.ledger().head().state_root
-                ),
-                roots
-            );
+            assert_eq!((rig.ledger().head().frontier.root(), rig.ledger().head().state_root), roots);
         }
         if position % 4 == 1 {
             rig.store().flush().unwrap();
@@ -148,16 +126,11 @@ fn check_blocks(rig: &Rig, vector: &Value) {
             let record = view.record(index).unwrap().unwrap();
             assert_eq!(record.leaf, bytes(&expect["leaf"]));
             assert_eq!(leaf_hash(&record.leaf), hash(&expect["leaf_hash"]));
-            assert_eq!(
-                record.operations,
-                list(&expect["ops"]).iter().map(bytes).collect::<Vec<_>>()
-            );
+            assert_eq!(record.operations, list(&expect["ops"]).iter().map(bytes).collect::<Vec<_>>());
             assert_eq!(view.checkpoint_with(index).unwrap(), Some(size));
             let contents = view.contents(index).unwrap().unwrap();
-            for ((op, encoded), content) in list(&tx["ops"])
-                .iter()
-                .zip(&record.operations)
-                .zip(&contents.operations)
+            for ((op, encoded), content) in
+                list(&tx["ops"]).iter().zip(&record.operations).zip(&contents.operations)
             {
                 check_content(op, encoded, content);
             }
@@ -185,16 +158,9 @@ fn check_proofs(rig: &Rig, vector: &Value) {
         let query = match text(&item["kind"]) {
             "key" => Query::Key(first),
             "prefix" => Query::Prefix(first),
-            _ => Query::Range {
-                first,
-                end: item["end"].as_str().map(|end| hex::decode(end).unwrap()),
-            },
+            _ => Query::Range { first, end: item["end"].as_str().map(|end| hex::decode(end).unwrap()) },
         };
-        assert_eq!(
-            view.state_proof(&query).unwrap(),
-            bytes(&item["proof"]),
-            "{query:?}"
-        );
+        assert_eq!(view.state_proof(&query).unwrap(), bytes(&item["proof"]), "{query:?}");
     }
     let log = &vector["log_tree"];
     let size = TreeSize::new(number(&log["size"]));
