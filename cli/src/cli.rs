@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::bench;
 use crate::commands::{
     authenticate, checkpoint, completions, context, delete, get, history, inspect, ledger, notarize, policy,
     put, retract, scan, status, tx, verify,
@@ -54,6 +55,7 @@ enum Command {
     Unsupport(retract::Args),
     Inspect(inspect::Args),
     Context(context::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
 }
 
@@ -91,6 +93,7 @@ impl Cli {
             Command::Unsupport(args) => {
                 online(global, async |session| retract::run(session, args, retract::UNSUPPORT).await)
             }
+            Command::Bench(args) => online(global, async |session| bench::run(global, session, &args).await),
             Command::Inspect(args) => online(global, async |session| inspect::run(session, &args).await),
         }
     }

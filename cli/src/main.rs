@@ -10,12 +10,14 @@
 //! session    a connected client, set up from all these
 //! commands   one module per command
 //! run        the commands that run nodes: dev, server, init, health
+//! bench      measuring how fast a cluster is
 //! artifact   files and commits to be hashed, and the records about them
 //! output     the two streams, tables, JSON documents
 //! clock      the one place that looks at a clock
 //! ```
 
 mod artifact;
+mod bench;
 mod cli;
 mod clock;
 mod commands;

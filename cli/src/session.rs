@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use quorate_client::{Client, FileTrust, Ledger, Policy, ReadOptions};
+use quorate_client::{Client, ClientBuilder, FileTrust, Ledger, MemoryTrust, Policy, ReadOptions};
 
 use crate::context::{Context, default_trust_dir};
 use crate::error::CliError;
@@ -42,6 +42,21 @@ impl Session {
         Ok(Self { client, ledger, ledger_name, output, verify: !global.no_verify })
     }
 
+    /// As many more clients of the same cluster, each with connections of its own, which keep what they believe in
+    /// memory. They begin with different replicas, so that reads spread.
+    pub(crate) fn forgetful(global: &Global, count: u32) -> Result<Vec<Client>, CliError> {
+        let mut settings = global.settings()?;
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            clients.push(prepare(global, &settings)?.trust(Arc::new(MemoryTrust::new())).build()?);
+            if let Some(first) = settings.endpoints.first().cloned() {
+                settings.endpoints.remove(0);
+                settings.endpoints.push(first);
+            }
+        }
+        Ok(clients)
+    }
+
     /// How this session reads.
     pub(crate) fn read_options(&self) -> ReadOptions {
         if self.verify { ReadOptions::new() } else { ReadOptions::new().unverified() }
@@ -54,17 +69,22 @@ impl Session {
 }
 
 fn connect(global: &Global, settings: &Context) -> Result<Client, CliError> {
-    check_endpoints(settings)?;
-    let policy: Policy = policy_files::load(&settings.policy)?;
+    let builder = prepare(global, settings)?;
     let trust_dir = match &settings.trust_dir {
         Some(directory) => directory.clone(),
         None => default_trust_dir()?,
     };
     let trust = FileTrust::open(trust_dir).map_err(quorate_client::Error::from)?;
+    Ok(builder.trust(Arc::new(trust)).build()?)
+}
+
+/// A client with everything but its memory of what it believes.
+fn prepare(global: &Global, settings: &Context) -> Result<ClientBuilder, CliError> {
+    check_endpoints(settings)?;
+    let policy: Policy = policy_files::load(&settings.policy)?;
     let mut builder = Client::builder()
         .endpoints(settings.endpoints.iter().cloned())
         .policy(policy)
-        .trust(Arc::new(trust))
         .timeout(global.timeout);
     if let Some(path) = &settings.cacert {
         builder = builder.ca_pem(fs::read(path).map_err(CliError::io("read certificate", path))?);
@@ -72,7 +92,7 @@ fn connect(global: &Global, settings: &Context) -> Result<Client, CliError> {
     if settings.plaintext {
         builder = builder.plaintext();
     }
-    Ok(builder.build()?)
+    Ok(builder)
 }
 
 /// That there are endpoints, and that none of them gives up encryption in passing.

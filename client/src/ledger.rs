@@ -216,7 +216,7 @@ impl Session {
             CheckpointParts::try_from(wire).map_err(|error| error.within("checkpoint")).believe(endpoint)?;
         let certified = self.state.notes.open(&parts.note).believe(endpoint)?;
         let got = &certified.checkpoint().origin;
-        if *got != self.state.origin.to_string() {
+        if got != self.state.origin.as_str() {
             let (wanted, got) = (self.state.origin.to_string(), got.clone());
             return Err(Error::untrusted(endpoint, Distrust::OtherLedger { wanted, got }));
         }

@@ -1,8 +1,8 @@
 //! The cluster file: who the founding members of a cluster are. The same on every node.
 //!
 //! It founds the cluster: the first leader writes its members (as the first cosigner set) and settings into the
-//! ledger `_system`, where they are replicated, certified and changed from then on. A node whose file differs
-//! from what `_system` says at epoch 1 does not start.
+//! ledger `_system`. The file stays what each node believes of its peers: their addresses, and the keys that blocks and
+//! cosignatures are checked with. A node whose file names other keys refuses the blocks and cosignatures of the others.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,7 @@
-//! The configuration of a node: one TOML file, `QUORATE_*` variables over it, flags over those.
+//! The configuration of a node: one TOML file, `QUORATE_*` variables over it.
 //!
 //! An unknown key is an error that names the nearest known one; secrets are only ever paths of files. What
-//! affects how blocks are applied is *not* here: it is replicated in the ledger `_system` (see [`crate::genesis`]).
+//! affects how blocks are applied is *not* here: it is replicated in the ledger `_system` (see [`crate::cluster`]).
 
 use std::{
     fmt::Write as _,
@@ -196,7 +196,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info,openraft=warn".to_owned() }
+        Self { format: LogFormat::Text, filter: "info,openraft=error".to_owned() }
     }
 }
 

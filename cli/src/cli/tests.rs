@@ -53,6 +53,9 @@ fn every_command_of_the_documents_is_accepted() {
         "context list",
         "context use dev",
         "context show",
+        "bench put --clients 256 --value-bytes 256 --duration 10s --warm-up 0s --batch 1000 --wait committed",
+        "bench get --keys 1000000 --no-load --prefix p/",
+        "bench verified-get --clients 64 -o json",
         "completions bash",
         "--endpoints https://a:1,https://b:1 --cacert c --trust-dir t -l x -o json --timeout 1m -q --no-verify get k",
         "get k -o json --plaintext",
@@ -94,6 +97,8 @@ fn wrong_values_are_refused_with_the_reason() {
         ("history k --limit 0", "0 is not in"),
         ("checkpoint --size 0", "0 is not in"),
         ("get k -o xml", "json"),
+        ("bench put --batch 4097", "4096"),
+        ("bench get --clients 0", "0 is not in"),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -25,3 +25,5 @@ pub(crate) mod verify;
 mod what;
 mod write;
 mod write_records;
+
+pub(crate) use write::WaitFor;

@@ -327,6 +327,59 @@ pub(crate) struct Inspection {
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
+/// Latencies of `bench`, microseconds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BenchLatency {
+    pub(crate) p50: String,
+    pub(crate) p99: String,
+    pub(crate) max: String,
+}
+
+/// A node of `bench`, by its own word.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BenchNode {
+    pub(crate) endpoint: String,
+    pub(crate) node: Option<String>,
+    /// Resident memory when the measured time began...
+    pub(crate) memory_bytes_before: Option<String>,
+    /// ...and when it ended.
+    pub(crate) memory_bytes_after: Option<String>,
+    /// What it wrote to disks in between, whatever for.
+    pub(crate) written_bytes: Option<String>,
+    pub(crate) written_bytes_per_operation: Option<String>,
+}
+
+/// `bench`: what was measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Bench {
+    pub(crate) ledger: String,
+    /// `put`, `get` or `verified-get`.
+    pub(crate) workload: &'static str,
+    /// `committed` or `certified`; `null` for reads.
+    pub(crate) wait: Option<&'static str>,
+    pub(crate) clients: String,
+    /// Connections to each replica that the clients share.
+    pub(crate) connections: String,
+    /// Operations of a transaction.
+    pub(crate) batch: String,
+    pub(crate) key_bytes: String,
+    pub(crate) value_bytes: String,
+    /// How many different keys; `null` if every write took a new one.
+    pub(crate) keys: Option<String>,
+    /// The measured time, without warm-up.
+    pub(crate) seconds: String,
+    /// Transactions, or reads, that succeeded in that time.
+    pub(crate) transactions: String,
+    pub(crate) operations: String,
+    pub(crate) errors: String,
+    pub(crate) first_error: Option<String>,
+    pub(crate) transactions_per_second: String,
+    pub(crate) operations_per_second: String,
+    /// Of a transaction or read, verification included; `null` if none succeeded.
+    pub(crate) latency_us: Option<BenchLatency>,
+    pub(crate) nodes: Vec<BenchNode>,
+}
+
 /// A key of `policy`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PolicyKey {

@@ -297,6 +297,48 @@ fn receipt_and_inspection() {
 }
 
 #[test]
+fn bench() {
+    let node = BenchNode {
+        endpoint: "https://a:1".into(),
+        node: text("1"),
+        memory_bytes_before: text("104857600"),
+        memory_bytes_after: text("209715200"),
+        written_bytes: text("100000"),
+        written_bytes_per_operation: text("1250"),
+    };
+    let body = Bench {
+        ledger: "default".into(),
+        workload: "put",
+        wait: Some("certified"),
+        clients: "256".into(),
+        connections: "4".into(),
+        batch: "1".into(),
+        key_bytes: "16".into(),
+        value_bytes: "256".into(),
+        keys: None,
+        seconds: "10.000".into(),
+        transactions: "80".into(),
+        operations: "80".into(),
+        errors: "0".into(),
+        first_error: None,
+        transactions_per_second: "8".into(),
+        operations_per_second: "8".into(),
+        latency_us: Some(BenchLatency { p50: "900".into(), p99: "4100".into(), max: "9000".into() }),
+        nodes: vec![node],
+    };
+    let expected = concat!(
+        r#"{"schema": 1,"kind": "bench","ledger": "default","workload": "put","wait": "certified","#,
+        r#""clients": "256","connections": "4","batch": "1","key_bytes": "16","value_bytes": "256","#,
+        r#""keys": null,"seconds": "10.000","transactions": "80","operations": "80","errors": "0","#,
+        r#""first_error": null,"transactions_per_second": "8","operations_per_second": "8","#,
+        r#""latency_us": {"p50": "900","p99": "4100","max": "9000"},"#,
+        r#""nodes": [{"endpoint": "https://a:1","node": "1","memory_bytes_before": "104857600","#,
+        r#""memory_bytes_after": "209715200","written_bytes": "100000","written_bytes_per_operation": "1250"}]}"#
+    );
+    assert_eq!(compact("bench", &body), expected);
+}
+
+#[test]
 fn policy_and_contexts() {
     let key = |name: &str| PolicyKey { name: name.into(), vkey: format!("{name}+1+2") };
     let body = Policy {

@@ -12,7 +12,7 @@ pub(super) fn start(log: &Log) -> Result<(), CliError> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
         CliError::usage(
             format!("log.filter = {:?}: {error}", log.filter),
-            "write it as LEVEL or MODULE=LEVEL, separated by commas: info,openraft=warn",
+            "write it as LEVEL or MODULE=LEVEL, separated by commas: info,openraft=error",
         )
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

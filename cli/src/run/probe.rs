@@ -49,9 +49,12 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = [0; 16];
-            stream.read_exact(&mut request).await.unwrap();
-            stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nX: y\r\n\r\ncatching up\n").await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+            }
+            let answer = b"HTTP/1.1 503 Service Unavailable\r\nX: y\r\n\r\ncatching up\n";
+            stream.write_all(answer).await.unwrap();
             request
         });
         let answer = get(&address, "/readyz").await.unwrap();

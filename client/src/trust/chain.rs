@@ -1,6 +1,6 @@
 //! The checkpoints of one log that a client has believed, and how they hang together. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quorate_core::agreement::{AgreementError, Comparison, compare};
@@ -119,19 +119,24 @@ impl Chain {
         }
     }
 
-    /// The proof that is needed next to link a loose checkpoint, from a smaller to a larger one; one of the two is
-    /// linked. First up to the largest one, then downwards, each to its upper neighbour.
-    pub(crate) fn gap(&self) -> Option<(Arc<OpenedNote>, Arc<OpenedNote>)> {
-        let (largest, loose) = self.loose.last_key_value()?;
-        match self.newest() {
-            Some(newest) if newest.checkpoint().size < *largest => {
-                Some((Arc::clone(newest), Arc::clone(loose)))
-            }
-            _ => {
-                let (_, upper) = self.linked.range(*largest..).next()?;
-                Some((Arc::clone(loose), Arc::clone(upper)))
-            }
+    /// The sizes that are loose.
+    pub(crate) fn loose_sizes(&self) -> BTreeSet<TreeSize> {
+        self.loose.keys().copied().collect()
+    }
+
+    /// The proofs that are needed next to link what is loose, each from a smaller to a larger checkpoint of which one
+    /// is linked: first from the newest one up to the largest, then for all others up to their linked neighbours.
+    pub(crate) fn gaps(&self) -> Vec<(Arc<OpenedNote>, Arc<OpenedNote>)> {
+        let newest =
+            self.newest().filter(|newest| self.loose.keys().any(|size| newest.checkpoint().size < *size));
+        if let (Some(newest), Some((_, largest))) = (newest, self.loose.last_key_value()) {
+            return vec![(Arc::clone(newest), Arc::clone(largest))];
         }
+        let gap = |(size, loose): (&TreeSize, &Arc<OpenedNote>)| {
+            let (_, upper) = self.linked.range(*size..).next()?;
+            Some((Arc::clone(loose), Arc::clone(upper)))
+        };
+        self.loose.iter().filter_map(gap).collect()
     }
 
     /// Links the two sides of a gap.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use futures::future::try_join_all;
 use quorate_core::checkpoint::Checkpoint;
 use quorate_core::hash::Hash;
 use quorate_core::note::{OpenedNote, SignedNote};
@@ -143,17 +144,26 @@ impl Keeper {
     /// this log fails with it.
     pub(crate) async fn link(&self, prover: &impl Prover) -> Result<(), Error> {
         let linking = self.linker.lock().await;
-        loop {
-            let Some((small, large)) = self.chain().gap() else {
-                drop(linking);
-                return Ok(());
-            };
-            let (endpoint, path) = prover.prove(small.checkpoint().size, large.checkpoint().size).await?;
-            let closed = self.chain().close(&small, &large, &path);
-            if let Err(error) = closed.believe(&endpoint) {
-                return Err(self.broken.get_or_init(|| error).clone());
+        // What becomes loose meanwhile is for the next call: this one ends.
+        let goal = self.chain().loose_sizes();
+        while !self.chain().loose_sizes().is_disjoint(&goal) {
+            let gaps = self.chain().gaps();
+            if gaps.is_empty() {
+                break;
+            }
+            let proofs = gaps
+                .iter()
+                .map(|(small, large)| prover.prove(small.checkpoint().size, large.checkpoint().size));
+            let proofs = try_join_all(proofs).await?;
+            for ((small, large), (endpoint, path)) in gaps.iter().zip(proofs) {
+                let closed = self.chain().close(small, large, &path);
+                if let Err(error) = closed.believe(&endpoint) {
+                    return Err(self.broken.get_or_init(|| error).clone());
+                }
             }
         }
+        drop(linking);
+        Ok(())
     }
 
     /// Whether the caller should see to it that loose checkpoints get linked: nobody else is about to.

@@ -5,8 +5,8 @@
 //! made from one view of the store at one size; whatever it claims, its proof covers, in the form that
 //! `quorate_core::answer` verifies. What is written reaches the log through the sequencer only.
 //!
-//! Every field is bounded before work is done for it ([`bounds`]); every refusal has a reason of the one table
-//! ([`errors`]), with its field. Calls, streams, pages and messages are bounded; what is too much is refused at once.
+//! Every field is bounded before work is done for it (`bounds`); every refusal has a reason of the one table
+//! (`errors`), with its field. Calls, streams, pages and messages are bounded; what is too much is refused at once.
 //! A node with a fault answers nothing but `Status` and health; a fault of the store met here stops the node.
 //!
 //! | part | what |

@@ -94,9 +94,12 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: NodeId, member: &Member) -> Client {
         self.transport.learn(target, member);
-        Client { network: self.clone(), node: target, link: None }
+        Client { network: self.clone(), node: target, link: None, opened: false }
     }
 }
+
+/// Rest before a link is opened again. Well below an election timeout, so that a peer that comes back is heard in time.
+const REOPEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// The way to one peer. Replication, heartbeats and snapshots have one each, on the same connection.
 pub(crate) struct Client {
@@ -104,6 +107,19 @@ pub(crate) struct Client {
     node: NodeId,
     /// The open append stream, kept between sessions. `None` before the first and after an error.
     link: Option<Link>,
+    /// Whether a link was asked for before: then the last one was lost, or could not be had.
+    opened: bool,
+}
+
+impl Client {
+    /// A new link; after a lost one not at once. Openraft asks again without a pause of its own when a peer is
+    /// down, thousands of times a second.
+    async fn open(&mut self) -> Result<Link, PeerError> {
+        if std::mem::replace(&mut self.opened, true) {
+            tokio::time::sleep(REOPEN_PAUSE).await;
+        }
+        Link::open(self.network.clone(), self.node).await
+    }
 }
 
 impl NetBackoff<TypeConfig> for Client {
@@ -124,7 +140,7 @@ impl NetStreamAppend<TypeConfig> for Client {
         Box::pin(async move {
             let link = match self.link.take() {
                 Some(link) => link,
-                None => Link::open(self.network.clone(), self.node).await.map_err(rpc)?,
+                None => self.open().await.map_err(rpc)?,
             };
             Ok(link.session(input, &mut self.link).boxed())
         })

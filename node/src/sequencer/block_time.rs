@@ -8,9 +8,6 @@ use std::time::Duration;
 
 use quorate_core::position::Micros;
 
-/// How far block time may step ahead of the monotonic clock at once.
-const STEP: Duration = Duration::from_secs(1);
-
 /// The clock of one term of leadership.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockTime {
@@ -27,16 +24,11 @@ impl BlockTime {
     /// The time of a block sealed now.
     pub(super) fn next(&mut self, wall: Micros, monotonic: Duration) -> Micros {
         let elapsed = monotonic.saturating_sub(self.at);
-        let most = elapsed.saturating_mul(2).max(elapsed.saturating_add(self.allowance(elapsed)));
+        let most = elapsed.saturating_mul(2);
         let most = self.last.get().saturating_add(u64::try_from(most.as_micros()).unwrap_or(u64::MAX));
         let time = wall.get().clamp(self.last.get(), most);
         *self = Self { last: Micros::new(time), at: monotonic };
         self.last
-    }
-
-    /// Small corrections of the clock pass at once, but not again and again within one moment.
-    fn allowance(&self, elapsed: Duration) -> Duration {
-        if elapsed >= STEP { STEP } else { Duration::ZERO }
     }
 }
 

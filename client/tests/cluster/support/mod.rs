@@ -6,6 +6,7 @@
 mod answers;
 pub(crate) mod model;
 pub(crate) mod server;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Bounds: every field of every request is checked here, before any work is done for it.
 //!
 //! Contract: a request goes in as it arrived, and comes out as the values the rest of the interface works with, or is
-//! refused with the field named ("writes[2].put.key"). What depends on the state of a ledger (whether it exists, how
+//! refused with the field named (`writes[2].put.key`). What depends on the state of a ledger (whether it exists, how
 //! large it is) is judged where that state is read.
 //!
 //! * [`field`] — single fields: names, keys, limits

@@ -173,6 +173,18 @@ impl Database {
             .map_err(|error| StoreFault::rocksdb(self.path().display().to_string(), &error))
     }
 
+    /// Fails once a flush or a compaction has failed. RocksDB would try again for ever; what a disk lost once is not
+    /// trusted again.
+    pub(crate) fn check_background(&self) -> Result<(), StoreFault> {
+        let place = || self.path().display().to_string();
+        let errors = self.db.property_int_value(rocksdb::properties::BACKGROUND_ERRORS);
+        match errors.map_err(|error| StoreFault::rocksdb(place(), &error))? {
+            Some(0) => Ok(()),
+            Some(errors) => Err(StoreFault::io(place(), format!("{errors} flushes or compactions failed"))),
+            None => Err(StoreFault::io(place(), "RocksDB does not say whether flushes failed")),
+        }
+    }
+
     /// What a fault calls a row.
     pub(crate) fn place(&self, table: Table, key: &[u8]) -> String {
         format!("{}, table {}, row {}", self.path().display(), table.name(), hex::encode(key))

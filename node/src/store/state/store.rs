@@ -198,6 +198,7 @@ impl StateStore {
     /// A fault of the store.
     pub fn durable(&self) -> Result<Applied, StoreFault> {
         let view = self.view();
+        view.database.check_background()?;
         let row = view.database.get_persisted(Table::Meta, rows::APPLIED)?;
         let damaged =
             |problem: &dyn std::fmt::Display| view.database.damaged(Table::Meta, rows::APPLIED, problem);
@@ -210,7 +211,9 @@ impl StateStore {
     /// # Errors
     /// A fault of the store.
     pub fn flush(&self) -> Result<(), StoreFault> {
-        self.view().database.flush(true)
+        let view = self.view();
+        view.database.flush(true)?;
+        view.database.check_background()
     }
 
     /// Adds cosignatures of a checkpoint, of each node the latest; gives all of that checkpoint. The caller has
