@@ -20,7 +20,14 @@ const FENCES: &[Fence] = &[
     Fence { library: "openraft", allowed: &["node/src/consensus/"] },
     Fence {
         library: "tonic",
-        allowed: &["proto/", "node/src/api/", "node/src/peer/", "client/src/transport", "node/tests/"],
+        allowed: &[
+            "proto/",
+            "node/src/api/",
+            "node/src/peer/",
+            "client/src/transport",
+            "client/tests/",
+            "node/tests/",
+        ],
     },
 ];
 
@@ -118,6 +125,13 @@ pub fn manifest_problems(path: &str, text: &str) -> Vec<String> {
 pub fn licence_allowed(expression: &str) -> bool {
     let expression = expression.replace(['(', ')'], "").replace('/', " OR ");
     expression.split(" OR ").any(|choice| choice.split(" AND ").all(|one| LICENCES.contains(&one.trim())))
+}
+
+/// The platform this is built for, such as `x86_64-unknown-linux-gnu`: only its dependencies are here.
+pub fn platform() -> String {
+    let output = std::process::Command::new("rustc").arg("-vV").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned()
 }
 
 /// The root of the workspace.

@@ -9,6 +9,9 @@ use crate::error::CliError;
 
 /// Latencies are exact to three digits.
 const DIGITS: u8 = 3;
+/// The longest latency that is told from longer ones, microseconds: an hour. The histogram has room for it from the
+/// start: one that grows by itself does so with calls that can fail, and cuts off what does not fit otherwise.
+const LONGEST_US: u64 = 3_600_000_000;
 
 /// The measured time, counted from the start of the run.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,7 @@ impl Recording {
     /// # Errors
     /// If the histogram cannot be set up.
     pub(super) fn new() -> Result<Self, CliError> {
-        let latencies_us = Histogram::new(DIGITS)
+        let latencies_us = Histogram::new_with_bounds(1, LONGEST_US, DIGITS)
             .map_err(|error| CliError::other(format!("no histogram can be made: {error}")))?;
         Ok(Self { latencies_us, transactions: 0, errors: 0, first_error: None })
     }

@@ -1,3 +1,5 @@
+//! Tests of `entry`: what is accepted, what is refused, and why.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Tests of `key`: what is accepted, what is refused, and why.
+
 use proptest::prelude::*;
 
 use super::*;
