@@ -36,7 +36,7 @@ lint: setup
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 doc: setup
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 
 unit: build-all
 	QUORATE_BIN=$(QUORATE) cargo test --locked --workspace

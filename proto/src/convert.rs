@@ -16,7 +16,7 @@
 //! | `LogEntry` | [`EntryParts`] |
 //! | `InclusionProofResponse` | [`LeafAt`] |
 //!
-//! Conversions consume their argument, so that a value is copied once at most. [`detail`] and [`status`] put an
+//! Conversions consume their argument, so that a value is copied once at most. [`detail`] and [`mod@status`] put an
 //! [`ErrorDetail`](crate::v1::ErrorDetail) into a gRPC status and take it out again.
 
 mod checkpoint;

@@ -10,7 +10,7 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Makes the keys of a run.
 ///
-/// Invariant: numbers below [`KeySpace::capacity`] have different keys, all of one length.
+/// Invariant: numbers below `capacity` have different keys, all of one length.
 #[derive(Debug, Clone)]
 pub(super) struct KeySpace {
     prefix: String,

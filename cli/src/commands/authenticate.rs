@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     signer: Option<String>,
 
-    /// Save a receipt of each recorded artifact there, as <SHA-256>.tlog-proof
+    /// Save a receipt of each recorded artifact there, as `<SHA-256>.tlog-proof`
     #[arg(long, value_name = "DIR", conflicts_with = "no_verify")]
     receipt_dir: Option<PathBuf>,
 }

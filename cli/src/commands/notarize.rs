@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     say: Say,
 
-    /// Save a receipt of each artifact there, as <SHA-256>.tlog-proof
+    /// Save a receipt of each artifact there, as `<SHA-256>.tlog-proof`
     #[arg(long, value_name = "DIR")]
     receipt_dir: Option<PathBuf>,
 }

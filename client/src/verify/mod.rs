@@ -2,7 +2,7 @@
 //!
 //! Contract: every function here takes what was *asked* and what a replica answered, under a checkpoint that the
 //! policy certified and that goes together with what was believed before. What comes out was proven by
-//! `quorate_core::answer`; the rest is a [`Distrust`](crate::error::Distrust) that says why the answer is not believed.
+//! `quorate_core::answer`; the rest is a [`Distrust`] that says why the answer is not believed.
 //!
 //! Signatures are verified once per note: [`Notes`] remembers the opened ones by their text.
 

@@ -11,7 +11,7 @@
 //!
 //! * [`pen`] — the rules of what may be signed, and its durability
 //! * [`book`] — who has signed what, pure
-//! * [`intake`] — the way from apply to here
+//! * [`mod@intake`] — the way from apply to here
 //! * [`desk`] — the shared handle: checkpoints in, cosignatures in and out, notes out
 
 pub(crate) mod book;
