@@ -304,7 +304,13 @@ impl NodeConfig {
 fn explain(error: figment::Error) -> String {
     let mut text = String::new();
     for one in error {
-        let key = one.path.join(".");
+        let mut path = one.path.clone();
+        if let Kind::UnknownField(field, _) = &one.kind
+            && path.last() == Some(field)
+        {
+            path.pop();
+        }
+        let key = path.join(".");
         let separator = if text.is_empty() { "" } else { "; " };
         let written = match &one.kind {
             Kind::UnknownField(field, known) => {
@@ -315,6 +321,7 @@ fn explain(error: figment::Error) -> String {
                 write!(text, "{separator}unknown key {field:?} in [{key}]; {hint}")
             }
             Kind::MissingField(field) => write!(text, "{separator}the key {field:?} is missing in [{key}]"),
+            kind if key.is_empty() => write!(text, "{separator}{kind}"),
             kind => write!(text, "{separator}{key}: {kind}"),
         };
         if written.is_err() {

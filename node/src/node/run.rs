@@ -79,6 +79,8 @@ pub async fn run(
     started: impl FnOnce(Running),
 ) -> Result<(), RunError> {
     let cluster = Cluster::load(&config.node.cluster_file).map_err(OpenError::from)?;
+    // Before certificates are looked at: a wrong node.id is not a certificate's fault.
+    open::member(&config, &cluster)?;
     let ports = Ports::bind(&config, &cluster).await?;
     let running = ports.running;
     let node = Node::start(config, cluster, ports).await?;
