@@ -157,9 +157,9 @@ pub struct Storage {
 impl Default for Storage {
     fn default() -> Self {
         Self {
-            state_cache_bytes: 64 << 20,
-            block_cache_bytes: 64 << 20,
-            write_buffer_bytes: 64 << 20,
+            state_cache_bytes: 128 << 20,
+            block_cache_bytes: 32 << 20,
+            write_buffer_bytes: 32 << 20,
             snapshot_entries: 20_000,
             kept_entries: 10_000,
         }

@@ -11,11 +11,11 @@ use quorate_core::{
     entry::{OpKind, Operation},
     hash::{Hash, sha256},
     position::{LogIndex, Revision},
-    state_tree::{Query, StateLeaf, prove},
+    state_tree::{Query, prove},
 };
 use quorate_ledger::{
-    trie::Tries,
-    view::{LeafSource, LedgerId},
+    trie::{LeafReader, Tries},
+    view::{LeafCursor, LeafSource, LedgerId},
 };
 
 const KEYS: u64 = 1_000_000;
@@ -26,16 +26,27 @@ struct Leaves(BTreeMap<Vec<u8>, (LogIndex, Vec<u8>)>);
 
 impl LeafSource for Leaves {
     type Error = Infallible;
+    type Leaves<'s> = &'s Leaves;
 
-    fn leaves_from(
-        &self,
-        _: LedgerId,
+    fn leaves(&self, _: LedgerId) -> Result<&Leaves, Infallible> {
+        Ok(self)
+    }
+}
+
+impl LeafCursor for &Leaves {
+    type Error = Infallible;
+
+    fn read(
+        &mut self,
         first: &[u8],
         count: usize,
-        out: &mut Vec<StateLeaf>,
+        mut each: impl FnMut(LogIndex, &[u8], &[u8]),
     ) -> Result<(), Infallible> {
-        let from = self.0.range::<[u8], _>((Bound::Included(first), Bound::Unbounded));
-        out.extend(from.take(count).map(|(_, (index, op))| StateLeaf::new(*index, op.clone()).unwrap()));
+        for (key, (index, op)) in
+            self.0.range::<[u8], _>((Bound::Included(first), Bound::Unbounded)).take(count)
+        {
+            each(*index, &op[..Operation::FIXED_LEN], key);
+        }
         Ok(())
     }
 }
@@ -76,7 +87,7 @@ fn filled(cache_bytes: usize) -> (Leaves, Tries) {
     let mut tries = Tries::new(cache_bytes);
     tries.open::<Infallible>(LEDGER, &Hash::ZERO, []).unwrap();
     let all: Vec<_> = leaves.0.values().cloned().collect();
-    tries.get_mut(LEDGER).unwrap().update(&leaves, &all).unwrap();
+    tries.get_mut(LEDGER).unwrap().update(&LeafReader::new(&leaves), &all).unwrap();
     (leaves, tries)
 }
 
@@ -94,7 +105,9 @@ fn updates(criterion: &mut Criterion) {
                     |batch| {
                         // As in a node: readers hold the version before.
                         let before = tries.snapshot(LEDGER);
-                        black_box(tries.get_mut(LEDGER).unwrap().update(&leaves, batch).unwrap());
+                        black_box(
+                            tries.get_mut(LEDGER).unwrap().update(&LeafReader::new(&leaves), batch).unwrap(),
+                        );
                         for (index, op) in batch.drain(..) {
                             leaves.0.insert(op[Operation::FIXED_LEN..].to_vec(), (index, op));
                         }
@@ -111,13 +124,14 @@ fn updates(criterion: &mut Criterion) {
 fn reads(criterion: &mut Criterion) {
     let (leaves, tries) = filled(1 << 30);
     let trie = tries.snapshot(LEDGER).unwrap();
+    let reader = LeafReader::new(&leaves);
     let mut number = 0;
     let mut next = || {
         number = (number + 7_919) % KEYS;
         key(number)
     };
     criterion.bench_function("lookup at 1M keys", |bencher| {
-        bencher.iter_batched_ref(&mut next, |key| trie.lookup(&leaves, key).unwrap(), BatchSize::SmallInput);
+        bencher.iter_batched_ref(&mut next, |key| trie.lookup(&reader, key).unwrap(), BatchSize::SmallInput);
     });
     criterion.bench_function("prove one key at 1M keys", |bencher| {
         bencher.iter_batched_ref(

@@ -22,7 +22,7 @@ use crate::{
     block::{Block, Genesis, Request},
     effects::{Effects, LedgerEffects},
     judge::{self, Rules, malformed},
-    open_ledger::OpenLedger,
+    open_ledger::{Earlier, OpenLedger},
     outcome::{BlockOutcome, Committed, NewCheckpoint, Rejection, RequestOutcome},
     system::{self, SystemChange},
     trie::{TrieError, Tries},
@@ -113,7 +113,7 @@ where
 }
 
 /// A block being applied.
-struct Work<'a, V> {
+struct Work<'a, V: LeafSource> {
     view: &'a V,
     tries: &'a mut Tries,
     time: Micros,
@@ -123,7 +123,7 @@ struct Work<'a, V> {
     after: ClusterState,
     /// Ledgers by name, as far as they were asked for; `None`: there was none before the block.
     names: BTreeMap<&'a str, Option<LedgerId>>,
-    ledgers: BTreeMap<LedgerId, OpenLedger>,
+    ledgers: BTreeMap<LedgerId, OpenLedger<'a, V>>,
 }
 
 /// What became of a request, as long as the block is not closed.
@@ -191,14 +191,16 @@ where
             Ok(request_id) => request_id,
             Err(error) => return Ok(Judged::rejected(unnamed(&error))),
         };
-        if let Some(index) = ledger.known(self.view, &request_id)? {
-            return Ok(Judged::Done(RequestOutcome::Known { index }));
-        }
+        let again = match ledger.known(&request_id)? {
+            Earlier::Known(index) => return Ok(Judged::Done(RequestOutcome::Known { index })),
+            Earlier::Forgotten => true,
+            Earlier::Never => false,
+        };
         let rules = Rules { time: ledger.time(), settings: self.before.settings };
         if let Err(rejection) = judge::check_form(request, &rules) {
             return Ok(Judged::rejected(rejection));
         }
-        let facts = ledger.facts(self.view, self.tries, request)?;
+        let facts = ledger.facts(self.tries, request)?;
         let judged = judge::judge(request, &facts, &rules).and_then(|operations| {
             let changes =
                 if id == SYSTEM { system::judge(request, &facts, &self.after)? } else { Vec::new() };
@@ -211,7 +213,7 @@ where
         };
         let ledger = self.ledgers.get_mut(&id).expect("the ledger is open");
         let transaction = ledger.transactions().len();
-        ledger.commit(request, request_id, operations);
+        ledger.commit(request, (request_id, again), operations);
         changes.into_iter().for_each(|change| self.change(change));
         Ok(Judged::Committed { ledger: id, transaction })
     }
@@ -231,7 +233,7 @@ where
             if found != Some(head.state_root) {
                 return Err(ApplyError::WrongTrie { ledger: head.id, expected: head.state_root, found });
             }
-            self.ledgers.insert(head.id, OpenLedger::new(head, false, self.time));
+            self.ledgers.insert(head.id, OpenLedger::new(self.view, head, false, self.time));
         }
         self.names.insert(name, id);
         Ok(id)
@@ -264,7 +266,7 @@ where
         self.tries.create(id);
         let frontier = Frontier::new();
         let head = LedgerHead { id, name, frontier, time: self.time, state_root: Hash::ZERO };
-        self.ledgers.insert(id, OpenLedger::new(Arc::new(head), true, self.time));
+        self.ledgers.insert(id, OpenLedger::new(self.view, Arc::new(head), true, self.time));
     }
 
     /// What became of a request, once all of them are judged.
@@ -288,7 +290,7 @@ where
     /// Ends the block in every ledger that it touched.
     fn close(self) -> Result<(ClusterState, Vec<LedgerEffects>), ApplyError<<V as View>::Error>> {
         let touched = self.ledgers.into_values().filter(OpenLedger::is_touched);
-        let closed = touched.map(|ledger| ledger.close(self.view, self.tries, self.before.epoch));
+        let closed = touched.map(|ledger| ledger.close(self.tries, self.before.epoch));
         Ok((self.after, closed.collect::<Result<_, _>>()?))
     }
 }

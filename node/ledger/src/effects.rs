@@ -1,14 +1,11 @@
 //! What a block changes, as data: the store writes it as one batch.
 
 use prost::bytes::Bytes;
-use quorate_core::{
-    hash::Hash,
-    position::{LogIndex, Micros},
-};
+use quorate_core::{hash::Hash, position::LogIndex};
 
 use crate::{
     outcome::BlockOutcome,
-    view::{ClusterState, LedgerHead, LedgerId},
+    view::{ClusterState, KnownRequest, LedgerHead, LedgerId},
 };
 
 /// Everything a block changes.
@@ -45,7 +42,18 @@ pub struct LedgerEffects {
     /// `transactions` any more.)
     pub erased: Vec<Erasure>,
     /// Requests now known.
-    pub requests: Vec<(Hash, LogIndex, Micros)>,
+    pub requests: Vec<NewRequest>,
+}
+
+/// A request that a transaction of the block is the answer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewRequest {
+    /// The request.
+    pub id: Hash,
+    /// Log index of the transaction, and until when it is known.
+    pub known: KnownRequest,
+    /// Whether the view had an earlier transaction of this request, no longer known by now.
+    pub again: bool,
 }
 
 impl LedgerEffects {

@@ -12,15 +12,14 @@ use quorate_core::{
 use crate::{
     apply::ApplyError,
     block::{Request, Write},
-    effects::{Content, Erasure, LedgerEffects, TransactionRecord},
+    effects::{Content, Erasure, LedgerEffects, NewRequest, TransactionRecord},
     judge::{Facts, Newest, WriteFacts, salt},
-    trie::{TrieError, Tries},
+    trie::{LeafReader, TrieError, Tries},
     view::{KnownRequest, LeafSource, LedgerHead, LedgerId, View},
 };
 
 /// A ledger that a block may change.
-#[derive(Debug)]
-pub(crate) struct OpenLedger {
+pub(crate) struct OpenLedger<'v, V: LeafSource> {
     before: Arc<LedgerHead>,
     born: bool,
     /// The time of the leaves this block adds.
@@ -28,8 +27,20 @@ pub(crate) struct OpenLedger {
     transactions: Vec<TransactionRecord>,
     /// Keys the block has written, in their order.
     written: BTreeMap<Bytes, Written>,
-    requests: BTreeMap<Hash, KnownRequest>,
+    requests: BTreeMap<Hash, NewRequest>,
     erased: Vec<Erasure>,
+    view: &'v V,
+    leaves: LeafReader<'v, V>,
+}
+
+/// What is known of a request by the time it is judged.
+pub(crate) enum Earlier {
+    /// The transaction at this index is its answer.
+    Known(LogIndex),
+    /// There was a transaction, and its time is over.
+    Forgotten,
+    /// There was none.
+    Never,
 }
 
 /// What the block has written to one key.
@@ -40,10 +51,15 @@ struct Written {
     places: Vec<(usize, usize)>,
 }
 
-impl OpenLedger {
-    /// A ledger, in a block of this time.
-    pub(crate) fn new(before: Arc<LedgerHead>, born: bool, block_time: Micros) -> Self {
+impl<'v, V> OpenLedger<'v, V>
+where
+    V: View + LeafSource<Error = <V as View>::Error>,
+{
+    /// A ledger as `view` has it, in a block of this time.
+    pub(crate) fn new(view: &'v V, before: Arc<LedgerHead>, born: bool, block_time: Micros) -> Self {
         Self {
+            view,
+            leaves: LeafReader::new(view),
             time: block_time.max(before.time),
             before,
             born,
@@ -80,81 +96,64 @@ impl OpenLedger {
         &self.transactions
     }
 
-    /// The transaction that answered this request before, as long as it is known.
-    pub(crate) fn known<V: View>(
-        &self,
-        view: &V,
-        request_id: &Hash,
-    ) -> Result<Option<LogIndex>, ApplyError<V::Error>> {
-        let known = match self.requests.get(request_id) {
-            Some(known) => Some(*known),
-            None => view.request(self.before.id, request_id).map_err(ApplyError::Store)?,
+    /// Whether a transaction answered this request before.
+    pub(crate) fn known(&self, request_id: &Hash) -> Result<Earlier, ApplyError<<V as View>::Error>> {
+        let earlier = match self.requests.get(request_id) {
+            Some(new) => Some(new.known),
+            None => self.view.request(self.before.id, request_id).map_err(ApplyError::Store)?,
         };
-        Ok(known.filter(|known| self.time <= known.not_after).map(|known| known.index))
+        Ok(match earlier {
+            Some(known) if self.time <= known.not_after => Earlier::Known(known.index),
+            Some(_) => Earlier::Forgotten,
+            None => Earlier::Never,
+        })
     }
 
     /// Reads the state of all keys of a request, the block's earlier requests included.
-    pub(crate) fn facts<V>(
+    pub(crate) fn facts(
         &self,
-        view: &V,
         tries: &Tries,
         request: &Request,
-    ) -> Result<Facts, ApplyError<<V as View>::Error>>
-    where
-        V: View + LeafSource<Error = <V as View>::Error>,
-    {
+    ) -> Result<Facts, ApplyError<<V as View>::Error>> {
         let preconditions = request.preconditions.iter();
         Ok(Facts {
             preconditions: preconditions
-                .map(|precondition| self.newest(view, tries, &precondition.key))
+                .map(|precondition| self.newest(tries, &precondition.key))
                 .collect::<Result<_, _>>()?,
             writes: request
                 .writes
                 .iter()
-                .map(|write| self.write_facts(view, tries, write))
+                .map(|write| self.write_facts(tries, write))
                 .collect::<Result<_, _>>()?,
         })
     }
 
     /// Reads what a write depends on.
-    fn write_facts<V>(
+    fn write_facts(
         &self,
-        view: &V,
         tries: &Tries,
         write: &Write,
-    ) -> Result<WriteFacts, ApplyError<<V as View>::Error>>
-    where
-        V: View + LeafSource<Error = <V as View>::Error>,
-    {
-        let newest = self.newest(view, tries, &write.key)?;
-        Ok(WriteFacts { newest, erased: self.erased_index(view, write, newest.as_ref())? })
+    ) -> Result<WriteFacts, ApplyError<<V as View>::Error>> {
+        let newest = self.newest(tries, &write.key)?;
+        Ok(WriteFacts { newest, erased: self.erased_index(write, newest.as_ref())? })
     }
 
     /// The newest write of a key.
-    fn newest<V>(
-        &self,
-        view: &V,
-        tries: &Tries,
-        key: &[u8],
-    ) -> Result<Option<Newest>, ApplyError<<V as View>::Error>>
-    where
-        V: View + LeafSource<Error = <V as View>::Error>,
-    {
+    fn newest(&self, tries: &Tries, key: &[u8]) -> Result<Option<Newest>, ApplyError<<V as View>::Error>> {
         if let Some(written) = self.written.get(key) {
             return Ok(Some(written.newest));
         }
         let trie = tries.get(self.before.id).expect("the tree of an open ledger was there");
-        let found = trie.lookup(view, key)?;
+        let found = trie.lookup(&self.leaves, key)?;
         Ok(found.map(|(index, operation)| Newest::new(index, &operation)))
     }
 
     /// For an erase: the log index of the write to be erased; `None` if there is none.
-    fn erased_index<V: View>(
+    fn erased_index(
         &self,
-        view: &V,
         write: &Write,
         newest: Option<&Newest>,
-    ) -> Result<Option<LogIndex>, ApplyError<V::Error>> {
+    ) -> Result<Option<LogIndex>, ApplyError<<V as View>::Error>> {
         let (Some(revision), Some(newest)) = (write.erase.map(Revision::new), newest) else {
             return Ok(None);
         };
@@ -165,7 +164,7 @@ impl OpenLedger {
             return Ok(Some(self.index_of(transaction)));
         }
         let ledger = self.before.id;
-        let stored = view.write_index(ledger, &write.key, revision).map_err(ApplyError::Store)?;
+        let stored = self.view.write_index(ledger, &write.key, revision).map_err(ApplyError::Store)?;
         stored.map(Some).ok_or_else(|| ApplyError::LostRevision { ledger, key: write.key.to_vec(), revision })
     }
 
@@ -176,8 +175,13 @@ impl OpenLedger {
         written.places.iter().rev().nth(back).copied()
     }
 
-    /// Commits a request with these operations.
-    pub(crate) fn commit(&mut self, request: &Request, request_id: Hash, operations: Vec<Operation>) {
+    /// Commits a request with these operations; `again`: whether the view has an earlier transaction of it.
+    pub(crate) fn commit(
+        &mut self,
+        request: &Request,
+        (request_id, again): (Hash, bool),
+        operations: Vec<Operation>,
+    ) {
         let index = self.next_index();
         for (position, (write, operation)) in request.writes.iter().zip(&operations).enumerate() {
             if operation.kind.is_write() {
@@ -196,7 +200,10 @@ impl OpenLedger {
             request_id,
             meta_digest: meta_digest(&salt(&request.meta_salt).expect("the form was checked"), &request.meta),
         };
-        self.requests.insert(request_id, KnownRequest { index, not_after });
+        self.requests.insert(
+            request_id,
+            NewRequest { id: request_id, known: KnownRequest { index, not_after }, again },
+        );
         self.transactions.push(TransactionRecord {
             leaf: leaf.encode().to_vec(),
             operations,
@@ -226,16 +233,15 @@ impl OpenLedger {
     }
 
     /// Ends the block here: its leaves, the state tree, the new head.
-    pub(crate) fn close<S: LeafSource>(
+    pub(crate) fn close(
         self,
-        source: &S,
         tries: &mut Tries,
         epoch: Epoch,
-    ) -> Result<LedgerEffects, TrieError<S::Error>> {
+    ) -> Result<LedgerEffects, TrieError<<V as View>::Error>> {
         let first_index = self.index_of(0);
         let state_leaves: Vec<_> = self.written.values().map(|written| self.state_leaf(written)).collect();
         let trie = tries.get_mut(self.before.id).expect("the tree of an open ledger was there");
-        let buckets = trie.update(source, &state_leaves)?;
+        let buckets = trie.update(&self.leaves, &state_leaves)?;
         let commit_leaf = CommitLeaf {
             time: self.time,
             first_index,
@@ -256,7 +262,7 @@ impl OpenLedger {
             leaf_hashes,
             state_leaves,
             buckets,
-            requests: self.requests.iter().map(|(id, known)| (*id, known.index, known.not_after)).collect(),
+            requests: self.requests.into_values().collect(),
             erased: self.erased,
             transactions: self.transactions,
         })

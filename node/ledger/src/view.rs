@@ -6,7 +6,6 @@ use quorate_core::{
     hash::Hash,
     name::{ClusterOrigin, LedgerName},
     position::{BlockHeight, Epoch, LogIndex, Micros, Revision},
-    state_tree::StateLeaf,
     tree::Frontier,
 };
 
@@ -102,13 +101,27 @@ pub trait View {
 pub trait LeafSource {
     /// The store's fault.
     type Error;
+    /// Reads of one ledger's leaves.
+    type Leaves<'s>: LeafCursor<Error = Self::Error>
+    where
+        Self: 's;
 
-    /// Up to `count` leaves with keys from `first` on, in key order, appended to `out`.
-    fn leaves_from(
-        &self,
-        ledger: LedgerId,
+    /// The leaves of a ledger. What is read through one cursor is of one moment.
+    fn leaves(&self, ledger: LedgerId) -> Result<Self::Leaves<'_>, Self::Error>;
+}
+
+/// Reads of one ledger's state leaves, again and again: what a store prepares for a read, it prepares once.
+pub trait LeafCursor {
+    /// The store's fault.
+    type Error;
+
+    /// Hands up to `count` leaves with keys from `first` on to `each`, in key order: log index, the operation's fixed
+    /// part ([`Operation::FIXED_LEN`](quorate_core::entry::Operation::FIXED_LEN) bytes), key. What they hold is not
+    /// checked here: the tree's hashes do that.
+    fn read(
+        &mut self,
         first: &[u8],
         count: usize,
-        out: &mut Vec<StateLeaf>,
+        each: impl FnMut(LogIndex, &[u8], &[u8]),
     ) -> Result<(), Self::Error>;
 }

@@ -8,14 +8,14 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use quorate_core::{
     answer::LeafProof,
     name::{ClusterId, ClusterOrigin, LedgerName},
-    position::{LogIndex, NodeId, TreeSize},
+    position::{Epoch, LogIndex, NodeId, TreeSize},
 };
 use quorate_ledger::view::LedgerId;
 use tokio::sync::Semaphore;
@@ -78,6 +78,8 @@ pub(super) struct Inner {
     pub(super) commits: Mutex<BTreeMap<(LedgerId, TreeSize), Arc<LeafProof>>>,
     /// When signatures of a ledger were last asked to be renewed, monotonic.
     pub(super) renewed: Mutex<BTreeMap<LedgerName, Duration>>,
+    /// An epoch, and how many cosigners were in force then.
+    pub(super) cosigners: Mutex<Option<(Epoch, usize)>>,
 }
 
 /// Until when a call has to be answered.
@@ -117,6 +119,7 @@ impl Api {
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             commits: Mutex::default(),
             renewed: Mutex::default(),
+            cosigners: Mutex::default(),
         }))
     }
 
@@ -228,12 +231,29 @@ impl Api {
         tokio::time::timeout(REFRESH_TIMEOUT, self.backend().refresh(name)).await.ok();
     }
 
+    /// How many cosigners are in force. They change with the epoch only.
+    fn cosigners(&self) -> Result<usize, Problem> {
+        let view = self.view();
+        let epoch = view.cluster().epoch;
+        let seen =
+            self.0.cosigners.lock().unwrap_or_else(PoisonError::into_inner).filter(|(of, _)| *of == epoch);
+        if let Some((_, known)) = seen {
+            return Ok(known);
+        }
+        let Some(set) = status::cosigner_set(&view)? else {
+            return Ok(usize::MAX);
+        };
+        let known = set.cosigners.len();
+        *self.0.cosigners.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, known));
+        Ok(known)
+    }
+
     /// Refuses to wait for more cosignatures than there are cosigners.
     pub(super) fn check_cosigners(&self, wanted: usize, field: &str) -> Result<(), Problem> {
         if wanted == 0 {
             return Ok(());
         }
-        let known = status::cosigner_set(&self.view())?.map_or(usize::MAX, |set| set.cosigners.len());
+        let known = self.cosigners()?;
         if wanted > known {
             let problem = format_args!("{wanted} cosignatures: the cluster has {known} cosigners");
             return Err(Reason::TooManyCosigners.of(field, problem).into());

@@ -54,7 +54,9 @@ pub struct Status {
 
 type Metrics = openraft::RaftMetrics<TypeConfig>;
 
-fn from_metrics(metrics: &Metrics, before: &Status) -> Status {
+/// Takes over what the metrics say; says whether anything is new. They change many times per block: the membership,
+/// which is large, is read only when it is another.
+fn update(status: &mut Status, metrics: &Metrics) -> bool {
     let (role, fault) = match (&metrics.running_state, metrics.state) {
         (Err(openraft::errors::Fatal::Stopped), _) => (Role::Stopped, None),
         (Err(fatal), _) => (Role::Stopped, Some(fatal.to_string())),
@@ -64,26 +66,35 @@ fn from_metrics(metrics: &Metrics, before: &Status) -> Status {
         (Ok(()), ServerState::Leader) => (Role::Leader, None),
         (Ok(()), ServerState::Shutdown) => (Role::Stopped, None),
     };
-    Status {
-        role,
-        leader: metrics.current_leader,
-        term: metrics.current_term,
-        last_log_index: metrics.last_log_index,
-        committed: metrics.local_committed.as_ref().map(from_raft_id),
-        applied: metrics.last_applied.as_ref().map(from_raft_id),
-        flushed: metrics.snapshot.as_ref().map(from_raft_id),
-        purged: metrics.purged.as_ref().map(from_raft_id),
-        membership: from_raft_stored(&metrics.membership_config),
-        membership_id: metrics.membership_config.log_id().as_ref().map(from_raft_id),
-        recovered: before.recovered,
-        fault,
+    let mut new = set(&mut status.role, role) | set(&mut status.fault, fault);
+    new |= set(&mut status.leader, metrics.current_leader) | set(&mut status.term, metrics.current_term);
+    new |= set(&mut status.last_log_index, metrics.last_log_index);
+    new |= set(&mut status.committed, metrics.local_committed.as_ref().map(from_raft_id));
+    new |= set(&mut status.applied, metrics.last_applied.as_ref().map(from_raft_id));
+    new |= set(&mut status.flushed, metrics.snapshot.as_ref().map(from_raft_id));
+    new |= set(&mut status.purged, metrics.purged.as_ref().map(from_raft_id));
+    let membership_id = metrics.membership_config.log_id().as_ref().map(from_raft_id);
+    let is_other = set(&mut status.membership_id, membership_id);
+    if is_other || membership_id.is_none() {
+        new |= is_other | set(&mut status.membership, from_raft_stored(&metrics.membership_config));
     }
+    new
+}
+
+/// Sets a field; says whether it is another value.
+fn set<T: PartialEq>(field: &mut T, value: T) -> bool {
+    let is_new = *field != value;
+    if is_new {
+        *field = value;
+    }
+    is_new
 }
 
 /// Follows the metrics of `raft`. The task ends when consensus does.
 pub(crate) fn follow(raft: &Raft) -> (watch::Receiver<Status>, JoinHandle<()>) {
     let mut metrics = raft.metrics();
-    let first = from_metrics(&metrics.borrow_watched(), &Status::default());
+    let mut first = Status::default();
+    update(&mut first, &metrics.borrow_watched());
     let (sender, receiver) = watch::channel(first);
     let recovering = raft.clone();
     let task = tokio::spawn(async move {
@@ -97,12 +108,7 @@ pub(crate) fn follow(raft: &Raft) -> (watch::Receiver<Status>, JoinHandle<()>) {
                     sender.send_modify(|status| status.recovered = result.is_ok());
                 }
                 changed = metrics.changed() => {
-                    let status = from_metrics(&metrics.borrow_watched(), &sender.borrow());
-                    sender.send_if_modified(|present| {
-                        let changed = *present != status;
-                        *present = status;
-                        changed
-                    });
+                    sender.send_if_modified(|status| update(status, &metrics.borrow_watched()));
                     if changed.is_err() {
                         return;
                     }

@@ -40,32 +40,66 @@ pub(super) struct BlockBounds {
     pub(super) bytes: usize,
 }
 
-/// Takes what waits, in order, up to the bounds of a block. What no longer fits stays in `held` for the next one.
-pub(super) fn gather(
-    first: Waiting,
-    queue: &mut mpsc::Receiver<Waiting>,
-    held: &mut Option<Waiting>,
+/// The block that is being filled.
+#[derive(Debug)]
+pub(super) struct OpenBlock {
     bounds: BlockBounds,
-) -> Vec<Waiting> {
-    let mut bytes = first.weight();
-    let mut ledgers: BTreeSet<String> = first.request.iter().map(|request| request.ledger.clone()).collect();
-    let alone = first.request.is_none();
-    let mut block = vec![first];
-    while !alone && block.len() < bounds.requests && bytes < bounds.bytes {
-        let Ok(next) = queue.try_recv() else { break };
-        let another_ledger = next.request.as_ref().is_none_or(|request| !ledgers.contains(&request.ledger));
-        let fits = bytes + next.weight() <= bounds.bytes && next.request.is_some();
-        if !fits || (another_ledger && ledgers.len() == MAX_LEDGERS) {
-            *held = Some(next);
-            break;
-        }
-        bytes += next.weight();
-        if another_ledger {
-            ledgers.extend(next.request.iter().map(|request| request.ledger.clone()));
-        }
-        block.push(next);
+    requests: Vec<Waiting>,
+    bytes: usize,
+    ledgers: BTreeSet<String>,
+    /// What no longer fits: the first of the next block.
+    held: Option<Waiting>,
+}
+
+impl OpenBlock {
+    /// A block with its first request, whatever its size; the founding block takes no other.
+    pub(super) fn new(first: Waiting, bounds: BlockBounds) -> Self {
+        let bytes = first.weight();
+        let ledgers = first.request.iter().map(|request| request.ledger.clone()).collect();
+        Self { bounds, requests: vec![first], bytes, ledgers, held: None }
     }
-    block
+
+    /// Number of requests.
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether nothing more can be added.
+    pub(super) fn is_full(&self) -> bool {
+        let founds = self.requests.first().is_some_and(|first| first.request.is_none());
+        let BlockBounds { requests, bytes } = self.bounds;
+        founds || self.held.is_some() || self.len() >= requests || self.bytes >= bytes
+    }
+
+    /// Adds a request to a block that is not full, or keeps it for the next one.
+    pub(super) fn add(&mut self, next: Waiting) {
+        let another_ledger =
+            next.request.as_ref().is_none_or(|request| !self.ledgers.contains(&request.ledger));
+        let fits = self.bytes + next.weight() <= self.bounds.bytes && next.request.is_some();
+        if !fits || (another_ledger && self.ledgers.len() == MAX_LEDGERS) {
+            self.held = Some(next);
+            return;
+        }
+        self.bytes += next.weight();
+        if another_ledger {
+            self.ledgers.extend(next.request.iter().map(|request| request.ledger.clone()));
+        }
+        self.requests.push(next);
+    }
+
+    /// Takes what waits, in order, until the block is full.
+    pub(super) fn fill(&mut self, queue: &mut mpsc::Receiver<Waiting>) {
+        while !self.is_full()
+            && let Ok(next) = queue.try_recv()
+        {
+            self.add(next);
+        }
+    }
+
+    /// The block's requests, and the first of the next block.
+    pub(super) fn close(self) -> (Vec<Waiting>, Option<Waiting>) {
+        (self.requests, self.held)
+    }
 }
 
 #[cfg(test)]
@@ -86,8 +120,9 @@ mod tests {
         let mut waiting = waiting.into_iter();
         let first = waiting.next().unwrap();
         waiting.for_each(|w| sender.try_send(w).unwrap());
-        let mut held = None;
-        let block = gather(first, &mut queue, &mut held, bounds);
+        let mut block = OpenBlock::new(first, bounds);
+        block.fill(&mut queue);
+        let (block, held) = block.close();
         (block.len(), held.is_some())
     }
 

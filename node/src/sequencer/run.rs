@@ -19,18 +19,18 @@ use quorate_ledger::{
     block::{Block, Genesis, Request},
     outcome::RequestOutcome,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
     block_time::BlockTime,
-    gather::{BlockBounds, Waiting, gather},
+    gather::{BlockBounds, OpenBlock, Waiting},
 };
 use crate::{
     block::{Link, seal},
     chain::Chain,
     clock::Clock,
     config::Limits,
-    consensus::{Consensus, Outcome, ProposeError, Role, Status},
+    consensus::{Consensus, Outcome, ProposeError, Role},
     health::Health,
 };
 
@@ -131,9 +131,12 @@ impl Sequencer {
         if let Some(fault) = self.health.fault() {
             return Err(SubmitError::Stopped(fault));
         }
-        let status = self.consensus.status().borrow().clone();
-        if status.role != Role::Leader {
-            return Err(SubmitError::NotLeader { leader: status.leader.map(NodeId::new) });
+        let watch = self.consensus.status();
+        {
+            let status = watch.borrow();
+            if status.role != Role::Leader {
+                return Err(SubmitError::NotLeader { leader: status.leader.map(NodeId::new) });
+            }
         }
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(Waiting { request, reply, share }).map_err(|error| match error {
@@ -161,6 +164,10 @@ struct Sealer {
     burnt: Arc<AtomicU64>,
     /// One permit per block that may be on its way.
     slots: Arc<Semaphore>,
+    /// Told when a permit is given back.
+    arrived: Arc<Notify>,
+    /// Requests of the block before.
+    last_len: usize,
     bounds: BlockBounds,
 }
 
@@ -168,15 +175,20 @@ impl Sealer {
     fn new(parts: SequencerParts) -> Self {
         let bounds = BlockBounds { requests: parts.limits.block_requests, bytes: parts.limits.block_bytes };
         let slots = Arc::new(Semaphore::new(parts.limits.blocks_in_flight));
-        Self { parts, lead: None, burnt: Arc::new(AtomicU64::new(0)), slots, bounds }
+        Self {
+            parts,
+            lead: None,
+            burnt: Arc::new(AtomicU64::new(0)),
+            slots,
+            arrived: Arc::default(),
+            last_len: 0,
+            bounds,
+        }
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
         let mut held = None;
         loop {
-            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
-                return;
-            };
             let first = match held.take() {
                 Some(first) => first,
                 None => match queue.recv().await {
@@ -184,12 +196,36 @@ impl Sealer {
                     None => return,
                 },
             };
-            let block = gather(first, &mut queue, &mut held, self.bounds);
+            let mut open = OpenBlock::new(first, self.bounds);
+            let slot = self.fill(&mut open, &mut queue).await;
+            let (block, next) = open.close();
+            held = next;
+            self.last_len = block.len();
             metrics::histogram!("quorate_block_requests")
                 .record(u32::try_from(block.len()).unwrap_or(u32::MAX));
             match self.seal(&block) {
                 Ok((term, link, payload)) => self.propose(term, link, payload, block, slot).await,
                 Err(error) => block.into_iter().for_each(|waiting| waiting.tell(Err(error.clone()))),
+            }
+        }
+    }
+
+    /// Fills a block until it is time to close it, and takes its place among the blocks on their way.
+    ///
+    /// A block closes at once when no other is on its way. Otherwise it waits until one of them has arrived, or it is
+    /// full, or at least as large as the one before it: what a block costs besides its requests (signatures, syncs,
+    /// messages) is then shared by as many as wait anyway.
+    async fn fill(&self, open: &mut OpenBlock, queue: &mut mpsc::Receiver<Waiting>) -> OwnedSemaphorePermit {
+        loop {
+            open.fill(queue);
+            let on_their_way = self.parts.limits.blocks_in_flight - self.slots.available_permits();
+            let is_time = on_their_way == 0 || open.is_full() || open.len() >= self.last_len;
+            if is_time && let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                return slot;
+            }
+            tokio::select! {
+                () = self.arrived.notified() => {}
+                Some(next) = queue.recv(), if !open.is_full() => open.add(next),
             }
         }
     }
@@ -223,8 +259,11 @@ impl Sealer {
 
     /// Makes sure that `self.lead` is the present leadership of this node.
     fn take_lead(&mut self) -> Result<(), SubmitError> {
-        let Status { role, leader, term, .. } = self.parts.consensus.status().borrow().clone();
-        let term = Term::new(term);
+        let watch = self.parts.consensus.status();
+        let (role, leader, term) = {
+            let status = watch.borrow();
+            (status.role, status.leader, Term::new(status.term))
+        };
         if role != Role::Leader || term.get() <= self.burnt.load(Ordering::Acquire) {
             self.lead = None;
             let leader = leader.map(NodeId::new).filter(|id| *id != self.parts.me);
@@ -258,7 +297,7 @@ impl Sealer {
             (Ok(_), Some(lead)) => lead.last = Some(link),
             _ => self.lead = None,
         }
-        let burnt = Arc::clone(&self.burnt);
+        let (burnt, arrived) = (Arc::clone(&self.burnt), Arc::clone(&self.arrived));
         tokio::spawn(async move {
             let result = match proposal {
                 Ok(proposal) => proposal.outcome().await,
@@ -268,6 +307,7 @@ impl Sealer {
                 burnt.fetch_max(term.get(), Ordering::AcqRel);
             }
             drop(slot);
+            arrived.notify_one();
             finish(block, result);
         });
     }

@@ -324,23 +324,20 @@ impl Signer {
     ) -> Result<Option<Certified>, WaitError> {
         {
             let mut book = lock(&self.0.book);
-            let members = book.members().clone();
             if let Some(page) = book.page(ledger, size).filter(|page| page.root == Some(root)) {
-                let signed: Vec<(NodeId, Signed)> = page.agreeing().map(|(id, s)| (id, s.clone())).collect();
-                if signed.len() < need {
+                let times = newest_first(page.agreeing().map(|(_, signed)| signed.time));
+                if times.len() < need {
                     return Ok(None);
                 }
-                let times = newest_first(&signed);
-                let newest = times.first().copied().unwrap_or(0);
-                let key = (signed.len(), newest);
-                let note = match &page.note {
-                    Some((known, note)) if *known == key => Arc::clone(note),
-                    _ => {
-                        let note = self.note(ledger, size, root, &signed, &members);
-                        page.note = Some((key, Arc::clone(&note)));
-                        note
-                    }
-                };
+                let key = (times.len(), times.first().copied().unwrap_or(0));
+                if let Some((_, note)) = page.note.as_ref().filter(|(known, _)| *known == key) {
+                    return Ok(Some(Certified { size, root, note: Arc::clone(note), times }));
+                }
+                let signed: Vec<(NodeId, Signed)> = page.agreeing().map(|(id, s)| (id, s.clone())).collect();
+                let note = self.note(ledger, size, root, &signed, book.members());
+                if let Some(page) = book.page(ledger, size) {
+                    page.note = Some((key, Arc::clone(&note)));
+                }
                 return Ok(Some(Certified { size, root, note, times }));
             }
         }
@@ -372,7 +369,12 @@ impl Signer {
             return Ok(None);
         }
         let note = self.note(ledger, size, root, &signed, &members);
-        Ok(Some(Certified { size, root, note, times: newest_first(&signed) }))
+        Ok(Some(Certified {
+            size,
+            root,
+            note,
+            times: newest_first(signed.iter().map(|(_, signed)| signed.time)),
+        }))
     }
 
     fn note(
@@ -553,8 +555,8 @@ impl Signer {
     }
 }
 
-fn newest_first(signed: &[(NodeId, Signed)]) -> Vec<u64> {
-    let mut times: Vec<u64> = signed.iter().map(|(_, signed)| signed.time).collect();
+fn newest_first(times: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut times: Vec<u64> = times.collect();
     times.sort_unstable_by(|a, b| b.cmp(a));
     times
 }

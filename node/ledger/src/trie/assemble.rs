@@ -9,6 +9,7 @@ use quorate_core::{hash::Hash, state_tree::branch_hash};
 
 use super::{
     bucket::{Bucket, MAX_BUCKET_KEYS, Origin},
+    cache::Meter,
     node::{Node, Stub, join},
 };
 
@@ -16,18 +17,19 @@ use super::{
 pub(super) struct Assembled {
     /// Its topmost node.
     pub(super) node: Arc<Node>,
-    /// Its buckets, in key order.
-    pub(super) buckets: Vec<(Stub, Arc<Bucket>)>,
+    /// The nodes of its buckets, in key order.
+    pub(super) buckets: Vec<Arc<Node>>,
 }
 
 /// The subtree over the leaves of a bucket, at least one, that was written to; it may have become too large.
-pub(super) fn assemble(bucket: Bucket, origins: &[Origin]) -> Assembled {
-    let mut assembly = Assembly { bucket, buckets: Vec::with_capacity(1) };
-    let single =
-        |at: usize| Piece::Run(Run { leaves: at..at + 1, top: None, kept: origins[at] == Origin::Kept });
+/// `origins`: what happened to each leaf; `None`: no hash is known yet.
+pub(super) fn assemble(bucket: Bucket, origins: Option<&[Origin]>, meter: &Meter) -> Assembled {
+    let mut assembly = Assembly { bucket, buckets: Vec::with_capacity(1), meter };
+    let kept = |at: usize| origins.is_some_and(|origins| origins[at] == Origin::Kept);
+    let single = |at: usize| Piece::Run(Run { leaves: at..at + 1, top: None, kept: kept(at) });
     let mut open: Vec<(usize, Piece)> = Vec::with_capacity(16);
     let mut last = single(0);
-    for at in 1..origins.len() {
+    for at in 1..assembly.bucket.len() {
         let d = assembly.bucket.joint(at - 1);
         while let Some((joint, left)) = open.pop_if(|(joint, _)| assembly.bucket.joint(*joint) > d) {
             last = assembly.combine(joint, left, last);
@@ -40,7 +42,7 @@ pub(super) fn assemble(bucket: Bucket, origins: &[Origin]) -> Assembled {
     }
     let node = assembly.seal(last);
     let mut buckets = assembly.buckets;
-    buckets.sort_unstable_by(|(a, _), (b, _)| a.first_key.cmp(&b.first_key));
+    buckets.sort_unstable_by(|a, b| a.first_key().cmp(b.first_key()));
     Assembled { node, buckets }
 }
 
@@ -62,12 +64,13 @@ struct Run {
 }
 
 /// What is built.
-struct Assembly {
+struct Assembly<'m> {
     bucket: Bucket,
-    buckets: Vec<(Stub, Arc<Bucket>)>,
+    buckets: Vec<Arc<Node>>,
+    meter: &'m Meter,
 }
 
-impl Assembly {
+impl Assembly<'_> {
     /// The branch over two pieces, at the joint between them.
     fn combine(&mut self, joint: usize, left: Piece, right: Piece) -> Piece {
         let d = self.bucket.joint(joint);
@@ -77,7 +80,7 @@ impl Assembly {
             {
                 let kept = left.kept && right.kept;
                 if !kept {
-                    let hash = branch_hash(d, self.hash(&left), self.hash(&right));
+                    let hash = branch_hash(d, &self.hash(&left), &self.hash(&right));
                     self.bucket.set_joint_hash(joint, hash);
                 }
                 Piece::Run(Run { leaves: left.leaves.start..right.leaves.end, top: Some(joint), kept })
@@ -90,9 +93,9 @@ impl Assembly {
     }
 
     /// The root of a run.
-    fn hash(&self, run: &Run) -> &Hash {
+    fn hash(&self, run: &Run) -> Hash {
         match run.top {
-            Some(joint) => self.bucket.joint_hash(joint),
+            Some(joint) => *self.bucket.joint_hash(joint),
             None => self.bucket.leaf_hash(run.leaves.start),
         }
     }
@@ -103,14 +106,13 @@ impl Assembly {
             Piece::Upper(node) => return node,
             Piece::Run(run) => run,
         };
-        let stub = Stub {
-            first_key: Arc::from(self.bucket.key(run.leaves.start)),
-            hash: *self.hash(&run),
-            count: run.leaves.len(),
-        };
+        let hash = self.hash(&run);
+        let count = u32::try_from(run.leaves.len()).expect("a bucket has few keys");
         let is_all = run.leaves.len() == self.bucket.len();
         let bucket = if is_all { std::mem::take(&mut self.bucket) } else { self.bucket.part(run.leaves) };
-        self.buckets.push((stub.clone(), Arc::new(bucket)));
-        Arc::new(Node::Bucket(stub))
+        let first_key = Arc::from(bucket.key(0));
+        let node = Arc::new(Node::Bucket(Stub::new(first_key, hash, count, Some(self.meter.hold(bucket)))));
+        self.buckets.push(Arc::clone(&node));
+        node
     }
 }

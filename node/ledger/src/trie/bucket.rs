@@ -10,22 +10,25 @@ use quorate_core::{
 };
 
 /// The most keys in a bucket.
-pub const MAX_BUCKET_KEYS: usize = 32;
+pub const MAX_BUCKET_KEYS: usize = 16;
 
 /// The leaves of a bucket, in key order.
 ///
 /// Subtrees inside are ranges of leaves. The branch over a range is the one of its *joints*, the places between two
-/// neighbours, at which these part first. Everything lies in three runs of memory, and what a write looks at lies
-/// close together: writes to cold buckets are what a large tree spends its time on.
+/// neighbours, at which these part first. The hashes of the branches are kept, those of the leaves are computed when
+/// they are asked for: a path to a leaf passes many branches and one or two leaves. Everything lies in three runs of
+/// memory, and what a write looks at lies close together: writes to cold buckets are what a large tree spends its
+/// time on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bucket {
     leaves: Vec<BucketLeaf>,
-    hashes: Vec<Hashes>,
+    /// The branch at the joint behind each leaf. Without meaning in the last.
+    joints: Vec<Hash>,
     /// The encoded operations, one after the other.
     ops: Vec<u8>,
 }
 
-/// A leaf, without its hash and operation.
+/// A leaf, without its operation.
 #[derive(Debug, Clone, Copy, Default)]
 struct BucketLeaf {
     /// Log index of the key's newest write.
@@ -34,14 +37,6 @@ struct BucketLeaf {
     op_end: u32,
     /// The joint to the next leaf: the first bit at which the two differ. Without meaning in the last.
     d: u16,
-}
-
-/// The hashes that belong to a leaf.
-#[derive(Debug, Clone, Copy)]
-struct Hashes {
-    leaf: Hash,
-    /// The branch at the joint to the next leaf. Without meaning in the last.
-    joint: Hash,
 }
 
 /// What a write did to a leaf.
@@ -66,9 +61,42 @@ fn offset(bytes: usize) -> u32 {
 }
 
 impl Bucket {
+    /// An empty bucket with room for this many leaves with keys of about this length.
+    pub(super) fn with_capacity(leaves: usize, key_len: usize) -> Self {
+        Self {
+            leaves: Vec::with_capacity(leaves),
+            joints: Vec::with_capacity(leaves),
+            ops: Vec::with_capacity(leaves * (Operation::FIXED_LEN + key_len)),
+        }
+    }
+
+    /// Adds a leaf behind the others. `false`, and nothing is added, if it does not belong there or is none. The hash
+    /// of the joint before it is then to be set.
+    pub(super) fn push(&mut self, index: LogIndex, fixed: &[u8], key: &[u8]) -> bool {
+        if fixed.len() != Operation::FIXED_LEN || key.is_empty() {
+            return false;
+        }
+        if let Some(last) = self.len().checked_sub(1) {
+            match first_difference(self.key(last), key) {
+                Some(d) if self.key(last) < key => self.leaves[last].d = d,
+                _ => return false,
+            }
+        }
+        self.ops.extend_from_slice(fixed);
+        self.ops.extend_from_slice(key);
+        self.leaves.push(BucketLeaf { index, op_end: offset(self.ops.len()), d: 0 });
+        self.joints.push(Hash::ZERO);
+        true
+    }
+
     /// Number of leaves.
     pub(super) fn len(&self) -> usize {
         self.leaves.len()
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
     }
 
     /// Log index of the leaf at this position.
@@ -121,26 +149,26 @@ impl Bucket {
     }
 
     /// The root of a range.
-    pub(super) fn hash(&self, range: &Range<usize>) -> &Hash {
+    pub(super) fn hash(&self, range: &Range<usize>) -> Hash {
         match self.split(range) {
-            Some(at) => self.joint_hash(at),
+            Some(at) => *self.joint_hash(at),
             None => self.leaf_hash(range.start),
         }
     }
 
     /// The hash of the leaf at this position.
-    pub(super) fn leaf_hash(&self, at: usize) -> &Hash {
-        &self.hashes[at].leaf
+    pub(super) fn leaf_hash(&self, at: usize) -> Hash {
+        leaf_hash(self.index(at), self.op(at))
     }
 
     /// The hash of the branch at the joint behind this position.
     pub(super) fn joint_hash(&self, at: usize) -> &Hash {
-        &self.hashes[at].joint
+        &self.joints[at]
     }
 
     /// Sets the hash of the branch at the joint behind this position.
     pub(super) fn set_joint_hash(&mut self, at: usize, hash: Hash) {
-        self.hashes[at].joint = hash;
+        self.joints[at] = hash;
     }
 
     /// A run of the leaves, as a bucket of its own.
@@ -150,7 +178,7 @@ impl Bucket {
         let leaf = |leaf: &BucketLeaf| BucketLeaf { op_end: leaf.op_end - shift, ..*leaf };
         Self {
             leaves: self.leaves[range.clone()].iter().map(leaf).collect(),
-            hashes: self.hashes[range].to_vec(),
+            joints: self.joints[range].to_vec(),
             ops: self.ops[ops].to_vec(),
         }
     }
@@ -159,7 +187,7 @@ impl Bucket {
     pub(super) fn memory(&self) -> usize {
         size_of::<Self>()
             + self.leaves.capacity() * size_of::<BucketLeaf>()
-            + self.hashes.capacity() * size_of::<Hashes>()
+            + self.joints.capacity() * size_of::<Hash>()
             + self.ops.capacity()
     }
 
@@ -185,7 +213,6 @@ impl Bucket {
             let start = self.op_start(at);
             self.ops[start..start + op.len()].copy_from_slice(op);
             self.leaves[at].index = *index;
-            self.hashes[at].leaf = leaf_hash(*index, op);
         }
         for at in 1..origins.len() {
             if origins[at - 1] == Origin::New || origins[at] == Origin::New {
@@ -206,13 +233,13 @@ impl Bucket {
     ) {
         let (mut end, mut end_bytes) = (self.len(), self.ops.len());
         grow(&mut self.leaves, added, BucketLeaf::default());
-        grow(&mut self.hashes, added, Hashes { leaf: Hash::ZERO, joint: Hash::ZERO });
+        grow(&mut self.joints, added, Hash::ZERO);
         grow(&mut self.ops, added_bytes, 0);
         for ((_, op), place) in changes.iter().zip(places).rev() {
             let Err(at) = *place else { continue };
             let start_bytes = self.op_start(at);
             self.leaves.copy_within(at..end, at + added);
-            self.hashes.copy_within(at..end, at + added);
+            self.joints.copy_within(at..end, at + added);
             self.ops.copy_within(start_bytes..end_bytes, start_bytes + added_bytes);
             let shift = offset(added_bytes);
             self.leaves[at + added..end + added].iter_mut().for_each(|leaf| leaf.op_end += shift);

@@ -1,95 +1,149 @@
 //! The cache of buckets, which all tries and all their versions share.
 //!
-//! Contract: it goes by the bucket's hash, so an entry is right for whoever asks for it, and needs no
-//! invalidation. What it holds is at most `capacity` bytes; the bucket unused for longest goes first. A bucket that
-//! is in use stays in memory as long as its user holds it.
+//! Contract: a bucket is held by its node, so whoever has the node finds it without a search, and what a version
+//! holds goes with the version. All buckets that are held take at most `capacity` bytes; first goes one that was not
+//! used since the last time it was its turn (a clock). A bucket in use stays in memory as long as its user holds it,
+//! and is counted as long.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
+    ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use quorate_core::hash::Hash;
+use super::{bucket::Bucket, node::Node};
 
-use super::bucket::Bucket;
+/// What a held bucket takes besides itself, about, bytes: its place on the clock, and what the allocator adds.
+const OVERHEAD: usize = 96;
 
-/// Parts with a lock of their own.
-const SHARDS: usize = 16;
+/// A bucket whose memory is counted for as long as anybody holds it.
+#[derive(Debug, Clone)]
+pub(super) struct Cached(Arc<Metered>);
 
-/// What an entry takes besides the bucket itself, about, bytes.
-const ENTRY_OVERHEAD: usize = 160;
+#[derive(Debug)]
+struct Metered {
+    bucket: Bucket,
+    cost: usize,
+    meter: Meter,
+}
+
+/// What all buckets in memory take.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Meter(Arc<Readings>);
+
+#[derive(Debug, Default)]
+struct Readings {
+    bytes: AtomicUsize,
+    buckets: AtomicUsize,
+}
+
+impl Meter {
+    /// Counts a bucket from now on.
+    pub(super) fn hold(&self, bucket: Bucket) -> Cached {
+        let cost = bucket.memory() + OVERHEAD;
+        self.0.bytes.fetch_add(cost, Ordering::Relaxed);
+        self.0.buckets.fetch_add(1, Ordering::Relaxed);
+        Cached(Arc::new(Metered { bucket, cost, meter: self.clone() }))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    fn buckets(&self) -> usize {
+        self.0.buckets.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.meter.0.bytes.fetch_sub(self.cost, Ordering::Relaxed);
+        self.meter.0.buckets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Cached {
+    type Target = Bucket;
+
+    fn deref(&self) -> &Bucket {
+        &self.0.bucket
+    }
+}
+
+impl Cached {
+    /// The bucket, to change it: itself if nobody else holds it, a copy otherwise.
+    pub(super) fn into_bucket(self) -> Bucket {
+        match Arc::try_unwrap(self.0) {
+            Ok(mut metered) => std::mem::take(&mut metered.bucket),
+            Err(shared) => shared.bucket.clone(),
+        }
+    }
+}
 
 /// A bounded cache of buckets.
 #[derive(Debug)]
 pub(super) struct BucketCache {
-    shards: [Mutex<Shard>; SHARDS],
-    /// Bytes that each shard may hold.
-    shard_capacity: usize,
+    /// Nodes that held a bucket when they came here, those that came or were spared first in front.
+    clock: Mutex<VecDeque<Weak<Node>>>,
+    meter: Meter,
+    /// Bytes that all buckets may take.
+    capacity: usize,
     hits: AtomicU64,
     misses: AtomicU64,
-}
-
-/// A part of the cache.
-#[derive(Debug, Default)]
-struct Shard {
-    entries: HashMap<Hash, Entry>,
-    /// Every use, oldest first. Only the one whose number is the entry's `last_use` counts.
-    uses: VecDeque<(u64, Hash)>,
-    next_use: u64,
-    bytes: usize,
-}
-
-/// A cached bucket.
-#[derive(Debug)]
-struct Entry {
-    bucket: Arc<Bucket>,
-    last_use: u64,
 }
 
 impl BucketCache {
     /// A cache of at most this many bytes.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            shards: Default::default(),
-            shard_capacity: capacity / SHARDS,
+            clock: Mutex::default(),
+            meter: Meter::default(),
+            capacity,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
     }
 
-    /// The bucket with this hash, if it is here.
-    pub(super) fn get(&self, hash: &Hash) -> Option<Arc<Bucket>> {
-        let found = self.shard(hash).get(hash);
-        self.count(found.is_some());
-        found
+    /// What counts the buckets.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
-    /// Keeps a bucket. One larger than a shard is not kept.
-    pub(super) fn insert(&self, hash: Hash, bucket: Arc<Bucket>) {
-        if cost(&bucket) <= self.shard_capacity {
-            self.shard(&hash).insert(hash, bucket, self.shard_capacity);
+    /// A node has come to hold its bucket.
+    pub(super) fn admit(&self, node: &Arc<Node>) {
+        let mut clock = self.clock();
+        // Nodes of past versions and those whose bucket was taken must not outnumber the others by much.
+        if clock.len() > 2 * self.meter.buckets() + 64 {
+            clock.retain(|node| node.upgrade().is_some_and(|node| node.holds()));
+        }
+        clock.push_back(Arc::downgrade(node));
+        // Whom the first round spares, the second finds unused.
+        for _ in 0..2 * clock.len() {
+            if self.meter.bytes() <= self.capacity {
+                break;
+            }
+            let spared = clock.pop_front().filter(|node| node.upgrade().is_some_and(|node| !node.evict()));
+            clock.extend(spared);
         }
     }
 
-    /// Takes out a bucket that a newer version is about to replace. A reader of an older version can still load it.
-    pub(super) fn take(&self, hash: &Hash) -> Option<Arc<Bucket>> {
-        let found = self.shard(hash).remove(hash);
-        self.count(found.is_some());
-        found
+    /// Counts a use: whether the bucket was in memory.
+    pub(super) fn count(&self, is_hit: bool) {
+        let counter = if is_hit { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the cached buckets take, bytes.
+    /// What the buckets in memory take, bytes.
     pub(super) fn bytes(&self) -> usize {
-        let held = |shard: &Mutex<Shard>| lock(shard).bytes;
-        self.shards.iter().map(held).sum()
+        self.meter.bytes()
     }
 
-    /// What the cached buckets may take, bytes.
+    /// What they may take, bytes.
     pub(super) fn capacity(&self) -> usize {
-        self.shard_capacity * SHARDS
+        self.capacity
     }
 
     /// How often a bucket was found, and how often not.
@@ -97,126 +151,83 @@ impl BucketCache {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
-    fn count(&self, is_hit: bool) {
-        let counter = if is_hit { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The part that this hash belongs to.
-    fn shard(&self, hash: &Hash) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[usize::from(hash.as_bytes()[0]) % SHARDS])
-    }
-}
-
-/// Locks a shard. A panic under the lock leaves at worst one entry uncounted: the cache stays right.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What an entry with this bucket takes, bytes.
-fn cost(bucket: &Bucket) -> usize {
-    bucket.memory() + ENTRY_OVERHEAD
-}
-
-impl Shard {
-    fn get(&mut self, hash: &Hash) -> Option<Arc<Bucket>> {
-        let number = self.note_use(*hash);
-        let entry = self.entries.get_mut(hash)?;
-        entry.last_use = number;
-        Some(Arc::clone(&entry.bucket))
-    }
-
-    fn insert(&mut self, hash: Hash, bucket: Arc<Bucket>, capacity: usize) {
-        self.remove(&hash);
-        self.bytes += cost(&bucket);
-        let last_use = self.note_use(hash);
-        self.entries.insert(hash, Entry { bucket, last_use });
-        while self.bytes > capacity
-            && let Some((number, oldest)) = self.uses.pop_front()
-        {
-            if self.is_last_use(number, &oldest) {
-                self.remove(&oldest);
-            }
-        }
-    }
-
-    fn remove(&mut self, hash: &Hash) -> Option<Arc<Bucket>> {
-        let bucket = self.entries.remove(hash)?.bucket;
-        self.bytes -= cost(&bucket);
-        Some(bucket)
-    }
-
-    /// Records a use. Outdated records are dropped before they outnumber the entries by much.
-    fn note_use(&mut self, hash: Hash) -> u64 {
-        let number = self.next_use;
-        self.next_use += 1;
-        if self.uses.len() > 2 * self.entries.len() + 64 {
-            let mut uses = std::mem::take(&mut self.uses);
-            uses.retain(|(number, hash)| self.is_last_use(*number, hash));
-            self.uses = uses;
-        }
-        self.uses.push_back((number, hash));
-        number
-    }
-
-    fn is_last_use(&self, number: u64, hash: &Hash) -> bool {
-        self.entries.get(hash).is_some_and(|entry| entry.last_use == number)
+    /// A panic under the lock leaves at worst a node off the clock: what the cache holds stays right.
+    fn clock(&self) -> MutexGuard<'_, VecDeque<Weak<Node>>> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use quorate_core::position::LogIndex;
+    use quorate_core::{entry::Operation, position::LogIndex};
 
     use super::*;
+    use crate::trie::assemble::assemble;
 
-    fn bucket(op_len: u32) -> Arc<Bucket> {
+    /// A node with a bucket of one leaf.
+    fn node(number: u64, key_len: usize, cache: &BucketCache) -> Arc<Node> {
         let mut bucket = Bucket::default();
-        bucket.write(&[(LogIndex::new(0), vec![0; op_len as usize])]);
-        Arc::new(bucket)
+        let key = [&number.to_be_bytes()[..], &vec![b'k'; key_len]].concat();
+        assert!(bucket.push(LogIndex::new(number), &[0; Operation::FIXED_LEN], &key));
+        let node = assemble(bucket, None, cache.meter()).node;
+        cache.admit(&node);
+        node
     }
 
-    /// A hash in the first shard.
-    fn hash(number: u8) -> Hash {
-        let mut bytes = [0; 32];
-        bytes[1] = number;
-        Hash::new(bytes)
-    }
-
-    #[test]
-    fn the_bucket_unused_for_longest_goes_first() {
-        let one = bucket(100);
-        let cache = BucketCache::new(SHARDS * 3 * cost(&one));
-        for number in 0..3 {
-            cache.insert(hash(number), Arc::clone(&one));
-        }
-        assert!(cache.get(&hash(0)).is_some());
-        cache.insert(hash(3), Arc::clone(&one));
-        assert!(cache.get(&hash(1)).is_none());
-        assert!([0, 2, 3].iter().all(|number| cache.get(&hash(*number)).is_some()));
-        assert_eq!(cache.hits_and_misses(), (4, 1));
+    fn cost() -> usize {
+        let cache = BucketCache::new(1 << 20);
+        let _one = node(0, 100, &cache);
+        cache.bytes()
     }
 
     #[test]
-    fn the_bound_holds_and_uses_do_not_pile_up() {
-        let capacity = SHARDS * 10_000;
+    fn an_unused_bucket_goes_before_a_used_one() {
+        let cache = BucketCache::new(3 * cost());
+        let nodes: Vec<_> = (0..3).map(|number| node(number, 100, &cache)).collect();
+        assert!(nodes[0].held().is_some());
+        let last = node(3, 100, &cache);
+        let held: Vec<_> = nodes.iter().chain([&last]).map(|node| node.holds()).collect();
+        assert_eq!(held, [true, false, true, true]);
+    }
+
+    #[test]
+    fn the_bound_holds_and_dead_nodes_do_not_pile_up() {
+        let capacity = 100 * cost();
         let cache = BucketCache::new(capacity);
-        for number in 0..10_000_u32 {
-            cache.insert(hash(number.to_le_bytes()[0]), bucket(number % 2_000));
-            cache.get(&hash((number % 7).to_le_bytes()[0]));
+        let mut kept = VecDeque::new();
+        for number in 0..10_000_u64 {
+            kept.push_back(node(number, usize::try_from(number % 700).unwrap_or(0), &cache));
+            if kept.len() > 300 {
+                kept.pop_front();
+            }
+            assert!(
+                kept[usize::try_from(number % 7).unwrap_or(0) % kept.len()]
+                    .held()
+                    .is_none_or(|held| held.len() == 1)
+            );
             assert!(cache.bytes() <= capacity);
         }
-        let shard = lock(&cache.shards[0]);
-        assert!(shard.uses.len() <= 2 * shard.entries.len() + 65);
+        assert!(cache.clock().len() <= 2 * cache.meter.buckets() + 65);
+        drop(kept);
+        assert_eq!((cache.bytes(), cache.meter.buckets()), (0, 0));
     }
 
     #[test]
-    fn what_is_taken_or_too_large_is_not_here() {
-        let cache = BucketCache::new(SHARDS * 1_000);
-        cache.insert(hash(1), bucket(10));
-        assert!(cache.take(&hash(1)).is_some());
-        cache.insert(hash(2), bucket(1_000));
-        assert!(cache.get(&hash(1)).is_none() && cache.get(&hash(2)).is_none());
+    fn what_is_taken_is_counted_no_more() {
+        let cache = BucketCache::new(1 << 20);
+        let node = node(1, 10, &cache);
+        let Node::Bucket(stub) = &*node else { panic!("one leaf is a bucket") };
+        let taken = stub.take().map(Cached::into_bucket);
+        assert_eq!(taken.map(|bucket| bucket.len()), Some(1));
+        assert!(!node.holds());
+        assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn a_bucket_in_use_is_not_pulled_from_under_its_reader() {
+        let cache = BucketCache::new(0);
+        let node = node(1, 10, &cache);
+        assert!(!node.holds(), "there is no room at all");
         assert_eq!(cache.bytes(), 0);
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! | part | where | how much |
 //! |---|---|---|
-//! | the branches above the buckets, and each bucket's first key, hash and count | memory | about 250 bytes per bucket, 12 per key |
+//! | the branches above the buckets, and each bucket's first key, hash and count | memory | about 280 bytes per bucket, 25 per key |
 //! | the buckets' leaves, with all hashes inside | a cache with a fixed bound | at most the bound |
 //! | the leaves; each bucket's first key, hash and count | the store ([`LeafSource`](crate::view::LeafSource), [`BucketChange`](crate::effects::BucketChange)) | everything |
 //!
@@ -18,8 +18,9 @@
 //!   order and hashes each branch above them once, however many of them it has below.
 //! - [`TrieSnapshot`] is one version. It never changes; it shares with later versions what they did not change.
 //!   It must be read with a [`LeafSource`](crate::view::LeafSource) of the same version.
-//! - [`Tries`] holds the tries of all ledgers and the one cache they share. The cache goes by the buckets' hashes,
-//!   so whatever it holds is right for every version of every ledger.
+//! - [`Tries`] holds the tries of all ledgers and the one cache they share. A bucket in memory hangs at its node, so
+//!   whatever is found there is right for every version that has the node.
+//! - [`LeafReader`] reads buckets that are not in memory, and checks them.
 //!
 //! A bucket whose leaves do not have its hash is a fault of the store ([`TrieError::Damaged`]), found before
 //! anything of it is used. A failed update changes nothing.
@@ -31,6 +32,7 @@ mod bucket;
 mod cache;
 mod error;
 mod node;
+mod reader;
 mod snapshot;
 mod tries;
 mod update;
@@ -38,6 +40,7 @@ mod walk;
 
 pub use bucket::MAX_BUCKET_KEYS;
 pub use error::{OpenError, TrieError};
+pub use reader::LeafReader;
 pub use snapshot::TrieSnapshot;
 pub use tries::{Trie, TrieStats, Tries};
 pub use walk::{TrieWalk, WalkNode};

@@ -1,11 +1,16 @@
 //! The nodes above the leaves of the buckets: shared between versions, never changed.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use quorate_core::{
     hash::Hash,
     state_tree::{Bits, branch_hash, first_difference},
 };
+
+use super::cache::Cached;
 
 /// A subtree. Whoever holds one keeps all of it: versions share what they have in common.
 #[derive(Debug)]
@@ -16,15 +21,59 @@ pub(super) enum Node {
     Bucket(Stub),
 }
 
-/// What is known of a bucket without its leaves.
-#[derive(Debug, Clone)]
+/// What is known of a bucket without its leaves; and the leaves, while they are in memory.
+#[derive(Debug)]
 pub(super) struct Stub {
     /// Its first key.
     pub(super) first_key: Arc<[u8]>,
     /// The root of its subtree.
     pub(super) hash: Hash,
     /// Number of its keys.
-    pub(super) count: usize,
+    count: u32,
+    /// Whether the leaves were used since the cache looked last.
+    used: AtomicBool,
+    leaves: Mutex<Option<Cached>>,
+}
+
+impl Stub {
+    /// A bucket of this many keys, with its leaves if they are in memory.
+    pub(super) fn new(first_key: Arc<[u8]>, hash: Hash, count: u32, leaves: Option<Cached>) -> Self {
+        Self { first_key, hash, count, used: AtomicBool::new(false), leaves: Mutex::new(leaves) }
+    }
+
+    /// Number of its keys.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Number of its keys, as a length.
+    pub(super) fn len(&self) -> usize {
+        usize::try_from(self.count).expect("a bucket has few keys")
+    }
+
+    /// The leaves, if they are in memory: a use.
+    pub(super) fn held(&self) -> Option<Cached> {
+        let held = self.leaves().clone();
+        if held.is_some() {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        held
+    }
+
+    /// Keeps the leaves from now on.
+    pub(super) fn keep(&self, leaves: Cached) {
+        *self.leaves() = Some(leaves);
+    }
+
+    /// The leaves, which are not kept here any longer.
+    pub(super) fn take(&self) -> Option<Cached> {
+        self.leaves().take()
+    }
+
+    /// A panic under the lock leaves the leaves here or not: both are right.
+    fn leaves(&self) -> MutexGuard<'_, Option<Cached>> {
+        self.leaves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A branch.
@@ -57,11 +106,34 @@ impl Node {
         }
     }
 
+    /// Whether this is a bucket whose leaves are in memory.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self, Self::Bucket(stub) if stub.leaves().is_some())
+    }
+
+    /// The leaves of this bucket, if it is one and they are in memory.
+    pub(super) fn held(&self) -> Option<Cached> {
+        match self {
+            Self::Bucket(stub) => stub.held(),
+            Self::Branch(_) => None,
+        }
+    }
+
+    /// Lets go of the leaves, unless they were used since this was asked last; says whether they are gone.
+    pub(super) fn evict(&self) -> bool {
+        let Self::Bucket(stub) = self else { return true };
+        let spared = stub.used.swap(false, Ordering::Relaxed) && stub.leaves().is_some();
+        if !spared {
+            drop(stub.take());
+        }
+        !spared
+    }
+
     /// The bucket that would hold a key; `None` if the key parts from all keys of the tree above any bucket.
-    pub(super) fn bucket_of(&self, key: &[u8]) -> Option<&Stub> {
+    pub(super) fn bucket_of<'n>(self: &'n Arc<Self>, key: &[u8]) -> Option<(&'n Arc<Self>, &'n Stub)> {
         let (mut node, mut above) = (self, None);
         let stub = loop {
-            match node {
+            match &**node {
                 Self::Bucket(stub) => break stub,
                 Self::Branch(branch) => {
                     above = Some(branch.d);
@@ -73,7 +145,7 @@ impl Node {
             (Some(difference), Some(above)) => difference > above,
             _ => true,
         };
-        inside.then_some(stub)
+        inside.then_some((node, stub))
     }
 }
 

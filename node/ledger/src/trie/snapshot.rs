@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use quorate_core::{entry::Operation, hash::Hash, position::LogIndex, state_tree::StateLeaf};
+use quorate_core::{entry::Operation, hash::Hash, position::LogIndex};
 
 use super::{
-    assemble::assemble,
     bucket::Bucket,
-    cache::BucketCache,
+    cache::{BucketCache, Cached},
     error::TrieError,
     node::{Node, Stub},
+    reader::{LeafReader, ReadError},
     walk::TrieWalk,
 };
 use crate::view::{LeafSource, LedgerId};
@@ -49,13 +49,13 @@ impl TrieSnapshot {
     /// [`TrieError`] if the key's bucket could not be read.
     pub fn lookup<S: LeafSource>(
         &self,
-        source: &S,
+        reader: &LeafReader<'_, S>,
         key: &[u8],
     ) -> Result<Option<(LogIndex, Operation)>, TrieError<S::Error>> {
-        let Some(stub) = self.root.as_ref().and_then(|root| root.bucket_of(key)) else {
+        let Some((node, stub)) = self.root.as_ref().and_then(|root| root.bucket_of(key)) else {
             return Ok(None);
         };
-        let bucket = self.load(source, stub)?;
+        let bucket = self.load(reader, node, stub)?;
         let Some(at) = bucket.search(0, key).ok() else {
             return Ok(None);
         };
@@ -69,56 +69,49 @@ impl TrieSnapshot {
         TrieWalk::new(self, source)
     }
 
-    /// A bucket, from the cache or the store.
+    /// A bucket, from memory or the store. `stub` is the bucket that `node` is.
     pub(super) fn load<S: LeafSource>(
         &self,
-        source: &S,
+        reader: &LeafReader<'_, S>,
+        node: &Arc<Node>,
         stub: &Stub,
-    ) -> Result<Arc<Bucket>, TrieError<S::Error>> {
-        if let Some(bucket) = self.cache.get(&stub.hash) {
+    ) -> Result<Cached, TrieError<S::Error>> {
+        let held = stub.held();
+        self.cache.count(held.is_some());
+        if let Some(bucket) = held {
             return Ok(bucket);
         }
-        let bucket = self.read(source, stub)?;
-        self.cache.insert(stub.hash, Arc::clone(&bucket));
+        let bucket = self.read(reader, stub)?;
+        stub.keep(bucket.clone());
+        self.cache.admit(node);
         Ok(bucket)
     }
 
     /// A bucket that is about to be replaced, to change it in place if nobody else holds it.
-    pub(super) fn take<S: LeafSource>(&self, source: &S, stub: &Stub) -> Result<Bucket, TrieError<S::Error>> {
-        let cached = self.cache.take(&stub.hash);
-        let bucket = cached.map_or_else(|| self.read(source, stub), Ok)?;
-        Ok(Arc::unwrap_or_clone(bucket))
+    pub(super) fn take<S: LeafSource>(
+        &self,
+        reader: &LeafReader<'_, S>,
+        stub: &Stub,
+    ) -> Result<Bucket, TrieError<S::Error>> {
+        let held = stub.take();
+        self.cache.count(held.is_some());
+        held.map_or_else(|| self.read(reader, stub), Ok).map(Cached::into_bucket)
     }
 
     /// A bucket from the store, checked.
-    fn read<S: LeafSource>(&self, source: &S, stub: &Stub) -> Result<Arc<Bucket>, TrieError<S::Error>> {
-        let mut leaves = Vec::with_capacity(stub.count);
-        source
-            .leaves_from(self.ledger, &stub.first_key, stub.count, &mut leaves)
-            .map_err(TrieError::Source)?;
-        check(stub, leaves).map_err(|problem| self.damaged(&stub.first_key, problem))
+    fn read<S: LeafSource>(
+        &self,
+        reader: &LeafReader<'_, S>,
+        stub: &Stub,
+    ) -> Result<Cached, TrieError<S::Error>> {
+        reader.read(self.ledger, stub, self.cache.meter()).map_err(|error| match error {
+            ReadError::Source(error) => TrieError::Source(error),
+            ReadError::Damaged(problem) => self.damaged(&stub.first_key, problem),
+        })
     }
 
     /// The error for a bucket that is not what it should be.
     pub(super) fn damaged<E>(&self, first_key: &[u8], problem: String) -> TrieError<E> {
         TrieError::Damaged { ledger: self.ledger, first_key: first_key.to_vec(), problem }
-    }
-}
-
-/// Builds a bucket from the store's leaves, if they are the bucket's.
-fn check(stub: &Stub, leaves: Vec<StateLeaf>) -> Result<Arc<Bucket>, String> {
-    if leaves.len() != stub.count {
-        return Err(format!("there are {} leaves, not {}", leaves.len(), stub.count));
-    }
-    if !leaves.is_sorted_by(|a, b| a.key() < b.key()) {
-        return Err("they are not in the order of their keys".to_owned());
-    }
-    let leaves: Vec<_> = leaves.into_iter().map(|leaf| (leaf.index(), leaf.into_op())).collect();
-    let mut bucket = Bucket::default();
-    let origins = bucket.write(&leaves);
-    match assemble(bucket, &origins).buckets.into_iter().next() {
-        Some((found, bucket)) if found.hash == stub.hash && found.first_key == stub.first_key => Ok(bucket),
-        Some((found, _)) => Err(format!("their root is {}, not {}", found.hash, stub.hash)),
-        None => Err("there are none".to_owned()),
     }
 }

@@ -9,6 +9,7 @@ use super::{
     cache::BucketCache,
     error::{OpenError, TrieError},
     node::{Node, Stub, join},
+    reader::LeafReader,
     snapshot::TrieSnapshot,
     update::Cursor,
 };
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// What a bucket takes in memory besides its leaves, about, bytes: its node, its first key, and the branch above it.
-const BYTES_PER_BUCKET: u64 = 250;
+const BYTES_PER_BUCKET: u64 = 280;
 
 /// The state trees of all ledgers, which share one cache.
 #[derive(Debug)]
@@ -133,7 +134,7 @@ impl Trie {
             if !(1..=MAX_BUCKET_KEYS).contains(&count) {
                 return Err(damaged(format!("it has {count} keys, not 1 to {MAX_BUCKET_KEYS}")));
             }
-            let stub = Stub { first_key: Arc::from(first_key.as_slice()), hash: summary.hash, count };
+            let stub = Stub::new(Arc::from(first_key.as_slice()), summary.hash, summary.count, None);
             let node = Arc::new(Node::Bucket(stub));
             builder.push(&first_key, node).map_err(|error| damaged(error.to_string()))?;
             newest.keys += u64::from(summary.count);
@@ -155,10 +156,10 @@ impl Trie {
     /// [`TrieError`] if the key's bucket could not be read.
     pub fn lookup<S: LeafSource>(
         &self,
-        source: &S,
+        reader: &LeafReader<'_, S>,
         key: &[u8],
     ) -> Result<Option<(LogIndex, Operation)>, TrieError<S::Error>> {
-        self.newest.lookup(source, key)
+        self.newest.lookup(reader, key)
     }
 
     /// The newest version, to read from while the tree changes.
@@ -168,7 +169,7 @@ impl Trie {
     }
 
     /// Takes in the newest writes of some keys (log index and encoded operation), in strictly ascending order of
-    /// the keys, and says which buckets changed, in key order. `source` is the store *before* these writes.
+    /// the keys, and says which buckets changed, in key order. The reader's source is the store *before* these writes.
     ///
     /// # Panics
     /// If the keys are not in order.
@@ -177,12 +178,12 @@ impl Trie {
     /// [`TrieError`] if a bucket could not be read; the tree is then as before.
     pub fn update<S: LeafSource>(
         &mut self,
-        source: &S,
+        reader: &LeafReader<'_, S>,
         leaves: &[(LogIndex, Vec<u8>)],
     ) -> Result<Vec<BucketChange>, TrieError<S::Error>> {
         let ascend = leaves.is_sorted_by(|(_, a), (_, b)| key_of(a) < key_of(b));
         assert!(ascend, "the leaves of an update are in strictly ascending order of their keys");
-        let (newest, changes) = Cursor::new(&self.newest, source).run(leaves)?;
+        let (newest, changes) = Cursor::new(&self.newest, reader).run(leaves)?;
         self.newest = newest;
         Ok(changes)
     }

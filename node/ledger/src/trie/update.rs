@@ -14,6 +14,7 @@ use super::{
     bucket::{Bucket, key_of},
     error::TrieError,
     node::{Node, Stub, bit, join},
+    reader::LeafReader,
     snapshot::TrieSnapshot,
 };
 use crate::{
@@ -22,9 +23,9 @@ use crate::{
 };
 
 /// A change in progress.
-pub(super) struct Cursor<'a, S> {
+pub(super) struct Cursor<'a, 's, S: LeafSource> {
     old: &'a TrieSnapshot,
-    source: &'a S,
+    reader: &'a LeafReader<'s, S>,
     /// The branches above the cursor, from the root.
     path: Vec<Step>,
     changes: Vec<BucketChange>,
@@ -41,9 +42,9 @@ struct Step {
     sibling: Arc<Node>,
 }
 
-impl<'a, S: LeafSource> Cursor<'a, S> {
-    pub(super) fn new(old: &'a TrieSnapshot, source: &'a S) -> Self {
-        Self { old, source, path: Vec::new(), changes: Vec::new(), new_keys: 0, new_buckets: 0 }
+impl<'a, 's, S: LeafSource> Cursor<'a, 's, S> {
+    pub(super) fn new(old: &'a TrieSnapshot, reader: &'a LeafReader<'s, S>) -> Self {
+        Self { old, reader, path: Vec::new(), changes: Vec::new(), new_keys: 0, new_buckets: 0 }
     }
 
     /// The version with these leaves, which are in ascending order of their keys, and how its buckets differ.
@@ -154,16 +155,16 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
     ) -> Result<Arc<Node>, TrieError<S::Error>> {
         let stub = slot.as_ref().map(stub_of);
         let mut bucket = match stub {
-            Some(stub) => self.old.take(self.source, stub)?,
+            Some(stub) => self.old.take(self.reader, stub)?,
             None => Bucket::default(),
         };
         let origins = bucket.write(leaves);
-        let built = assemble(bucket, &origins);
-        self.new_keys += as_u64(origins.len() - stub.map_or(0, |stub| stub.count));
+        let built = assemble(bucket, Some(&origins), self.old.cache.meter());
+        self.new_keys += as_u64(origins.len() - stub.map_or(0, Stub::len));
         self.new_buckets += as_u64(built.buckets.len() - usize::from(stub.is_some()));
-        self.record(stub, built.buckets.iter().map(|(stub, _)| stub));
-        for (stub, bucket) in built.buckets {
-            self.old.cache.insert(stub.hash, bucket);
+        self.record(stub, built.buckets.iter().map(stub_of));
+        for node in &built.buckets {
+            self.old.cache.admit(node);
         }
         Ok(built.node)
     }
@@ -175,7 +176,7 @@ impl<'a, S: LeafSource> Cursor<'a, S> {
         let mut gone = old.map(|old| &*old.first_key);
         for stub in new {
             gone = gone.filter(|key| **key != *stub.first_key);
-            let bucket = Some(BucketSummary { hash: stub.hash, count: as_u32(stub.count) });
+            let bucket = Some(BucketSummary { hash: stub.hash, count: stub.count() });
             self.changes.push(BucketChange { first_key: stub.first_key.to_vec(), bucket });
         }
         if let Some(key) = gone {
@@ -198,9 +199,4 @@ fn stub_of(slot: &Arc<Node>) -> &Stub {
 /// A count, for counting on.
 fn as_u64(count: usize) -> u64 {
     u64::try_from(count).expect("a count of things in memory fits")
-}
-
-/// A count of keys in a bucket.
-fn as_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("a bucket has few keys")
 }

@@ -7,20 +7,20 @@ use quorate_core::{
     state_tree::{Opened, Walk},
 };
 
-use super::{bucket::Bucket, error::TrieError, node::Node, snapshot::TrieSnapshot};
+use super::{cache::Cached, error::TrieError, node::Node, reader::LeafReader, snapshot::TrieSnapshot};
 use crate::view::LeafSource;
 
 /// A [`TrieSnapshot`] and the source of its leaves, as one tree. A proof reads a bucket only if it reveals one of
 /// its leaves.
 #[derive(Debug)]
-pub struct TrieWalk<'a, S> {
+pub struct TrieWalk<'a, S: LeafSource> {
     trie: &'a TrieSnapshot,
-    source: &'a S,
+    reader: LeafReader<'a, S>,
 }
 
-impl<'a, S> TrieWalk<'a, S> {
+impl<'a, S: LeafSource> TrieWalk<'a, S> {
     pub(super) fn new(trie: &'a TrieSnapshot, source: &'a S) -> Self {
-        Self { trie, source }
+        Self { trie, reader: LeafReader::new(source) }
     }
 }
 
@@ -33,7 +33,7 @@ enum Place {
     /// A branch above the buckets, or a bucket that was not read.
     Upper(Upper),
     /// A subtree within a bucket.
-    Inside { bucket: Arc<Bucket>, range: Range<usize> },
+    Inside { bucket: Cached, range: Range<usize> },
 }
 
 /// A node above the leaves.
@@ -58,10 +58,10 @@ impl<S: LeafSource> TrieWalk<'_, S> {
     /// Opens a subtree within a bucket.
     fn open_inside(
         &self,
-        bucket: &Arc<Bucket>,
+        bucket: &Cached,
         range: &Range<usize>,
     ) -> Result<Opened<WalkNode>, TrieError<S::Error>> {
-        let node = |range| WalkNode(Place::Inside { bucket: Arc::clone(bucket), range });
+        let node = |range| WalkNode(Place::Inside { bucket: bucket.clone(), range });
         match bucket.split(range) {
             Some(at) => Ok(Opened::Branch {
                 d: bucket.joint(at),
@@ -87,7 +87,7 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
     fn hash(&self, node: &WalkNode) -> Hash {
         match &node.0 {
             Place::Upper(upper) => *upper.node.hash(),
-            Place::Inside { bucket, range } => *bucket.hash(range),
+            Place::Inside { bucket, range } => bucket.hash(range),
         }
     }
 
@@ -104,7 +104,7 @@ impl<S: LeafSource> Walk for TrieWalk<'_, S> {
                 Ok(Opened::Branch { d: branch.d, left, right })
             }
             Node::Bucket(stub) => {
-                let bucket = self.trie.load(self.source, stub)?;
+                let bucket = self.trie.load(&self.reader, &upper.node, stub)?;
                 self.open_inside(&bucket, &(0..bucket.len()))
             }
         }

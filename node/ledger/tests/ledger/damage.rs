@@ -8,7 +8,7 @@ use quorate_core::{
 use quorate_ledger::{
     apply::{ApplyError, apply},
     effects::BucketSummary,
-    trie::{MAX_BUCKET_KEYS, OpenError, TrieError, Tries},
+    trie::{LeafReader, MAX_BUCKET_KEYS, OpenError, TrieError, Tries},
     view::LedgerId,
 };
 
@@ -40,13 +40,13 @@ fn damage_is_found(damage: impl FnOnce(&mut Subject)) {
     let mut subject = subject();
     let trie = subject.snapshot();
     damage(&mut subject);
-    assert_damaged(trie.lookup(&subject.store, &key(123)));
+    assert_damaged(trie.lookup(&LeafReader::new(&subject.store), &key(123)));
     assert_damaged(prove(&trie.walk(&subject.store), &Query::Key(key(123))));
     assert_damaged(prove(&trie.walk(&subject.store), &Query::everything()));
     let batch = [7, 123, 400].map(|number| (LogIndex::new(9), op(&key(number), 9)));
-    assert_damaged(subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch));
+    assert_damaged(subject.tries.get_mut(LEDGER).unwrap().update(&LeafReader::new(&subject.store), &batch));
     assert_eq!(subject.snapshot().root(), trie.root(), "a failed update changes nothing");
-    assert!(trie.lookup(&subject.store, &key(400)).unwrap().is_some());
+    assert!(trie.lookup(&LeafReader::new(&subject.store), &key(400)).unwrap().is_some());
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn an_operation_of_no_known_kind_is_damage_even_where_its_hash_is_right() {
     let mut reserved = op(b"k", 1);
     reserved[0] = 9;
     let batch = [(LogIndex::new(1), reserved)];
-    subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch).unwrap();
-    assert_damaged(subject.snapshot().lookup(&subject.store, b"k"));
+    subject.tries.get_mut(LEDGER).unwrap().update(&LeafReader::new(&subject.store), &batch).unwrap();
+    assert_damaged(subject.snapshot().lookup(&LeafReader::new(&subject.store), b"k"));
 }
 
 #[test]
@@ -94,12 +94,12 @@ fn a_failed_read_is_passed_on_and_the_update_can_be_repeated() {
     let batch: Vec<_> = (0..500).step_by(9).map(|number| (LogIndex::new(9), op(&key(number), 9))).collect();
     for reads in 0..5 {
         subject.store.reads_left.set(Some(reads));
-        let result = subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch);
+        let result = subject.tries.get_mut(LEDGER).unwrap().update(&LeafReader::new(&subject.store), &batch);
         assert_eq!(result, Err(TrieError::Source(ReadFailed)));
         assert_eq!(subject.snapshot().root(), root);
     }
     subject.store.reads_left.set(None);
-    subject.tries.get_mut(LEDGER).unwrap().update(&subject.store, &batch).unwrap();
+    subject.tries.get_mut(LEDGER).unwrap().update(&LeafReader::new(&subject.store), &batch).unwrap();
     assert_ne!(subject.snapshot().root(), root);
 }
 
@@ -180,7 +180,7 @@ fn a_tree_that_is_not_the_heads_stops_apply() {
         .tries
         .get_mut(LedgerId(1))
         .unwrap()
-        .update(&replica.store, &[(LogIndex::new(0), op(b"z", 1))])
+        .update(&LeafReader::new(&replica.store), &[(LogIndex::new(0), op(b"z", 1))])
         .unwrap();
     assert!(matches!(replica.try_apply(&next), Err(ApplyError::WrongTrie { found: Some(_), .. })));
 }

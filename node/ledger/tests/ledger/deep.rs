@@ -8,6 +8,8 @@ use quorate_core::{
 };
 use serde_json::Value;
 
+use quorate_ledger::trie::LeafReader;
+
 use super::{
     support::store::Store,
     trie::{LEDGER, Subject, op},
@@ -41,7 +43,8 @@ fn the_deep_tree_of_the_vectors_is_reproduced() {
         // Later keys first, so that new branches come in above old ones too.
         for start in (0..step).rev() {
             let batch: Vec<_> = (1..=1_024).skip(start).step_by(step).map(leaf).collect();
-            let changes = subject.tries.get_mut(LEDGER).unwrap().update(&store, &batch).unwrap();
+            let changes =
+                subject.tries.get_mut(LEDGER).unwrap().update(&LeafReader::new(&store), &batch).unwrap();
             store.write_leaves(LEDGER, &batch);
             store.write_buckets(LEDGER, &changes);
         }

@@ -17,7 +17,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { tail_bytes: 64 << 20, tail_entries: 65_536, write_buffer_bytes: 64 << 20 }
+        Self { tail_bytes: 16 << 20, tail_entries: 65_536, write_buffer_bytes: 16 << 20 }
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn database(config: &LogConfig, create: bool) -> Options {
 pub(crate) fn families(config: &LogConfig) -> [ColumnFamilyDescriptor; 3] {
     let mut log = Options::default();
     log.set_write_buffer_size(config.write_buffer_bytes);
-    log.set_max_write_buffer_number(4);
+    log.set_max_write_buffer_number(3);
     log.set_target_file_size_base(u64::try_from(config.write_buffer_bytes).unwrap_or(u64::MAX));
     let mut meta = Options::default();
     meta.set_write_buffer_size(4 << 20);

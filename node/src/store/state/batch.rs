@@ -6,7 +6,7 @@ use quorate_core::{
     entry::{OpKind, Operation},
     position::{LogIndex, Revision, TreeSize},
 };
-use quorate_ledger::effects::{LedgerEffects, TransactionRecord};
+use quorate_ledger::effects::{LedgerEffects, NewRequest, TransactionRecord};
 
 use super::{
     contents::{self, Part, StoredContent, StoredMeta, TransactionContents},
@@ -72,7 +72,7 @@ fn unfit(effects: &LedgerEffects, problem: impl std::fmt::Display) -> StoreFault
     )
 }
 
-/// Leaves, operations, contents and revisions.
+/// Leaves, operations, contents and overwritten revisions.
 fn put_log(
     batch: &mut Batch<'_>,
     effects: &LedgerEffects,
@@ -92,9 +92,13 @@ fn put_log(
         for operation in &transaction.operations {
             let write =
                 parts(operation).ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
-            if write.kind.is_write() {
-                let row = rows::revision(ledger, write.key, write.revision);
-                batch.put(Table::Revisions, &row, &index.to_be_bytes())?;
+            // The write that it follows is the key's newest no longer.
+            if let Some(overwritten) =
+                write.revision.previous().filter(|revision| *revision >= Revision::FIRST)
+                && write.kind.is_write()
+            {
+                let row = rows::revision(ledger, write.key, overwritten);
+                batch.put(Table::Revisions, &row, &write.prev_index.to_be_bytes())?;
             }
         }
     }
@@ -237,11 +241,12 @@ fn put_requests(
     database: &Database,
     effects: &LedgerEffects,
 ) -> Result<(), StoreFault> {
-    for (request_id, index, not_after) in &effects.requests {
-        let key = rows::request(effects.id(), request_id);
-        let mut row = database.get(Table::Requests, &key)?.map_or_else(Vec::new, |row| row.to_vec());
-        row.extend_from_slice(&index.to_be_bytes());
-        row.extend_from_slice(&not_after.to_be_bytes());
+    for NewRequest { id, known, again } in &effects.requests {
+        let key = rows::request(effects.id(), id);
+        let earlier = if *again { database.get(Table::Requests, &key)? } else { None };
+        let mut row = earlier.map_or_else(Vec::new, |row| row.to_vec());
+        row.extend_from_slice(&known.index.to_be_bytes());
+        row.extend_from_slice(&known.not_after.to_be_bytes());
         batch.put(Table::Requests, &key, &row)?;
     }
     Ok(())

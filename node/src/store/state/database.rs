@@ -152,6 +152,17 @@ impl Database {
         self.scan(table, prefix, end.as_deref(), Direction::Ascending)
     }
 
+    /// All rows whose keys start with `prefix`, to be sought again and again: at none of them yet.
+    pub(crate) fn seeker(&self, table: Table, prefix: &[u8]) -> Result<Scan<'_>, StoreFault> {
+        let mut reads = ReadOptions::default();
+        reads.set_iterate_lower_bound(prefix);
+        if let Some(end) = after_prefix(prefix) {
+            reads.set_iterate_upper_bound(end);
+        }
+        let rows = self.db.raw_iterator_cf_opt(self.handle(table)?, reads);
+        Ok(Scan { database: self, table, rows, direction: Direction::Ascending })
+    }
+
     /// A batch for [`Database::write`].
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch { database: self, rows: WriteBatch::default() }
@@ -256,6 +267,11 @@ pub(crate) struct Scan<'d> {
 }
 
 impl Scan<'_> {
+    /// Goes to the first row at or behind `key`. All rows are those of the moment when the scan was made.
+    pub(crate) fn seek(&mut self, key: &[u8]) {
+        self.rows.seek(key);
+    }
+
     /// Hands the next row to `read`, and steps on.
     pub(crate) fn next<T>(
         &mut self,

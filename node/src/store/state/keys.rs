@@ -1,16 +1,18 @@
 //! One ledger as of one size: the keys.
 //!
-//! The table `leaves` has the newest write of each key, which may be younger than the view. Then the write that
-//! was newest at the view's size is found through the table `revisions`: revisions of a key count from 1 without
-//! gaps and their log indexes rise, so a binary search over point reads finds the last one before any size. A
-//! younger newest write does not harm: it only costs that search.
+//! The table `leaves` has the newest write of each key, which may be younger than the view. The table `revisions`
+//! has all that were overwritten. So the write that was newest at the view's size is found: revisions of a key count
+//! from 1 without gaps and their log indexes rise, so a binary search over point reads finds the last one before any
+//! size. A younger newest write does not harm: it only costs that search.
+
+use std::cmp::Ordering;
 
 use quorate_core::{
     entry::Operation,
     position::{LogIndex, Revision, TreeSize},
     state_tree::{KeyRange, StateLeaf},
 };
-use quorate_ledger::view::{LeafSource, LedgerId};
+use quorate_ledger::view::{LeafCursor, LeafSource, LedgerId};
 
 use super::{
     batch::parts,
@@ -46,7 +48,16 @@ impl LedgerView {
 
     /// The log index of a key's revision.
     pub fn revision_index(&self, key: &[u8], revision: Revision) -> Result<Option<LogIndex>, StoreFault> {
-        let found = self.stored_revision(key, revision)?;
+        // The newest write first: a revision that was the newest there has its row in `revisions` ever after.
+        let Some((newest, _)) = self.stored(key)? else {
+            return Ok(None);
+        };
+        let found = match revision.cmp(&self.revision_of(&newest)?) {
+            Ordering::Greater => None,
+            Ordering::Equal => Some(newest.index()),
+            Ordering::Less if revision < Revision::FIRST => None,
+            Ordering::Less => Some(self.older_revision(key, revision)?),
+        };
         Ok(found.filter(|index| self.size().contains(*index)))
     }
 
@@ -101,18 +112,25 @@ impl LedgerView {
     }
 
     /// A row of the table `leaves`: index u64 ‖ position u16 ‖ the operation's fixed part; its key is the row's.
+    fn split_leaf<'r>(&self, row_key: &[u8], row: &'r [u8]) -> Result<(LogIndex, u16, &'r [u8]), StoreFault> {
+        let split = || {
+            let (index, rest) = row.split_first_chunk::<8>()?;
+            let (position, fixed) = rest.split_first_chunk::<2>()?;
+            let is_whole = fixed.len() == Operation::FIXED_LEN;
+            is_whole.then(|| (LogIndex::from_be_bytes(*index), u16::from_be_bytes(*position), fixed))
+        };
+        split().ok_or_else(|| {
+            let len = 10 + Operation::FIXED_LEN;
+            self.database.damaged(Table::Leaves, row_key, format!("the row does not have {len} bytes"))
+        })
+    }
+
     fn read_leaf(&self, row_key: &[u8], row: &[u8]) -> Result<(StateLeaf, u16), StoreFault> {
-        let damaged = |problem: &str| self.database.damaged(Table::Leaves, row_key, problem);
-        let (index, rest) = row.split_first_chunk::<8>().ok_or_else(|| damaged("the row is too short"))?;
-        let (position, fixed) =
-            rest.split_first_chunk::<2>().ok_or_else(|| damaged("the row is too short"))?;
-        let key = row_key.get(4..).unwrap_or_default();
-        if fixed.len() != Operation::FIXED_LEN {
-            return Err(damaged("the row does not have 73 bytes"));
-        }
-        let operation = [fixed, key].concat();
-        let leaf = StateLeaf::new(LogIndex::from_be_bytes(*index), operation);
-        Ok((leaf.map_err(|error| damaged(&error.to_string()))?, u16::from_be_bytes(*position)))
+        let (index, position, fixed) = self.split_leaf(row_key, row)?;
+        let operation = [fixed, row_key.get(4..).unwrap_or_default()].concat();
+        let leaf = StateLeaf::new(index, operation);
+        let leaf = leaf.map_err(|error| self.database.damaged(Table::Leaves, row_key, error))?;
+        Ok((leaf, position))
     }
 
     /// `leaf` itself or the newest older write of its key with a log index below `size`.
@@ -126,8 +144,7 @@ impl LedgerView {
         while high - low > 1 {
             let middle = low.midpoint(high);
             let revision = Revision::new(middle);
-            let index = self.stored_revision(leaf.key(), revision)?;
-            let index = index.ok_or_else(|| self.missing_revision(leaf.key(), revision))?;
+            let index = self.older_revision(leaf.key(), revision)?;
             if size.contains(index) {
                 (low, found) = (middle, Some((revision, index)));
             } else {
@@ -140,20 +157,14 @@ impl LedgerView {
         }
     }
 
-    fn stored_revision(&self, key: &[u8], revision: Revision) -> Result<Option<LogIndex>, StoreFault> {
+    /// The log index of a revision before the newest, which has to be in the table.
+    fn older_revision(&self, key: &[u8], revision: Revision) -> Result<LogIndex, StoreFault> {
         let row_key = rows::revision(self.id(), key, revision);
-        let Some(row) = self.database.get(Table::Revisions, &row_key)? else {
-            return Ok(None);
-        };
-        let index = row.as_ref().try_into().map(LogIndex::from_be_bytes);
-        index
-            .map(Some)
-            .map_err(|_| self.database.damaged(Table::Revisions, &row_key, "the row does not have 8 bytes"))
-    }
-
-    fn missing_revision(&self, key: &[u8], revision: Revision) -> StoreFault {
-        let row_key = rows::revision(self.id(), key, revision);
-        self.database.damaged(Table::Revisions, &row_key, "the revision is missing, a later one exists")
+        let damaged = |problem| self.database.damaged(Table::Revisions, &row_key, problem);
+        let row = self.database.get(Table::Revisions, &row_key)?;
+        let row = row.ok_or_else(|| damaged("the revision is missing, a later one exists"))?;
+        let index = row.as_ref().try_into().map_err(|_| damaged("the row does not have 8 bytes"))?;
+        Ok(LogIndex::from_be_bytes(index))
     }
 
     /// The write of a key that is known to be at `index`.
@@ -215,21 +226,59 @@ impl StateLeaves<'_> {
 /// The leaves of this view: of its own ledger only.
 impl LeafSource for LedgerView {
     type Error = StoreFault;
+    type Leaves<'v> = ViewLeaves<'v>;
 
-    fn leaves_from(
-        &self,
-        ledger: LedgerId,
-        first: &[u8],
-        count: usize,
-        out: &mut Vec<StateLeaf>,
-    ) -> Result<(), StoreFault> {
+    fn leaves(&self, ledger: LedgerId) -> Result<ViewLeaves<'_>, StoreFault> {
         if ledger != self.id() {
             let place = format!("view of ledger {}", self.head.name);
             return Err(StoreFault::mismatch(place, self.id().0, ledger.0));
         }
-        let range = KeyRange { first: first.to_vec(), end: None };
-        for leaf in self.state_leaves(&range, Direction::Ascending, self.size())?.take(count) {
-            out.push(leaf?);
+        let rows = self.database.seeker(Table::Leaves, &rows::ledger(ledger))?;
+        Ok(ViewLeaves { view: self, rows, sought: Vec::new() })
+    }
+}
+
+/// Reads of the newest writes, many through one scan.
+pub struct ViewLeaves<'v> {
+    view: &'v LedgerView,
+    rows: Scan<'v>,
+    /// The key of the row that is sought.
+    sought: Vec<u8>,
+}
+
+impl LeafCursor for ViewLeaves<'_> {
+    type Error = StoreFault;
+
+    fn read(
+        &mut self,
+        first: &[u8],
+        count: usize,
+        mut each: impl FnMut(LogIndex, &[u8], &[u8]),
+    ) -> Result<(), StoreFault> {
+        let view = self.view;
+        self.sought.clear();
+        self.sought.extend_from_slice(&rows::ledger(view.id()));
+        self.sought.extend_from_slice(first);
+        self.rows.seek(&self.sought);
+        let mut left = count;
+        while left > 0 {
+            let read = self.rows.next(|row_key, row| {
+                let (index, _, fixed) = view.split_leaf(row_key, row)?;
+                if view.size().contains(index) {
+                    each(index, fixed, row_key.get(4..).unwrap_or_default());
+                    return Ok(true);
+                }
+                let older =
+                    view.read_leaf(row_key, row).and_then(|(leaf, _)| view.before(leaf, view.size()))?;
+                let Some(older) = older else { return Ok(false) };
+                let (fixed, key) = older.op().split_at_checked(Operation::FIXED_LEN).unwrap_or_default();
+                each(older.index(), fixed, key);
+                Ok(true)
+            })?;
+            match read {
+                Some(is_leaf) => left -= usize::from(is_leaf),
+                None => break,
+            }
         }
         Ok(())
     }

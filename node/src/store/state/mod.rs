@@ -13,7 +13,7 @@
 //! | `blocks` | leaves and operations in runs ([`runs`]) |
 //! | `contents` | values, attributes, meta, salts: erasable ([`contents`]) |
 //! | `leaves` | key → newest write: log index, position, operation |
-//! | `revisions` | key, revision → log index |
+//! | `revisions` | key, overwritten revision → log index |
 //! | `buckets` | first key → hash and count of a bucket of the state tree |
 //! | `tiles` | full tiles of the log tree |
 //! | `requests` | request id → log indexes and until when each is known |

@@ -28,9 +28,9 @@ pub struct StateOptions {
 impl Default for StateOptions {
     fn default() -> Self {
         Self {
-            block_cache_bytes: 64 << 20,
-            write_buffer_bytes: 64 << 20,
-            trie_cache_bytes: 64 << 20,
+            block_cache_bytes: 32 << 20,
+            write_buffer_bytes: 32 << 20,
+            trie_cache_bytes: 128 << 20,
             tile_cache_bytes: 16 << 20,
             flush_entries: 10_000,
         }
@@ -48,7 +48,7 @@ pub(crate) enum Table {
     Contents,
     /// Key → its newest write.
     Leaves,
-    /// Key and revision → log index.
+    /// Key and revision, all but the newest → log index.
     Revisions,
     /// First key → bucket of the state tree.
     Buckets,
@@ -102,6 +102,8 @@ impl Table {
 
 /// Bits per key of a bloom filter: about one lookup of an absent row in a hundred reads a block.
 const BLOOM_BITS: f64 = 10.0;
+/// Share of a memtable that its bloom filter takes.
+const MEMTABLE_BLOOM_SHARE: f64 = 0.03;
 /// Bytes of a block of a table with long rows.
 const BULK_BLOCK_BYTES: usize = 16 << 10;
 /// RocksDB's own diary, bytes per file and files.
@@ -147,6 +149,11 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options
         own.set_compression_type(DBCompressionType::Lz4);
     } else {
         own.set_compression_type(DBCompressionType::None);
+    }
+    if table == Table::Requests {
+        // Nearly every request is new: its absence is found without a search of the memtable.
+        own.set_memtable_whole_key_filtering(true);
+        own.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_SHARE);
     }
     own.set_block_based_table_factory(&blocks);
     own.set_write_buffer_size(options.write_buffer_bytes);

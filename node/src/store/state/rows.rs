@@ -46,7 +46,7 @@ pub(crate) fn keyed(ledger: LedgerId, key: &[u8]) -> Vec<u8> {
     [&ledger.0.to_be_bytes(), key].concat()
 }
 
-/// The log index of a revision: ledger ‖ key ‖ revision u64. Unambiguous, as the last 8 bytes are the revision.
+/// The log index of an overwritten revision: ledger ‖ key ‖ revision u64. Unambiguous, as the last 8 bytes are the revision.
 pub(crate) fn revision(ledger: LedgerId, key: &[u8], revision: Revision) -> Vec<u8> {
     [&ledger.0.to_be_bytes(), key, &revision.get().to_be_bytes()].concat()
 }

@@ -5,7 +5,7 @@
 //!
 //! Per ledger: each leaf under its index, gap-free, in blocks that end with their commit leaf · each tile from the
 //! leaves · each operation under its `ops_root`, each value and meta under its digest · an erased value has its erase
-//! operation, and an erase operation has erased · each revision row from the writes, each request row from the
+//! operation, and an erase operation has erased · each row of an overwritten revision from the writes, each request row from the
 //! leaves, and no others · each newest write is the last revision, in the state tree under the state root, and no
 //! others. Nothing at all for ledgers that do not exist.
 
@@ -16,6 +16,8 @@ use quorate_core::{
     state_tree::KeyRange,
     tree::tile::Tile,
 };
+
+use quorate_ledger::trie::LeafReader;
 
 use super::{
     contents::{StoredContent, StoredMeta},
@@ -74,7 +76,7 @@ impl<'v> Scrub<'v> {
             return Err(self.wrong(index, "there are contents of what is no transaction"));
         }
         self.state()?;
-        self.expect_rows(Table::Revisions, self.writes, |_| Some(1))?;
+        self.expect_rows(Table::Revisions, self.writes - self.keys, |_| Some(1))?;
         self.expect_rows(Table::Tiles, self.full_tiles, |_| Some(1))?;
         self.expect_rows(Table::Requests, self.transactions, |row| {
             read_requests(row).map(|known| known.len())
@@ -269,9 +271,10 @@ impl<'v> Scrub<'v> {
     fn state(&self) -> Result<(), StoreFault> {
         let all = KeyRange { first: Vec::new(), end: None };
         let mut found = 0;
+        let reader = LeafReader::new(self.view);
         for leaf in self.view.state_leaves(&all, Direction::Ascending, self.view.size())? {
             let leaf = leaf?;
-            let in_tree = self.view.trie.lookup(self.view, leaf.key());
+            let in_tree = self.view.trie.lookup(&reader, leaf.key());
             let in_tree = in_tree.map_err(|error| trie_fault(self.view.database.path(), error))?;
             let same = in_tree.is_some_and(|(index, op)| index == leaf.index() && op.encode() == leaf.op());
             if !same {

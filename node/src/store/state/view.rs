@@ -9,13 +9,13 @@ use quorate_core::{
     hash::Hash,
     name::LedgerName,
     position::{LogIndex, Revision, TreeSize},
-    state_tree::StateLeaf,
 };
 use quorate_ledger::view::{ClusterState, KnownRequest, LeafSource, LedgerHead, LedgerId, View};
 
 use super::{
     cosignatures::{self, StoredCosignature},
     database::Database,
+    keys::ViewLeaves,
     ledger::LedgerView,
     meta::Applied,
     tiles::TileCache,
@@ -113,14 +113,9 @@ impl View for ReadView {
 
 impl LeafSource for ReadView {
     type Error = StoreFault;
+    type Leaves<'v> = ViewLeaves<'v>;
 
-    fn leaves_from(
-        &self,
-        ledger: LedgerId,
-        first: &[u8],
-        count: usize,
-        out: &mut Vec<StateLeaf>,
-    ) -> Result<(), StoreFault> {
-        self.known(ledger)?.leaves_from(ledger, first, count, out)
+    fn leaves(&self, ledger: LedgerId) -> Result<ViewLeaves<'_>, StoreFault> {
+        self.known(ledger)?.leaves(ledger)
     }
 }

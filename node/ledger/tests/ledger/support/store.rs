@@ -13,7 +13,7 @@ use quorate_core::{
 use quorate_ledger::{
     effects::{BucketChange, BucketSummary, Content, Effects, LedgerEffects},
     trie::Tries,
-    view::{ClusterState, KnownRequest, LeafSource, LedgerHead, LedgerId, Settings, View},
+    view::{ClusterState, KnownRequest, LeafCursor, LeafSource, LedgerHead, LedgerId, Settings, View},
 };
 
 /// A failed read.
@@ -82,9 +82,9 @@ impl Store {
             assert!(erasure.index < effects.first_index);
             self.contents.remove(&(id, erasure.index, erasure.key.clone()));
         }
-        for (request_id, index, not_after) in &effects.requests {
-            let known = KnownRequest { index: *index, not_after: *not_after };
-            self.requests.insert((id, *request_id), known);
+        for new in &effects.requests {
+            let earlier = self.requests.insert((id, new.id), new.known);
+            assert_eq!(earlier.is_some(), new.again);
         }
         self.write_leaves(id, &effects.state_leaves);
         self.write_buckets(id, &effects.buckets);
@@ -168,18 +168,36 @@ impl View for Store {
 
 impl LeafSource for Store {
     type Error = ReadFailed;
+    type Leaves<'s> = StoreLeaves<'s>;
 
-    fn leaves_from(
-        &self,
-        ledger: LedgerId,
+    fn leaves(&self, ledger: LedgerId) -> Result<StoreLeaves<'_>, ReadFailed> {
+        Ok(StoreLeaves { store: self, ledger })
+    }
+}
+
+/// Reads of one ledger's leaves.
+#[derive(Debug)]
+pub(crate) struct StoreLeaves<'s> {
+    store: &'s Store,
+    ledger: LedgerId,
+}
+
+impl LeafCursor for StoreLeaves<'_> {
+    type Error = ReadFailed;
+
+    fn read(
+        &mut self,
         first: &[u8],
         count: usize,
-        out: &mut Vec<StateLeaf>,
+        mut each: impl FnMut(LogIndex, &[u8], &[u8]),
     ) -> Result<(), ReadFailed> {
-        self.read()?;
-        let range = (Bound::Included((ledger, first.to_vec())), Bound::Unbounded);
-        let leaves = self.leaves.range(range).take_while(|((id, _), _)| *id == ledger);
-        out.extend(leaves.take(count).map(|(_, leaf)| leaf.clone()));
+        self.store.read()?;
+        let range = (Bound::Included((self.ledger, first.to_vec())), Bound::Unbounded);
+        let leaves = self.store.leaves.range(range).take_while(|((id, _), _)| *id == self.ledger);
+        for (_, leaf) in leaves.take(count) {
+            let (fixed, key) = leaf.op().split_at(Operation::FIXED_LEN);
+            each(leaf.index(), fixed, key);
+        }
         Ok(())
     }
 }

@@ -16,8 +16,8 @@ use quorate_core::{
 };
 use quorate_ledger::{
     block::{Request, Write},
-    effects::{Content, Effects},
-    view::LedgerId,
+    effects::{Content, Effects, NewRequest},
+    view::{KnownRequest, LedgerId},
 };
 
 use super::super::{Direction, ReadView, StoredContent, ledger::LedgerView, scrub::scrub};
@@ -328,7 +328,8 @@ fn a_request_is_known_in_the_views_after_it_and_in_no_view_before() {
     let rig = Rig::founded();
     let before = rig.ledger();
     let effects = rig.apply(&block(START, [request("default", "once", [put(b"k", b"v")])]));
-    let (id, index, not_after) = effects.ledgers[0].requests[0];
+    let NewRequest { id, known: KnownRequest { index, not_after }, again } = effects.ledgers[0].requests[0];
+    assert!(!again);
     let known = rig.ledger().request(&id).unwrap().unwrap();
     assert_eq!((known.index, known.not_after), (index, not_after));
     assert_eq!(before.request(&id).unwrap(), None);
@@ -337,7 +338,8 @@ fn a_request_is_known_in_the_views_after_it_and_in_no_view_before() {
     let mut again = request("default", "once", [put(b"k", b"w")]);
     again.not_after = START + 120_000_000;
     let effects = rig.apply(&block(START + 61_000_000, [again]));
-    let (_, second, _) = effects.ledgers[0].requests[0];
+    let NewRequest { known: KnownRequest { index: second, .. }, again, .. } = effects.ledgers[0].requests[0];
+    assert!(again);
     assert_eq!(rig.ledger().request(&id).unwrap().unwrap().index, second);
     assert_eq!(first.request(&id).unwrap().unwrap().index, index);
     scrub(&rig.view()).unwrap();
