@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::bench;
 use crate::commands::{
-    authenticate, checkpoint, completions, context, delete, get, history, inspect, ledger, notarize, policy,
-    put, retract, scan, status, tx, verify,
+    authenticate, checkpoint, completions, context, delete, evidence, get, history, inspect, ledger,
+    notarize, policy, put, retract, scan, status, tx, verify,
 };
 use crate::error::CliError;
 use crate::exit::{self, Exit};
@@ -46,6 +46,7 @@ enum Command {
     Status,
     Checkpoint(checkpoint::Args),
     Verify(verify::Args),
+    Evidence(evidence::Args),
     Policy(policy::Args),
     Notarize(notarize::Args),
     Authenticate(authenticate::Args),
@@ -69,6 +70,7 @@ impl Cli {
             Command::Init(args) => init::run(global, &args),
             Command::Health(args) => health::run(global, &args),
             Command::Verify(args) => verify::run(global, &args),
+            Command::Evidence(args) => evidence::run(global, &args),
             Command::Context(args) => context::run(global, &args),
             Command::Completions(args) => completions::run(global, &args),
             Command::Put(args) => online(global, async |session| put::run(session, args).await),
@@ -78,7 +80,7 @@ impl Cli {
             Command::Scan(args) => online(global, async |session| scan::run(session, &args).await),
             Command::Tx(args) => online(global, async |session| tx::run(session, &args).await),
             Command::Ledger(args) => online(global, async |session| ledger::run(session, &args).await),
-            Command::Status => online(global, async |session| status::run(session).await),
+            Command::Status => online(global, async |session| status::run(global, session).await),
             Command::Checkpoint(args) => {
                 online(global, async |session| checkpoint::run(session, &args).await)
             }
@@ -110,7 +112,8 @@ where
         let session = Session::open(global)?;
         let ended = command(&session).await;
         let closed = session.close().await;
-        ended.and_then(|exit| closed.map(|()| exit))
+        let ended = ended.and_then(|exit| closed.map(|()| exit));
+        ended.map_err(|error| crate::evidence::kept(global, error))
     })
 }
 

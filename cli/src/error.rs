@@ -82,6 +82,14 @@ pub(crate) enum CliError {
         /// What to do.
         next: String,
     },
+    /// An answer that is not believed, for signed reasons that were kept.
+    #[error("{source}; the evidence is in {}", file.display())]
+    Proven {
+        /// The error that carries the evidence.
+        source: Box<CliError>,
+        /// Where the evidence is.
+        file: PathBuf,
+    },
     /// Anything else.
     #[error("{message}")]
     Other {
@@ -116,6 +124,15 @@ impl CliError {
         move |source| Self::Io { action, path, source }
     }
 
+    /// The portable proof that somebody lied, if there is one and it was not kept yet.
+    pub(crate) fn evidence(&self) -> Option<&quorate_core::evidence::Evidence> {
+        match self {
+            Self::Client(error) => error.evidence(),
+            Self::Partly { source, .. } => source.evidence(),
+            _ => None,
+        }
+    }
+
     /// The code to end with, and the next thing to try.
     pub(crate) fn exit(&self) -> (Exit, Option<String>) {
         match self {
@@ -132,6 +149,7 @@ impl CliError {
                 (Exit::Error, Some("`git -C PATH rev-parse REV` shows whether git knows the revision".into()))
             }
             Self::Partly { source, next, .. } => (source.exit().0, Some(next.clone())),
+            Self::Proven { source, file } => (source.exit().0, Some(proof_advice(file))),
             Self::Io { .. } | Self::Other { .. } => (Exit::Error, None),
             Self::ReaderGone => (Exit::Done, None),
         }
@@ -162,6 +180,15 @@ impl CliError {
         }
         story
     }
+}
+
+/// What to do with evidence.
+pub(crate) fn proof_advice(file: &std::path::Path) -> String {
+    format!(
+        "`quorate evidence verify {}` names whose key signed it; stop relying on this cluster until it is explained, and show \
+         the file to everybody who does",
+        file.display()
+    )
 }
 
 /// What to do about a receipt that does not hold.

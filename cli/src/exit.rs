@@ -94,7 +94,8 @@ pub(crate) fn of_client(error: &Error) -> (Exit, Option<String>) {
             "the name is the --idempotency-key of the write; --author, if somebody else wrote",
         ),
         Error::NotFound { .. } => (Exit::NotFound, ""),
-        Error::Denied { .. } | Error::Server { .. } => {
+        Error::Denied { .. } => (Exit::Error, "`quorate ledger list` shows the ledgers that there are"),
+        Error::Server { .. } => {
             (Exit::Error, "`quorate status` shows the replicas; the node's own log says more")
         }
         Error::Untrusted { .. } => (

@@ -51,6 +51,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "QUORATE_TRUST_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) trust_dir: Option<PathBuf>,
 
+    /// Where proofs that somebody lied are kept [default: evidence, beside the trust store]
+    #[arg(long, global = true, env = "QUORATE_EVIDENCE_DIR", value_name = "DIR", hide_env_values = true)]
+    pub(crate) evidence_dir: Option<PathBuf>,
+
     /// Ledger to work on
     #[arg(
         long,

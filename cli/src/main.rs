@@ -2,7 +2,8 @@
 //!
 //! Contract: results on stdout, everything else on stderr; every answer is verified before it is shown, unless
 //! `--no-verify` says otherwise; an error says what happened, why, and what to try next; the exit codes are those of
-//! [`exit`]. With `-o json` the documents of [`output::json`] take the place of text.
+//! [`exit`]. With `-o json` or `-o yaml` the documents of [`output::json`] take the
+//! place of text.
 //!
 //! ```text
 //! cli        the command line as clap knows it, and which command it leads to
@@ -12,7 +13,8 @@
 //! run        the commands that run nodes: dev, server, init, health
 //! bench      measuring how fast a cluster is
 //! artifact   files and commits to be hashed, and the records about them
-//! output     the two streams, tables, JSON documents
+//! output     the two streams, tables, documents for programs
+//! evidence   signed contradictions, kept in files
 //! clock      the one place that looks at a clock
 //! ```
 
@@ -25,6 +27,7 @@ mod context;
 mod convert;
 mod duration;
 mod error;
+mod evidence;
 mod exit;
 mod global;
 mod keys;

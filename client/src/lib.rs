@@ -13,7 +13,7 @@
 //!     .build()?;
 //! let ledger = client.ledger("default");
 //! let committed = ledger.commit(Transaction::new().put("greeting", "hello")).await?;
-//! if let Some(receipt) = committed.receipt {
+//! if let Some(receipt) = committed.receipt() {
 //!     std::fs::write("greeting.tlog-proof", receipt.to_string())?;
 //! }
 //! let read = ledger.get("greeting", ReadOptions::new()).await?;

@@ -16,6 +16,8 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::disk::MIN_RESERVE;
+
 /// Everything one node is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +154,8 @@ pub struct Storage {
     pub snapshot_entries: u64,
     /// Raft entries kept behind the snapshot position, for followers that are a little behind.
     pub kept_entries: u64,
+    /// Free space, bytes, below which a leader takes no writes, so that the disk is never full.
+    pub disk_reserve_bytes: u64,
 }
 
 impl Default for Storage {
@@ -162,6 +166,7 @@ impl Default for Storage {
             write_buffer_bytes: 32 << 20,
             snapshot_entries: 20_000,
             kept_entries: 10_000,
+            disk_reserve_bytes: 512 << 20,
         }
     }
 }
@@ -280,6 +285,11 @@ impl NodeConfig {
         }
         if self.raft.election_max_ms <= self.raft.election_min_ms {
             return Err("raft.election_max_ms must be more than raft.election_min_ms".to_owned());
+        }
+        if self.storage.disk_reserve_bytes < MIN_RESERVE {
+            return Err(format!(
+                "storage.disk_reserve_bytes must be at least {MIN_RESERVE}: a disk that is full stops the node"
+            ));
         }
         let limits = &self.limits;
         for (name, value) in [
@@ -405,6 +415,12 @@ log_secret = "log.secret"
     fn plaintext_is_never_the_default() {
         let error = load(&GOOD.replace("insecure_plaintext = true", "")).unwrap_err().to_string();
         assert!(error.contains("[tls] is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_disk_may_not_be_filled_to_the_last_byte() {
+        let error = load(&format!("{GOOD}[storage]\ndisk_reserve_bytes = 0\n")).unwrap_err().to_string();
+        assert!(error.contains("storage.disk_reserve_bytes"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! * [`machine`] — committed blocks in, the next state out, through the pure `quorate-ledger`
 //! * [`signer`] — cosigns what was computed here, and counts the others' cosignatures
 //! * [`tls`], [`peer`], [`http`], [`api`] — who may connect, and what they are told
+//! * [`health`], [`disk`] — whether it may serve, and take writes
 //! * [`node`] — all of it put together
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod consensus;
+pub mod disk;
 pub mod health;
 pub mod http;
 pub mod machine;

@@ -4,23 +4,31 @@
 //! started are ever ended, and all of them end with it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, hash_map::RandomState},
     fs,
+    hash::{BuildHasher as _, Hasher as _},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
 };
 
 use quorate_client::{Client, FileTrust};
-use quorate_core::policy::Policy;
+use quorate_core::{checkpoint::Checkpoint, policy::Policy};
 use tempfile::TempDir;
 
-use crate::http;
+use crate::{clock::now, http, oracle, process};
 
 /// How long a cluster may take to become ready.
 const READY_IN: Duration = Duration::from_secs(30);
+
+/// The first port that nodes are given, and how many of them there are.
+const FIRST_PORT: u16 = 10_000;
+const PORTS: u16 = 20_000;
 
 /// The `quorate` binary: `QUORATE_BIN`, or the one beside the test.
 pub fn binary() -> PathBuf {
@@ -116,22 +124,8 @@ impl Cluster {
     /// Runs a node until it ends by itself, for nodes that must refuse to start.
     pub fn run_node(&self, id: u64) -> Output {
         let node = &self.nodes[&id];
-        let mut process = Command::new(binary())
-            .args(["server", "--config"])
-            .arg(&node.config)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the quorate binary can be run");
-        let start = now();
-        while process.try_wait().expect("the process can be asked").is_none() {
-            if now() - start > Duration::from_secs(20) {
-                process.kill().expect("a process of ours can be killed");
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        process.wait_with_output().expect("the output of the process")
+        let mut server = Command::new(binary());
+        process::output(server.args(["server", "--config"]).arg(&node.config), Duration::from_secs(20))
     }
 
     /// Kills a node with SIGKILL and waits until it is gone.
@@ -140,6 +134,26 @@ impl Cluster {
             process.kill().expect("a process of ours can be killed");
             process.wait().expect("a killed process ends");
         }
+    }
+
+    /// Asks a node to stop with SIGTERM; its exit code, `None` if it did not end in good order by itself.
+    pub fn terminate(&mut self, id: u64) -> Option<i32> {
+        let mut process = self.nodes.get_mut(&id).and_then(|node| node.process.take())?;
+        process::signal(&mut process, "TERM", Duration::from_secs(20)).code()
+    }
+
+    /// The process id of a node that runs.
+    pub fn pid(&self, id: u64) -> u32 {
+        self.nodes[&id].process.as_ref().expect("a node that runs").id()
+    }
+
+    /// Waits until a node ends by itself; `None` if it does not within `limit`.
+    pub fn wait_end(&mut self, id: u64, limit: Duration) -> Option<ExitStatus> {
+        let node = self.nodes.get_mut(&id)?;
+        if !process::wait(node.process.as_mut()?, limit) {
+            return None;
+        }
+        node.process.take()?.wait().ok()
     }
 
     /// Whether a node's process runs.
@@ -173,6 +187,28 @@ impl Cluster {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// Size of the largest checkpoint that a running node shows of a ledger.
+    pub fn size(&self, ledger: &str) -> u64 {
+        let running = self.nodes.iter().filter(|(_, node)| node.process.is_some());
+        running.map(|(id, _)| self.checkpoint(*id, ledger).size.get()).max().expect("a node that runs")
+    }
+
+    /// The newest certified checkpoint that a node shows of a ledger. A node that was just started asks the others for
+    /// the cosignatures that it lacks, and shows none until it has them.
+    pub fn checkpoint(&self, id: u64, ledger: &str) -> Checkpoint {
+        let start = now();
+        loop {
+            let answer = http::get(self.nodes[&id].http, &format!("/{ledger}/checkpoint"));
+            let answer = answer.expect("an answer over HTTP");
+            let body = String::from_utf8_lossy(&answer.body).into_owned();
+            if answer.status == 200 {
+                return oracle::checkpoint_of(&body).expect("a note of a checkpoint");
+            }
+            assert!(now() - start < READY_IN, "node {id} shows no checkpoint of {ledger}: {body}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The policy of the cluster: its ledgers `_system` and `default`.
     pub fn policy(&self) -> Policy {
         let read = |name: &str| {
@@ -198,14 +234,15 @@ impl Cluster {
             .expect("a client")
     }
 
-    /// The id of the node that leads, as a majority of the running nodes says.
+    /// The id of the node that leads, as a majority of the nodes says. For a moment after a leader was killed the others
+    /// still name it: a node that does not run is never the answer.
     pub async fn leader(&self, client: &Client) -> u64 {
         let start = now();
         loop {
             let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
             for (_, status) in client.status().await {
                 if let Ok(status) = status
-                    && status.leader != 0
+                    && self.nodes.get(&status.leader).is_some_and(|node| node.process.is_some())
                 {
                     *votes.entry(status.leader).or_default() += 1;
                 }
@@ -230,19 +267,36 @@ impl Drop for Cluster {
     }
 }
 
+/// For [`Cluster::start_with`]: thresholds with which every node flushes its state, and removes its log behind that,
+/// after a few dozen entries.
+///
+/// # Panics
+/// If the configuration has other defaults than this knows.
+pub fn small_logs(text: String) -> String {
+    let text = text.replace("snapshot_entries = 20000", "snapshot_entries = 40");
+    let text = text.replace("kept_entries = 10000", "kept_entries = 20");
+    assert!(text.contains("snapshot_entries = 40") && text.contains("kept_entries = 20"), "{text}");
+    text
+}
+
 fn line(text: &str) -> String {
     format!("{text}\n")
 }
 
-/// The monotonic clock.
-#[expect(clippy::disallowed_methods, reason = "the harness waits for real processes")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// Ports that were free a moment ago.
+/// Ports that were free a moment ago. They are below the range that the operating system takes for outgoing
+/// connections: otherwise a client could sit on the port of a node that was killed and is to start again.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    held.map(|listener| listener.local_addr().expect("a bound port").port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    static BASE: LazyLock<u16> = LazyLock::new(|| {
+        // Differs from process to process, so that tests that run at once look at different ports.
+        let random = RandomState::new().build_hasher().finish() % u64::from(PORTS);
+        u16::try_from(random).unwrap_or_default()
+    });
+    std::array::from_fn(|_| {
+        let ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut ports =
+            ports.map(|next| FIRST_PORT + BASE.wrapping_add(next) % PORTS).take(usize::from(PORTS));
+        let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        ports.find(is_free).expect("a free port on loopback")
+    })
 }

@@ -1,7 +1,12 @@
 //! What the whole-cluster tests share: the harness that runs real nodes, the oracle that recomputes everything,
 //! and the rules of the house.
 
+pub mod audit;
+pub mod clock;
 pub mod cluster;
+pub mod folder;
 pub mod house;
 pub mod http;
 pub mod oracle;
+pub mod process;
+pub mod shell;

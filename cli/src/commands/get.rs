@@ -64,7 +64,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, CliError
 
 fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) -> Result<Exit, CliError> {
     let exit = if read.value.is_some() { Exit::Done } else { Exit::NotFound };
-    if session.output.is_json() {
+    if session.output.is_document() {
         let document = json::Value {
             ledger: session.ledger_name.clone(),
             item: convert::item_of_read(key, read),
@@ -74,7 +74,7 @@ fn tell(session: &Session, args: &Args, key: &[u8], read: &Read<Option<Value>>) 
             verified: read.checkpoint.is_some(),
             checkpoint: read.checkpoint.as_deref().map(convert::checkpoint),
         };
-        session.output.json("value", &document)?;
+        session.output.document("value", &document)?;
         return Ok(exit);
     }
     let proof = convert::proof_line(read.checkpoint.as_deref());

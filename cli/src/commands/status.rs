@@ -1,36 +1,91 @@
-//! `quorate status`: each replica's own word, side by side.
+//! `quorate status`: each replica's own word, side by side, and what of it is proven.
+//!
+//! Every replica is asked for its checkpoint over its own connection. A checkpoint counts when a quorum of the policy
+//! signed it and it continues what was believed before; those that count are compared at one size.
 
 use std::collections::BTreeMap;
 
-use quorate_client::{Error, Status};
+use quorate_client::{Comparison, Error, ReplicaCheckpoint, Status};
 
-use crate::error::CliError;
+use crate::error::{CliError, proof_advice};
+use crate::evidence;
 use crate::exit::Exit;
+use crate::global::Global;
 use crate::output::{Table, json, text};
 use crate::session::Session;
 
 /// Asks all replicas.
-pub(crate) async fn run(session: &Session) -> Result<Exit, CliError> {
-    let answers = session.client.status().await;
-    let replicas: Vec<json::Replica> = answers
+pub(crate) async fn run(global: &Global, session: &Session) -> Result<Exit, CliError> {
+    let (answers, compared) = tokio::join!(session.client.status(), compare(session));
+    let mut replicas: Vec<json::Replica> = answers
         .iter()
         .map(|(endpoint, answer)| replica(endpoint, answer.as_ref(), &session.ledger_name))
         .collect();
     let cluster = answers.iter().find_map(|(_, answer)| Some(answer.as_ref().ok()?.cluster.clone()));
+    if let Some(compared) = &compared {
+        for shown in &compared.replicas {
+            let own = replicas.iter_mut().find(|replica| replica.endpoint == shown.endpoint);
+            if let Some(replica) = own {
+                prove(replica, shown, compared, cluster.as_deref().unwrap_or_default());
+            }
+        }
+    }
+    let kept = compared.as_ref().and_then(|compared| compared.evidence.as_ref());
+    let kept = kept.and_then(|proof| evidence::keep_or_tell(global, proof));
+    let (roots, verified) = roots(&replicas, compared.as_ref());
     let document = json::Status {
         ledger: session.ledger_name.clone(),
         cluster,
         leader: leader(&replicas),
-        roots: roots(&replicas),
+        roots,
+        compared_size: compared.as_ref().filter(|_| verified).map(|compared| compared.size.to_string()),
+        verified,
+        evidence: kept.as_ref().map(|file| file.display().to_string()),
         replicas,
     };
     session.output.result("status", &document, table)?;
     let (exit, message) = judge(&document);
-    match exit {
-        Exit::Done => session.output.hint(&message),
-        exit => session.output.error(exit, &message, Some(advice(exit))),
+    match (exit, kept) {
+        (Exit::Done, _) => session.output.hint(&message),
+        (exit, Some(file)) => session.output.error(exit, &message, Some(&proof_advice(&file))),
+        (exit, None) => session.output.error(exit, &message, Some(advice(exit))),
     }
     Ok(exit)
+}
+
+/// The certified checkpoints of all replicas; `None` if proofs are not to be checked, or nothing can be asked.
+async fn compare(session: &Session) -> Option<Comparison> {
+    if !session.verify {
+        return None;
+    }
+    match session.ledger.compare_replicas().await {
+        Ok(compared) => Some(compared),
+        Err(error) => {
+            session.output.warn(&format!("the replicas' checkpoints cannot be compared: {error}"));
+            None
+        }
+    }
+}
+
+/// Adds what the checkpoint that a replica shows proves.
+fn prove(replica: &mut json::Replica, shown: &ReplicaCheckpoint, compared: &Comparison, cluster: &str) {
+    let certified = match &shown.checkpoint {
+        Ok(certified) => certified,
+        Err(error) if error.is_untrusted() => {
+            replica.distrust = Some(error.to_string());
+            return;
+        }
+        // Why it does not answer is shown already.
+        Err(_) => return,
+    };
+    let checkpoint = certified.checkpoint();
+    if checkpoint.size != compared.size {
+        return;
+    }
+    replica.proven_log_root = Some(hex::encode(checkpoint.root.as_bytes()));
+    let own = replica.node.as_ref().map(|node| format!("{cluster}/node/{node}"));
+    let signed = |name: String| certified.cosigners().any(|(key, _)| key.name() == name);
+    replica.signed_by_itself = own.map(signed);
 }
 
 fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> json::Replica {
@@ -59,6 +114,8 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         memory_bytes: Some(status.memory_bytes.to_string()),
         written_bytes: Some(status.written_bytes.to_string()),
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
+        limitation: Some(status.limitation.clone()).filter(|limitation| !limitation.is_empty()),
+        ..json::Replica::default()
     }
 }
 
@@ -80,8 +137,22 @@ fn leader(replicas: &[json::Replica]) -> Option<String> {
     most.map(|(leader, _)| leader.clone())
 }
 
+/// What the comparison says, and whether it is proven: by certified checkpoints where there are two of one size,
+/// otherwise by what the replicas say of themselves.
+fn roots(replicas: &[json::Replica], compared: Option<&Comparison>) -> (&'static str, bool) {
+    let word = own_word(replicas);
+    let proven = replicas.iter().filter(|replica| replica.proven_log_root.is_some()).count();
+    match compared {
+        Some(compared) if !compared.agree => ("differ", true),
+        // A replica may claim what it would not sign.
+        _ if word == "differ" => (word, false),
+        Some(_) if proven > 1 => ("equal", true),
+        _ => (word, false),
+    }
+}
+
 /// Compares replicas that are at one size: at different sizes, roots differ without meaning anything.
-fn roots(replicas: &[json::Replica]) -> &'static str {
+fn own_word(replicas: &[json::Replica]) -> &'static str {
     let mut by_size: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
     for replica in replicas {
         if let (Some(size), Some(log), Some(state)) = (&replica.size, &replica.log_root, &replica.state_root)
@@ -101,9 +172,10 @@ fn judge(status: &json::Status) -> (Exit, String) {
     let well =
         status.replicas.iter().filter(|replica| replica.error.is_none() && replica.fault.is_none()).count();
     if status.roots == "differ" {
+        let proven = if status.verified { "" } else { " (their own word, unproven)" };
         return (
             Exit::Unverified,
-            "replicas of one size have different roots: one of them is wrong".to_owned(),
+            format!("the replicas do not show one history: one of them is wrong{proven}"),
         );
     }
     if well == 0 || well <= all / 2 {
@@ -115,14 +187,12 @@ fn judge(status: &json::Status) -> (Exit, String) {
             format!("{well} of {all} replicas are well, but a majority follows no leader"),
         );
     };
-    let roots = match status.roots {
-        "equal" => "equal roots at equal sizes",
-        _ => "no two at one size to compare",
+    let roots = match (status.roots, &status.compared_size) {
+        ("equal", Some(size)) => format!("their certified roots at size {size} are equal"),
+        ("equal", None) => "equal roots at equal sizes (their own word, unproven)".to_owned(),
+        _ => "no two at one size to compare".to_owned(),
     };
-    (
-        Exit::Done,
-        format!("{well} of {all} replicas are well, node {leader} leads, {roots} (their own word, unproven)"),
-    )
+    (Exit::Done, format!("{well} of {all} replicas are well, node {leader} leads, {roots}"))
 }
 
 const fn advice(exit: Exit) -> &'static str {
@@ -165,13 +235,21 @@ fn table(status: &json::Status) -> String {
             short(&replica.log_root),
             short(&replica.state_root),
         ]);
-        let wrong = [("no answer", &replica.error), ("stopped", &replica.fault)];
+        let wrong = [
+            ("no answer", &replica.error),
+            ("stopped", &replica.fault),
+            ("limited", &replica.limitation),
+            ("not believed", &replica.distrust),
+        ];
         for (what, why) in wrong {
             if let Some(why) = why {
                 let why = why.strip_prefix(&format!("{}: ", replica.endpoint)).unwrap_or(why);
                 notes.push_str(&format!("{}: {what}: {}\n", replica.endpoint, text::line(why)));
             }
         }
+    }
+    if let Some(file) = &status.evidence {
+        notes.push_str(&format!("evidence: {}\n", text::line(file)));
     }
     let cluster = status.cluster.as_deref().map(text::line).unwrap_or_default();
     format!("ledger {} of {cluster}\n{table}{notes}", status.ledger)
@@ -192,8 +270,37 @@ mod tests {
     }
 
     fn judged(replicas: Vec<json::Replica>) -> Exit {
-        let (leader, roots) = (leader(&replicas), roots(&replicas));
-        judge(&json::Status { ledger: "default".into(), cluster: None, leader, roots, replicas }).0
+        let (leader, (roots, verified)) = (leader(&replicas), roots(&replicas, None));
+        let status = json::Status {
+            ledger: "default".into(),
+            cluster: None,
+            leader,
+            roots,
+            compared_size: None,
+            verified,
+            evidence: None,
+            replicas,
+        };
+        judge(&status).0
+    }
+
+    fn proven(agree: bool) -> Comparison {
+        let size = quorate_client::TreeSize::new(5);
+        Comparison { size, replicas: Vec::new(), agree, evidence: None }
+    }
+
+    #[test]
+    fn a_proof_goes_before_the_replicas_own_word() {
+        let both = |root: &str| {
+            let one = json::Replica { proven_log_root: Some(root.to_owned()), ..at("5", "a", "1") };
+            vec![one.clone(), one]
+        };
+        assert_eq!(roots(&both("a"), Some(&proven(true))), ("equal", true));
+        assert_eq!(roots(&both("a"), Some(&proven(false))), ("differ", true));
+        assert_eq!(roots(&[at("5", "a", "1"), at("6", "b", "1")], Some(&proven(true))), ("unknown", false));
+        let mut lying = both("a");
+        lying[1].log_root = Some("claimed".to_owned());
+        assert_eq!(roots(&lying, Some(&proven(true))), ("differ", false));
     }
 
     #[test]

@@ -72,6 +72,33 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// The option as it was given.
+    fn as_given(&self) -> Option<String> {
+        None.or_else(|| self.if_absent.then(|| "--if-absent".to_owned()))
+            .or_else(|| self.if_exists.then(|| "--if-exists".to_owned()))
+            .or_else(|| self.if_revision.map(|number| format!("--if-revision {number}")))
+            .or_else(|| self.if_unmodified_after.map(|at| format!("--if-unmodified-after {at}")))
+    }
+
+    /// Names the condition as it was given, if it is what the error is about: the server knows it by number only.
+    fn told(&self, error: CliError, key: &[u8]) -> CliError {
+        let is_about_it = matches!(&error, CliError::Client(error)
+            if matches!(error.as_ref(), quorate_client::Error::Rejected(why) if why.precondition.is_some()));
+        match self.as_given().filter(|_| is_about_it) {
+            None => error,
+            Some(option) => CliError::Partly {
+                done: format!("nothing was written, because of {option}"),
+                next: format!(
+                    "`quorate history {}` shows what was written; then decide again",
+                    text::key(key)
+                ),
+                source: Box::new(error),
+            },
+        }
+    }
+}
+
 impl WriteArgs {
     /// Checks what clap cannot.
     pub(crate) fn check(&self) -> Result<(), CliError> {
@@ -105,8 +132,8 @@ impl WriteArgs {
             transaction = transaction.precondition(condition);
         }
         let committed = session.ledger.commit(transaction).await;
-        let committed = committed.map_err(|error| with_name(error, &name))?;
-        if let (Some(path), Some(receipt)) = (&self.receipt, &committed.receipt) {
+        let committed = committed.map_err(|error| self.condition.told(with_name(error, &name), key))?;
+        if let (Some(path), Some(receipt)) = (&self.receipt, committed.receipt()) {
             write_whole(path, receipt.to_string().as_bytes())?;
         }
         self.tell(session, key, &name, &committed, done)?;

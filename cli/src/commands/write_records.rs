@@ -133,11 +133,12 @@ async fn keep(
     }
     recorded.transactions += 1;
     recorded.size = recorded.size.max(committed.size);
+    let receipt = receipt_dir.and_then(|_| committed.receipt());
     let newer = |old: &Arc<CertifiedCheckpoint>| old.checkpoint().size < committed.size;
     if recorded.checkpoint.as_ref().is_none_or(newer) {
         recorded.checkpoint = committed.checkpoint;
     }
-    let (Some(directory), Some(receipt)) = (receipt_dir, committed.receipt) else {
+    let (Some(directory), Some(receipt)) = (receipt_dir, receipt) else {
         return Ok(());
     };
     let directory: PathBuf = directory.to_owned();

@@ -1,4 +1,4 @@
-//! The JSON documents, all of them.
+//! The documents that programs read, all of them: as JSON, and the same as YAML.
 //!
 //! Contract: one document per call. Its first fields are `schema` (1; another number if a field ever changes its
 //! meaning or goes away; new fields may come within a schema) and `kind`. Fields come in the order below, and a field
@@ -9,7 +9,7 @@
 
 use serde::Serialize;
 
-use super::text;
+use super::{text, yaml};
 use crate::error::CliError;
 use crate::exit::Exit;
 
@@ -27,23 +27,40 @@ struct Document<'a, T> {
 /// A document with its head, indented, with a newline at the end.
 pub(crate) fn document<T: Serialize>(kind: &'static str, body: &T) -> Result<String, CliError> {
     let document = Document { schema: SCHEMA, kind, body };
-    let mut text = serde_json::to_string_pretty(&document)
-        .map_err(|error| CliError::other(format!("the {kind} document cannot be written: {error}")))?;
+    let mut text =
+        serde_json::to_string_pretty(&document).map_err(|error| unwritable(kind, &error.to_string()))?;
     text.push('\n');
     Ok(text)
 }
 
+/// The same document as YAML.
+pub(crate) fn yaml_document<T: Serialize>(kind: &'static str, body: &T) -> Result<String, CliError> {
+    yaml::text(&Document { schema: SCHEMA, kind, body }).map_err(|error| unwritable(kind, &error))
+}
+
+fn unwritable(kind: &str, error: &str) -> CliError {
+    CliError::other(format!("the {kind} document cannot be written: {error}"))
+}
+
+/// An error: the document `error`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Failure<'a> {
+    pub(crate) exit: u8,
+    pub(crate) error: &'a str,
+    pub(crate) next: Option<&'a str>,
+}
+
 /// An error as a document of one line.
 pub(crate) fn error_line(exit: Exit, message: &str, next: Option<&str>) -> String {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        exit: u8,
-        error: &'a str,
-        next: Option<&'a str>,
-    }
-    let document =
-        Document { schema: SCHEMA, kind: "error", body: &Body { exit: exit.code(), error: message, next } };
+    let body = &Failure { exit: exit.code(), error: message, next };
+    let document = Document { schema: SCHEMA, kind: "error", body };
     serde_json::to_string(&document).unwrap_or_else(|_| message.to_owned())
+}
+
+/// An error as YAML.
+pub(crate) fn yaml_error(exit: Exit, message: &str, next: Option<&str>) -> String {
+    let text = yaml_document("error", &Failure { exit: exit.code(), error: message, next });
+    text.map_or_else(|_| message.to_owned(), |text| text.trim_end().to_owned())
 }
 
 /// A key or a value.
@@ -231,17 +248,31 @@ pub(crate) struct Replica {
     pub(crate) memory_bytes: Option<String>,
     pub(crate) written_bytes: Option<String>,
     pub(crate) fault: Option<String>,
+    /// What it does not do now although it serves.
+    pub(crate) limitation: Option<String>,
+    /// Root of the log at the size at which all are compared, as proven by a certified checkpoint of this replica.
+    pub(crate) proven_log_root: Option<String>,
+    /// Whether the replica's own signature is on that checkpoint, beside those that certify it.
+    pub(crate) signed_by_itself: Option<bool>,
+    /// Why the checkpoint it shows is not believed.
+    pub(crate) distrust: Option<String>,
 }
 
-/// `status`: the word of each replica, unproven.
+/// `status`: the word of each replica; what `proven_log_root` and `distrust` say is verified.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Status {
     pub(crate) ledger: String,
     pub(crate) cluster: Option<String>,
     /// The leader that most of those that answered follow.
     pub(crate) leader: Option<String>,
-    /// `equal`, `differ`, or `unknown` where no two replicas are at one size.
+    /// `equal`, `differ`, or `unknown` where there are no two to compare.
     pub(crate) roots: &'static str,
+    /// The size at which certified checkpoints of the replicas were compared; `null` if they were not.
+    pub(crate) compared_size: Option<String>,
+    /// Whether `roots` is proven; otherwise it is the replicas' own word.
+    pub(crate) verified: bool,
+    /// Where the proof is, if signed statements of the replicas contradict each other.
+    pub(crate) evidence: Option<String>,
     pub(crate) replicas: Vec<Replica>,
 }
 
@@ -428,4 +459,19 @@ pub(crate) struct Context {
 pub(crate) struct Contexts {
     pub(crate) file: String,
     pub(crate) contexts: Vec<Context>,
+}
+
+/// `evidence`: a proof that somebody lied, checked with public keys alone.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Evidence {
+    pub(crate) file: String,
+    /// `fork`, `rewrite`, `rollback`, `equivocation` or `disagreement`.
+    pub(crate) lie: &'static str,
+    /// `guilty`: each of the keys; `suspects`: one of the two.
+    pub(crate) verdict: &'static str,
+    pub(crate) keys: Vec<String>,
+    pub(crate) origin: Option<String>,
+    pub(crate) sizes: Vec<String>,
+    pub(crate) log_roots: Vec<String>,
+    pub(crate) verified: bool,
 }

@@ -202,14 +202,17 @@ fn status() {
         cluster: text("acme/0a1b2c3d"),
         leader: text("1"),
         roots: "unknown",
+        compared_size: text("26"),
+        verified: false,
+        evidence: None,
         replicas: vec![silent],
     };
     let expected = concat!(
         r#"{"schema": 1,"kind": "status","ledger": "default","cluster": "acme/0a1b2c3d","leader": "1","#,
-        r#""roots": "unknown","replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
+        r#""roots": "unknown","compared_size": "26","verified": false,"evidence": null,"replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
         r#""version": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
         r#""certified_size": null,"log_root": null,"state_root": null,"memory_bytes": null,"written_bytes": null,"#,
-        r#""fault": null}]}"#
+        r#""fault": null,"limitation": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null}]}"#
     );
     assert_eq!(compact("status", &body), expected);
 }
@@ -377,4 +380,51 @@ fn policy_and_contexts() {
         r#""endpoints": ["https://a:1"],"policy": ["p"],"cacert": null,"trust_dir": null,"plaintext": false}]}"#
     );
     assert_eq!(compact("contexts", &body), expected);
+}
+
+#[test]
+fn yaml_has_the_same_fields_in_the_same_order() {
+    let body = Commit {
+        ledger: "default".into(),
+        key: Bytes::of(b"no"),
+        index: "17".into(),
+        revision: None,
+        size: "26".into(),
+        known: false,
+        certified: true,
+        idempotency_key: Bytes::of(b"build-4711"),
+        receipt: None,
+        checkpoint: Some(checkpoint()),
+    };
+    let root = "ab".repeat(32);
+    let expected = format!(
+        "schema: 1\nkind: \"commit\"\nledger: \"default\"\nkey:\n  utf8: \"no\"\nindex: \"17\"\nrevision: null\n\
+         size: \"26\"\nknown: false\ncertified: true\nidempotency_key:\n  utf8: \"build-4711\"\nreceipt: null\n\
+         checkpoint:\n  origin: \"acme/0a1b2c3d/default\"\n  size: \"26\"\n  log_root: \"{root}\"\n  cosigners:\n    \
+         - name: \"acme/0a1b2c3d/node/1\"\n      time: \"2026-11-23T00:35:45Z\"\n    \
+         - name: \"acme/0a1b2c3d/node/3\"\n      time: \"2026-11-23T00:35:46Z\"\n"
+    );
+    assert_eq!(yaml_document("commit", &body).unwrap_or_default(), expected);
+    let error = yaml_error(Exit::Error, "a \"bad\"\nanswer", None);
+    assert_eq!(error, "schema: 1\nkind: \"error\"\nexit: 1\nerror: \"a \\\"bad\\\"\\nanswer\"\nnext: null");
+}
+
+#[test]
+fn evidence() {
+    let body = Evidence {
+        file: "e.json".into(),
+        lie: "fork",
+        verdict: "guilty",
+        keys: vec!["acme/0a1b2c3d/node/1".into()],
+        origin: text("acme/0a1b2c3d/default"),
+        sizes: vec!["7".into(), "7".into()],
+        log_roots: vec!["00".into(), "01".into()],
+        verified: true,
+    };
+    let expected = concat!(
+        r#"{"schema": 1,"kind": "evidence","file": "e.json","lie": "fork","verdict": "guilty","#,
+        r#""keys": ["acme/0a1b2c3d/node/1"],"origin": "acme/0a1b2c3d/default","sizes": ["7","7"],"#,
+        r#""log_roots": ["00","01"],"verified": true}"#
+    );
+    assert_eq!(compact("evidence", &body), expected);
 }

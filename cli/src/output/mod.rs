@@ -1,8 +1,8 @@
 //! What a person or a program gets to see.
 //!
-//! Contract: results go to stdout, everything else (progress, hints, warnings, errors) to stderr. With `-o json`,
-//! stdout holds exactly one JSON document per call, made of the types in [`json`] and nothing else; an error is a
-//! JSON document on stderr. Text from the ledger or from a server is never written to a terminal as it is: control
+//! Contract: results go to stdout, everything else (progress, hints, warnings, errors) to stderr. With `-o json` or
+//! `-o yaml`, stdout holds exactly one document per call, made of the types in [`json`] and nothing else; an error is a
+//! document on stderr. Text from the ledger or from a server is never written to a terminal as it is: control
 //! characters are escaped ([`text`]).
 
 pub(crate) mod json;
@@ -12,6 +12,7 @@ mod printer;
 mod table;
 pub(crate) mod text;
 pub(crate) mod time;
+mod yaml;
 
 pub(crate) use printer::{Format, Output};
 pub(crate) use table::Table;

@@ -16,6 +16,8 @@ pub(crate) enum Format {
     Table,
     // For programs: one document, its fields stable under their `schema`.
     Json,
+    // The same document.
+    Yaml,
 }
 
 /// Writes results to stdout and everything else to stderr.
@@ -31,9 +33,9 @@ impl Output {
         Self { format, quiet }
     }
 
-    /// Whether results are JSON.
-    pub(crate) const fn is_json(&self) -> bool {
-        matches!(self.format, Format::Json)
+    /// Whether results are documents for programs.
+    pub(crate) const fn is_document(&self) -> bool {
+        !matches!(self.format, Format::Table)
     }
 
     /// Whether a progress bar has somebody to look at it.
@@ -42,8 +44,12 @@ impl Output {
     }
 
     /// The result, as the document of this kind.
-    pub(crate) fn json<T: Serialize>(&self, kind: &'static str, body: &T) -> Result<(), CliError> {
-        self.bytes(json::document(kind, body)?.as_bytes())
+    pub(crate) fn document<T: Serialize>(&self, kind: &'static str, body: &T) -> Result<(), CliError> {
+        let text = match self.format {
+            Format::Yaml => json::yaml_document(kind, body)?,
+            Format::Json | Format::Table => json::document(kind, body)?,
+        };
+        self.bytes(text.as_bytes())
     }
 
     /// The result as a document, or as the text that `table` makes.
@@ -54,7 +60,7 @@ impl Output {
         table: impl FnOnce(&T) -> String,
     ) -> Result<(), CliError> {
         match self.format {
-            Format::Json => self.json(kind, body),
+            Format::Json | Format::Yaml => self.document(kind, body),
             Format::Table => self.text(&table(body)),
         }
     }
@@ -88,9 +94,10 @@ impl Output {
 
     /// Why the call failed, and the next thing to try.
     pub(crate) fn error(&self, exit: Exit, message: &str, next: Option<&str>) {
-        if self.is_json() {
-            write_stderr(&json::error_line(exit, message, next));
-            return;
+        match self.format {
+            Format::Json => return write_stderr(&json::error_line(exit, message, next)),
+            Format::Yaml => return write_stderr(&json::yaml_error(exit, message, next)),
+            Format::Table => {}
         }
         write_stderr(&format!("{} {}", paint("error:", RED), text::lines(message)));
         if let Some(next) = next {

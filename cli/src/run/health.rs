@@ -51,13 +51,13 @@ async fn ask(global: &Global, args: &Args) -> Result<Exit, CliError> {
         let reason = format!("HTTP status {}: {}", answer.status, answer.body);
         return Err(CliError::other(format!("the node at {at} is not {wanted}: {reason}")));
     }
-    if global.output().is_json() {
+    if global.output().is_document() {
         #[derive(serde::Serialize)]
         struct Health<'a> {
             http: &'a str,
             state: &'static str,
         }
-        global.output().json("health", &Health { http: at, state: wanted })?;
+        global.output().document("health", &Health { http: at, state: wanted })?;
     } else {
         global.output().text(&format!("{wanted}\n"))?;
     }

@@ -1,11 +1,14 @@
 //! `quorate server`: one node.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use quorate_node::{abort, api, config::NodeConfig, node};
+use tokio::signal::unix::SignalKind;
+use tokio::sync::Notify;
 
 use super::notify::{self, notify};
-use super::stop::Stop;
+use super::stop::{self, Stop};
 use super::{logging, open_files, runtime};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -13,7 +16,8 @@ use crate::exit::Exit;
 /// Run one node of a cluster
 ///
 /// Everything it needs to know is in its configuration, which `quorate init` and `quorate dev` write. It runs until it
-/// gets SIGINT or SIGTERM, and then stops in good order; a second signal ends it at once. Its log goes to stderr.
+/// gets SIGINT or SIGTERM, and then stops in good order; a second signal ends it at once. SIGHUP makes it look for new
+/// certificates, which it does every half minute anyway. Its log goes to stderr.
 ///
 ///   quorate server --config node-1/quorate.toml
 #[derive(Debug, clap::Args)]
@@ -55,8 +59,17 @@ async fn serve(config: NodeConfig, until_stdin_closes: bool) -> Result<Exit, Cli
         notify(notify::STOPPING);
         tokio::spawn(end_at_once(stop));
     };
+    let reload = Arc::new(Notify::new());
+    let mut hangup = stop::on(SignalKind::hangup())?;
+    let asking = Arc::clone(&reload);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!(node = id, "SIGHUP: looking for new certificates");
+            asking.notify_one();
+        }
+    });
     tracing::info!(node = id, version = env!("CARGO_PKG_VERSION"), "starting");
-    let ended = node::run(config, asked, |_| notify(notify::READY)).await;
+    let ended = node::run(config, asked, reload, |_| notify(notify::READY)).await;
     ended.map_err(|error| CliError::other(format!("node {id}: {error}")))?;
     tracing::info!(node = id, "stopped");
     Ok(Exit::Done)

@@ -23,7 +23,7 @@ impl Stop {
         Ok(Self { interrupt, terminate, hangup: None, stdin: None })
     }
 
-    /// Takes the end of the terminal as a request too. A server does not: `nohup` is to work.
+    /// Takes the end of the terminal as a request too. A server does not: it looks for new certificates then.
     pub(super) fn or_terminal_closes(mut self) -> Result<Self, CliError> {
         self.hangup = Some(on(SignalKind::hangup())?);
         Ok(self)
@@ -71,6 +71,7 @@ impl Stop {
     }
 }
 
-fn on(kind: SignalKind) -> Result<Signal, CliError> {
+/// Listens for a signal from now on.
+pub(super) fn on(kind: SignalKind) -> Result<Signal, CliError> {
     signal(kind).map_err(|error| CliError::other(format!("cannot listen for signals: {error}")))
 }

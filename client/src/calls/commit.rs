@@ -1,17 +1,18 @@
 //! Writing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::answer::{AnswerError, SentRequest, TransactionProof};
 use quorate_core::entry::Salt;
 use quorate_core::position::{LogIndex, Micros, TreeSize};
-use quorate_core::receipt::Receipt;
 use quorate_proto::v1;
 
 use crate::clock;
 use crate::error::{Distrust, Error};
 use crate::leader::Route;
 use crate::ledger::{Accepted, Ledger, Session};
+use crate::options::CheckpointOptions;
 use crate::retry::Answered;
 use crate::transaction::{Transaction, Wait, encoded_attributes, sent_operations};
 use crate::values::{Committed, TransactionId};
@@ -44,7 +45,7 @@ impl Ledger {
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, Error> {
         let mut transaction = transaction;
         let idempotency_key = transaction.prepare()?;
-        let session = self.begin(transaction.timeout).await?;
+        let session = self.begin_write(&transaction).await?;
         let timeout = transaction.timeout.unwrap_or(session.state.settings.timeout);
         let known_for = timeout.saturating_mul(2).clamp(MIN_KNOWN, MAX_KNOWN);
         let sent = Sent {
@@ -56,6 +57,18 @@ impl Ledger {
         let request = sent.to_wire(&session);
         let answered = session.state.fleet.call(&request, session.plan(Route::Leader)).await?;
         self.verify_commit(&session, &sent, answered).await
+    }
+
+    /// Begins a write. Where nothing is believed yet, a checkpoint is asked for first: a policy that this cluster does
+    /// not meet is found out before anything is written, not by the answer.
+    async fn begin_write(&self, transaction: &Transaction) -> Result<Session, Error> {
+        let session = self.begin(transaction.timeout).await?;
+        if transaction.wait == Wait::Committed || session.trusted_size().is_some() {
+            return Ok(session);
+        }
+        let (first, accepted) = self.accepted_checkpoint(CheckpointOptions::latest()).await?;
+        first.finish(&accepted).await?;
+        self.begin(transaction.timeout).await
     }
 
     async fn verify_commit(
@@ -73,14 +86,14 @@ impl Ledger {
         };
         let proof = session.believe(&replica, transaction_proof(response.transaction))?;
         let author = session.state.settings.author.as_deref();
-        let rebuilt = match verify::rebuild(&sent.request(author, response.known, &[]), proof.clone()) {
+        let rebuilt = match verify::rebuild(&sent.request(author, response.known, &[]), &proof) {
             Err(Distrust::Answer(AnswerError::KeyReused { index })) => {
                 if let Some(accepted) = &accepted {
                     let in_log = verify::prove_leaf(&proof, &accepted.ground.certified);
                     session.believe(&replica, in_log)?;
                 }
                 let salts = self.salts_of_same_request(sent, index).await?;
-                verify::rebuild(&sent.request(author, response.known, &salts), proof)
+                verify::rebuild(&sent.request(author, response.known, &salts), &proof)
             }
             rebuilt => rebuilt,
         };
@@ -162,16 +175,16 @@ fn committed(rebuilt: Rebuilt, accepted: Option<&Accepted>, known: bool) -> Resu
         size: least,
         time: transaction.leaf().time,
         revisions: transaction.operations().iter().map(|operation| operation.revision).collect(),
-        receipt: None,
         checkpoint: None,
         known,
+        proof: None,
     };
     if let Some(accepted) = accepted {
         let certified = &accepted.ground.certified;
-        let proof = rebuilt.certify(certified)?;
+        rebuilt.certify(certified)?;
         committed.size = certified.checkpoint().size;
-        committed.receipt = Some(Receipt::of_transaction(certified.note().clone(), &proof));
-        committed.checkpoint = Some(certified.clone());
+        committed.checkpoint = Some(Arc::clone(certified));
+        committed.proof = Some(Arc::new(rebuilt));
     }
     Ok(committed)
 }

@@ -12,6 +12,7 @@ use quorate_core::position::{LogIndex, Micros, Revision, TreeSize};
 use quorate_core::receipt::{Receipt, TransactionMeta};
 
 use super::Value;
+use crate::verify::Rebuilt;
 
 /// A transaction that is in the ledger.
 #[derive(Debug, Clone)]
@@ -24,13 +25,23 @@ pub struct Committed {
     pub time: Micros,
     /// The revision of each written key after this transaction, in the order of the writes.
     pub revisions: Vec<Revision>,
-    /// The proof of it, self-contained, values included; `None` if certification was not waited for, and then all
-    /// of this is the leader's word.
-    pub receipt: Option<Receipt>,
-    /// The checkpoint that covers it.
+    /// The checkpoint that covers it; `None` if certification was not waited for, and then all of this is the
+    /// leader's word.
     pub checkpoint: Option<Arc<CertifiedCheckpoint>>,
     /// Whether it was known already: it is the transaction of an earlier request with this idempotency key.
     pub known: bool,
+    /// What was verified, for a receipt.
+    pub(crate) proof: Option<Arc<Rebuilt>>,
+}
+
+impl Committed {
+    /// The proof of it, self-contained, values included; `None` if certification was not waited for. It is made when
+    /// it is asked for, of what was verified: most writers never look at it.
+    #[must_use]
+    pub fn receipt(&self) -> Option<Receipt> {
+        let (proof, certified) = self.proof.as_ref().zip(self.checkpoint.as_ref())?;
+        Some(Receipt::of_transaction(certified.note().clone(), &proof.to_proof()))
+    }
 }
 
 /// Which transaction is asked for.

@@ -93,12 +93,16 @@ fn merge(known: &mut TransactionProof, other: TransactionProof) {
     if known.meta.is_none() {
         known.meta = other.meta;
     }
-    // A showing of all operations needs no paths, and cannot be mixed with one that does.
-    let (mut base, extra) = match is_whole(&known.operations) {
-        true => (std::mem::take(&mut known.operations), other.operations),
-        false => (other.operations, std::mem::take(&mut known.operations)),
+    // A showing of all operations needs no paths, and cannot be mixed with one that does. Otherwise what is new is added
+    // to what is there: of a large transaction, it mostly is one operation more.
+    let known_operations = std::mem::take(&mut known.operations);
+    let known_is_whole = is_whole(&known_operations);
+    let other_is_whole = is_whole(&other.operations);
+    let (mut base, extra) = match known_is_whole || !other_is_whole {
+        true => (known_operations, other.operations),
+        false => (other.operations, known_operations),
     };
-    let base_is_whole = is_whole(&base);
+    let base_is_whole = known_is_whole || other_is_whole;
     for operation in extra {
         match base.binary_search_by_key(&operation.position, |shown| shown.position) {
             Ok(place) => {

@@ -6,7 +6,7 @@ use quorate_core::answer::{
     SentOperation, SentRequest, TransactionProof,
 };
 use quorate_core::entry::Operation;
-use quorate_core::hash::leaf_hash;
+use quorate_core::hash::{Hash, leaf_hash};
 use quorate_core::policy::CertifiedCheckpoint;
 use quorate_core::proof::inclusion;
 use quorate_core::receipt::TransactionMeta;
@@ -15,22 +15,25 @@ use quorate_proto::convert::{WireError, WireProblem};
 use crate::error::Distrust;
 
 /// A transaction that says exactly what was sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rebuilt {
     pub(crate) transaction: RebuiltTransaction,
-    /// Its inclusion path, not verified yet.
-    path: Vec<quorate_core::hash::Hash>,
+    /// Its inclusion path; verified by [`Rebuilt::certify`].
+    path: Vec<Hash>,
 }
 
 impl Rebuilt {
-    /// The transaction as others may be shown it, proven to be in the log under this checkpoint.
+    /// Proves that it is in the log under this checkpoint.
     ///
     /// # Errors
     /// [`AnswerError::NotIncluded`], [`AnswerError::NotInTree`].
-    pub(crate) fn certify(self, checkpoint: &CertifiedCheckpoint) -> Result<TransactionProof, AnswerError> {
-        let proof = self.transaction.clone().into_proof(self.path.clone());
-        self.transaction.included(checkpoint, self.path)?;
-        Ok(proof)
+    pub(crate) fn certify(&self, checkpoint: &CertifiedCheckpoint) -> Result<(), AnswerError> {
+        self.transaction.prove(checkpoint, &self.path)
+    }
+
+    /// The transaction as others may be shown it.
+    pub(crate) fn to_proof(&self) -> TransactionProof {
+        self.transaction.clone().into_proof(self.path.clone())
     }
 }
 
@@ -39,8 +42,8 @@ impl Rebuilt {
 /// # Errors
 /// [`Distrust::Answer`] with [`AnswerError::KeyReused`] if another request was made under this idempotency key: not yet
 /// proven, see [`prove_leaf`].
-pub(crate) fn rebuild(sent: &SentRequest<'_>, proof: TransactionProof) -> Result<Rebuilt, Distrust> {
-    let meta = proof.meta.ok_or_else(|| WireError::new("transaction.meta", WireProblem::Missing))?;
+pub(crate) fn rebuild(sent: &SentRequest<'_>, proof: &TransactionProof) -> Result<Rebuilt, Distrust> {
+    let meta = proof.meta.clone().ok_or_else(|| WireError::new("transaction.meta", WireProblem::Missing))?;
     let operations = proof.operations.iter().map(|revealed| {
         let operation = Operation::decode(&revealed.operation).map_err(AnswerError::from)?;
         Ok(AddedToOperation {
@@ -51,12 +54,12 @@ pub(crate) fn rebuild(sent: &SentRequest<'_>, proof: TransactionProof) -> Result
     });
     let answer = CommitAnswer {
         index: proof.index,
-        leaf: proof.leaf,
+        leaf: proof.leaf.clone(),
         author: author(&meta)?,
         operations: operations.collect::<Result<_, Distrust>>()?,
         meta,
     };
-    Ok(Rebuilt { transaction: sent.rebuild(answer)?, path: proof.path })
+    Ok(Rebuilt { transaction: sent.rebuild(answer)?, path: proof.path.clone() })
 }
 
 /// That a leaf is in the log, before somebody is told that a key was used for it.

@@ -16,7 +16,7 @@ async fn a_leader_hint_is_followed_even_to_a_replica_nobody_listed() {
     let cluster = Cluster::start().await;
     let client = client(&[&cluster.nodes[1]]);
     let committed = client.ledger("default").commit(put()).await.unwrap();
-    assert!(committed.receipt.is_some());
+    assert!(committed.receipt().is_some());
     let before = cluster.nodes[1].calls();
     client.ledger("default").commit(put()).await.unwrap();
     assert_eq!(cluster.nodes[1].calls(), before, "the leader is remembered");

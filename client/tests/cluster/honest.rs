@@ -53,7 +53,7 @@ async fn what_is_written_is_read_and_its_receipt_verifies_offline() {
     assert_eq!(value.content_type().as_deref(), Some("text/plain"));
     assert!(read.checkpoint.unwrap().cosigners().count() >= 2);
 
-    let receipt = committed.receipt.unwrap();
+    let receipt = committed.receipt().unwrap();
     let receipt = quorate_client::Receipt::parse(&receipt.to_string()).unwrap();
     let policy = ledger.policy().await.unwrap();
     let VerifiedReceipt::Transaction(proven) = receipt.verify(&policy).unwrap() else {
@@ -272,7 +272,7 @@ async fn a_known_request_is_answered_with_the_first_answer() {
     // Another process: other salts, the same request.
     let again = ledger.commit(build("v")).await.unwrap();
     assert!(again.known && again.index == first.index);
-    assert!(again.receipt.unwrap().verify(&ledger.policy().await.unwrap()).is_ok());
+    assert!(again.receipt().unwrap().verify(&ledger.policy().await.unwrap()).is_ok());
     let other = ledger.commit(build("something else")).await.unwrap_err();
     assert!(matches!(other, Error::IdempotencyKeyReused { index } if index == first.index), "{other}");
 }
@@ -307,7 +307,7 @@ async fn a_committed_write_needs_no_checkpoint_and_gives_no_receipt() {
     let cluster = Cluster::start().await;
     let ledger = client(&cluster.all()).ledger("default");
     let committed = ledger.commit(Transaction::new().put("k", "v").wait(Wait::Committed)).await.unwrap();
-    assert!(committed.receipt.is_none() && committed.checkpoint.is_none());
+    assert!(committed.receipt().is_none() && committed.checkpoint.is_none());
     let expired = PutOptions::new().expires_at(Micros::new(1));
     ledger
         .commit(Transaction::new().put_with("k", "v", expired).timeout(Duration::from_secs(2)))

@@ -7,7 +7,7 @@
 
 use super::contents::Contents;
 use super::error::AnswerError;
-use super::transaction::{IncludedTransaction, Meta, Paths, RevealedOperation, TransactionProof};
+use super::transaction::{IncludedTransaction, Meta, Paths, RevealedOperation, TransactionProof, include};
 use crate::entry::{
     Leaf, OpKind, Operation, Salt, TransactionLeaf, meta_digest, ops_root, request_id, value_digest,
 };
@@ -253,7 +253,16 @@ impl RebuiltTransaction {
         }
     }
 
-    /// Proves that the transaction is in the log, under a certified checkpoint: the write is certified.
+    /// Proves that the leaf is in the log, under a certified checkpoint: the write is certified. The operations need no
+    /// second look, since the leaf was rebuilt from them.
+    ///
+    /// # Errors
+    /// [`AnswerError::NotIncluded`], [`AnswerError::NotInTree`].
+    pub fn prove(&self, checkpoint: &CertifiedCheckpoint, path: &[Hash]) -> Result<(), AnswerError> {
+        include(checkpoint.checkpoint(), self.index, &self.leaf.encode(), path)
+    }
+
+    /// The same, giving what is proven.
     ///
     /// # Errors
     /// [`AnswerError::NotIncluded`], [`AnswerError::NotInTree`].

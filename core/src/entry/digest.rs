@@ -63,10 +63,19 @@ where
 /// `None` if there is no such operation.
 #[must_use]
 pub fn op_path<T: AsRef<[u8]>>(ops: &[T], position: usize) -> Option<Vec<Hash>> {
-    let mut tree = MemoryTree::new();
-    for op in ops {
-        tree.append(op.as_ref());
-    }
+    let tree = op_tree(ops);
     let leaf = LogIndex::new(u64::try_from(position).ok()?);
     inclusion_path(&tree, leaf, tree.size()).ok()
+}
+
+/// The paths of all operations, in their order, as [`op_path`] gives each: every operation is hashed once.
+#[must_use]
+pub fn op_paths<T: AsRef<[u8]>>(ops: &[T]) -> Vec<Vec<Hash>> {
+    let tree = op_tree(ops);
+    let places = 0..tree.size().get();
+    places.filter_map(|place| inclusion_path(&tree, LogIndex::new(place), tree.size()).ok()).collect()
+}
+
+fn op_tree<T: AsRef<[u8]>>(ops: &[T]) -> MemoryTree {
+    ops.iter().map(|op| leaf_hash(op.as_ref())).collect()
 }

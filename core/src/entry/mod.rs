@@ -22,7 +22,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-pub use digest::{Salt, meta_digest, op_path, ops_root, request_id, value_digest};
+pub use digest::{Salt, meta_digest, op_path, op_paths, ops_root, request_id, value_digest};
 pub use error::EntryError;
 pub use leaf::{CommitLeaf, Leaf, TransactionLeaf};
 pub use limits::{

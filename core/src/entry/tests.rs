@@ -221,6 +221,11 @@ fn operations_have_a_path_each_and_no_more() {
         assert!(crate::proof::inclusion::verify(&leaf, index, size, &path, &root).is_ok());
     }
     assert_eq!(op_path(&ops, 5), None);
+    for count in 0..=ops.len() {
+        let one_by_one: Vec<_> =
+            (0..count).map(|position| op_path(&ops[..count], position).unwrap()).collect();
+        assert_eq!(op_paths(&ops[..count]), one_by_one);
+    }
     assert_eq!(op_path::<Vec<u8>>(&[], 0), None);
     assert_eq!(ops_root([&ops[0]]), crate::hash::leaf_hash(&ops[0]));
     assert_eq!(op_path(&ops[..1], 0), Some(vec![]));

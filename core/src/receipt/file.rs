@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::message::{ReceiptExtra, RevealedOperation};
 use super::{ReceiptError, VerifiedReceipt};
 use crate::answer::{Contents, LeafProof, TransactionProof};
-use crate::entry::op_path;
+use crate::entry::op_paths;
 use crate::hash::Hash;
 use crate::note::SignedNote;
 use crate::note::text::{decode_base64, encode_base64, parse_decimal};
@@ -72,10 +72,11 @@ impl Receipt {
     pub fn of_transaction(note: SignedNote, proof: &TransactionProof) -> Self {
         let mut proof = proof.clone();
         if proof.operations.iter().all(|operation| operation.path.is_empty()) {
-            let operations: Vec<Vec<u8>> =
-                proof.operations.iter().map(|revealed| revealed.operation.clone()).collect();
-            for (place, revealed) in proof.operations.iter_mut().enumerate() {
-                revealed.path = op_path(&operations, place).unwrap_or_default();
+            let operations: Vec<&[u8]> =
+                proof.operations.iter().map(|revealed| revealed.operation.as_slice()).collect();
+            let paths = op_paths(&operations);
+            for (revealed, path) in proof.operations.iter_mut().zip(paths) {
+                revealed.path = path;
             }
         }
         Self { extra: ReceiptExtra::of_transaction(&proof), index: proof.index, path: proof.path, note }

@@ -54,6 +54,7 @@ impl Api {
         if checked.trusted > TreeSize::ZERO {
             self.find(&checked.ledger, |ledger| check_size(ledger, checked.trusted, "trusted_size")).await?;
         }
+        self.check_space()?;
         let drawn = draw_missing(&mut checked.writes)?;
         let wanted = Wanted { trusted: checked.trusted, cosigners: checked.cosigners };
         let (request, meta) = completed(

@@ -104,6 +104,7 @@ reasons! {
     AnswerTooLarge: "answer_too_large", ResourceExhausted, None;
     NotLeader: "not_leader", FailedPrecondition, None;
     NoLeader: "no_leader", Unavailable, None;
+    DiskNearlyFull: "disk_nearly_full", ResourceExhausted, None;
     QueueFull: "queue_full", ResourceExhausted, None;
     TooManyCalls: "too_many_calls", ResourceExhausted, None;
     NotFounded: "not_founded", Unavailable, None;

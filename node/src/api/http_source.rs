@@ -26,7 +26,10 @@ impl HttpSource for Api {
     }
 
     fn ready(&self) -> Health {
-        self.unready().map_or(Health::Good, Health::Bad)
+        match self.unready() {
+            Some(why) => Health::Bad(why),
+            None => self.limitation().map_or(Health::Good, Health::Limited),
+        }
     }
 
     fn metrics(&self) -> String {

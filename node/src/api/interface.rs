@@ -29,6 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Limits,
+    disk::DiskGuard,
     health::Health,
     store::{
         faults::StoreFault,
@@ -62,6 +63,8 @@ pub struct ApiParts {
     pub limits: Limits,
     /// Where this node's files are, for what is told of the disk.
     pub data_dir: PathBuf,
+    /// Whether there is space for writes.
+    pub disk: DiskGuard,
 }
 
 /// The interface of a node. Cheap to clone.

@@ -46,6 +46,7 @@ impl Api {
             block::Precondition { key: key.clone(), condition: Some(block::Condition::MustNotExist(true)) };
         let once = (checked.idempotency_key, checked.not_after);
         let (request, _) = completed(LedgerName::system().as_str(), once, vec![write], vec![new])?;
+        self.check_space()?;
         let index = match self.backend().submit(request).await? {
             RequestOutcome::Committed(committed) => committed.index,
             RequestOutcome::Known { index } => index,

@@ -4,18 +4,33 @@
 //! |---|---|---|
 //! | `quorate_calls_total{call,code}` | counter | answered calls by gRPC code |
 //! | `quorate_call_seconds{call}` | histogram | time from arrival to answer |
+//! | `quorate_block_requests` | histogram | requests in a block that this node proposed |
 //! | `quorate_ledger_size{ledger}` | gauge | leaves applied here |
 //! | `quorate_certified_size{ledger}` | gauge | leaves under the newest certified checkpoint |
 //! | `quorate_certification_lag_leaves{ledger}` | gauge | the difference |
-//! | `quorate_raft_term`, `_last_log_index`, `_committed_index`, `_applied_index` | gauge | positions of Raft |
-//! | `quorate_is_leader`, `quorate_ready`, `quorate_fault` | gauge | 1 or 0 |
+//! | `quorate_root_mismatch_total` | counter | roots signed by other members that differ from the ones computed here |
+//! | `quorate_cosignatures_dropped_total` | counter | cosignatures that a slow or absent peer did not take |
+//! | `quorate_raft_term` | gauge | Raft term |
+//! | `quorate_raft_last_log_index` | gauge | last entry in the log |
+//! | `quorate_raft_committed_index` | gauge | last entry known to be committed |
+//! | `quorate_raft_applied_index` | gauge | last entry applied |
+//! | `quorate_is_leader` | gauge | 1 on the leader |
+//! | `quorate_ready` | gauge | 1 when requests may be sent here |
+//! | `quorate_fault` | gauge | 1 when this node has stopped for good |
+//! | `quorate_read_only` | gauge | 1 when its disk is nearly full, so that it takes no writes |
 //! | `quorate_leader_silence_seconds` | gauge | since a leader was heard |
-//! | `quorate_calls_at_work`, `quorate_streams_at_work` | gauge | of the bounds |
-//! | `quorate_memory_bytes`, `quorate_written_bytes`, `quorate_disk_free_bytes` | gauge | this process, its disk |
+//! | `quorate_calls_at_work` | gauge | calls, of `limits.calls` |
+//! | `quorate_streams_at_work` | gauge | streams of the log |
+//! | `quorate_connections_refused_total{listener,reason}` | counter | connections over the limit, or whose handshake failed |
+//! | `quorate_certificate_expiry_seconds{certificate}` | gauge | when the certificate in use ends, Unix time |
+//! | `quorate_certificate_reloads_total{certificate,result}` | counter | new certificates `taken` or `refused` |
+//! | `quorate_memory_bytes` | gauge | resident memory of this process |
+//! | `quorate_written_bytes` | gauge | what this process has caused to be written to storage |
+//! | `quorate_disk_free_bytes` | gauge | free space of the disk of the data directory |
 //!
 //! Names of ledgers are the only labels that callers choose, and creating one is a write.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{path::Path, sync::OnceLock, time::Duration};
 
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -77,10 +92,8 @@ impl Api {
             gauge!("quorate_streams_at_work"),
             used(super::interface::MAX_STREAMS, streams.available_permits()),
         );
-        let used = resources::read(&parts.data_dir);
-        set(gauge!("quorate_memory_bytes"), used.memory_bytes);
-        set(gauge!("quorate_written_bytes"), used.written_bytes);
-        set(gauge!("quorate_disk_free_bytes"), used.disk_free_bytes);
+        set(gauge!("quorate_read_only"), u64::from(self.limitation().is_some()));
+        measure_machine(&parts.data_dir);
     }
 
     fn measure_raft(&self) {
@@ -92,6 +105,25 @@ impl Api {
         set(gauge!("quorate_is_leader"), u64::from(raft.role == Role::Leader));
         gauge!("quorate_leader_silence_seconds").set(self.backend().leader_silence().as_secs_f64());
     }
+}
+
+/// What is measured of a node that was not started: that it is up, and has a fault.
+pub(super) fn measured_when_stopped(data_dir: &Path) -> String {
+    let Some(handle) = recorder() else {
+        return String::new();
+    };
+    set(gauge!("quorate_ready"), 0);
+    set(gauge!("quorate_fault"), 1);
+    measure_machine(data_dir);
+    handle.run_upkeep();
+    handle.render()
+}
+
+fn measure_machine(data_dir: &Path) {
+    let used = resources::read(data_dir);
+    set(gauge!("quorate_memory_bytes"), used.memory_bytes);
+    set(gauge!("quorate_written_bytes"), used.written_bytes);
+    set(gauge!("quorate_disk_free_bytes"), used.disk_free_bytes);
 }
 
 /// A whole number as the gauges take it; exact up to 2^53.

@@ -7,11 +7,13 @@
 //!
 //! Every field is bounded before work is done for it (`bounds`); every refusal has a reason of the one table
 //! (`errors`), with its field. Calls, streams, pages and messages are bounded; what is too much is refused at once.
-//! A node with a fault answers nothing but `Status` and health; a fault of the store met here stops the node.
+//! A node with a fault answers nothing but `Status` and health; a fault of the store met here stops the node. One whose
+//! files are damaged at the start, so that nothing behind the interface can run, has [`Stopped`] instead of [`Api`].
 //!
 //! | part | what |
 //! |---|---|
 //! | `ledger_service`, `serve` | the calls, their bounds and times; the server |
+//! | `stopped` | the same for a node that cannot be started |
 //! | `interface`, `backend` | the shared handle, and what stands behind it |
 //! | `bounds`, `errors`, `page_token` | bad input, refusals, tokens |
 //! | `commit`, `ledgers` | writes |
@@ -42,6 +44,7 @@ mod resources;
 mod scan;
 mod serve;
 mod status;
+mod stopped;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -51,3 +54,4 @@ pub use contact::{LeaderContact, Listening};
 pub use interface::{Api, ApiParts};
 pub use metrics::recorder;
 pub use serve::ServeError;
+pub use stopped::{Stopped, StoppedParts};

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use crate::disk;
+
 /// What is used, bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Resources {
@@ -19,8 +21,7 @@ pub(super) fn read(data_dir: &Path) -> Resources {
     Resources {
         memory_bytes: field(&text("/proc/self/status"), "VmRSS:").saturating_mul(1_024),
         written_bytes: field(&text("/proc/self/io"), "write_bytes:"),
-        disk_free_bytes: rustix::fs::statvfs(data_dir)
-            .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        disk_free_bytes: disk::free_bytes(data_dir).unwrap_or(0),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use quorate_proto::v1::ledger_server::LedgerServer;
+use quorate_proto::v1::ledger_server::{Ledger, LedgerServer};
 use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -51,51 +51,58 @@ impl Api {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let message_bytes = self.parts().limits.message_bytes;
-        let (reporter, health) = tonic_health::server::health_reporter();
-        let ledger = LedgerServer::new(self.clone()).max_decoding_message_size(message_bytes);
-        let reflection = || {
-            let builder = tonic_reflection::server::Builder::configure();
-            builder.register_encoded_file_descriptor_set(quorate_proto::DESCRIPTORS)
-        };
-        let (stop, mut stopping) = watch::channel(false);
-        let serving = Server::builder()
-            .http2_keepalive_interval(Some(PING_INTERVAL))
-            .http2_keepalive_timeout(Some(PING_TIMEOUT))
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
-            .add_service(ledger)
-            .add_service(health)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(incoming, async move {
-                // An error means that the sender is gone, which is a stop too.
-                drop(stopping.wait_for(|stop| *stop).await);
-            });
-        let (mut serving, mut reporting) = (pin!(serving), pin!(self.report(reporter)));
-        tokio::select! {
-            ended = &mut serving => return Ok(ended?),
-            () = &mut reporting => {}
-            () = shutdown => {}
-        }
-        stop.send_replace(true);
-        match tokio::time::timeout(GRACE, serving).await {
-            Ok(ended) => Ok(ended?),
-            Err(_) => Ok(()),
-        }
+        let service = LedgerServer::new(self.clone()).max_decoding_message_size(message_bytes);
+        serve(service, move || self.unready().is_none(), incoming, shutdown).await
     }
+}
 
-    /// Keeps what the health service says in step with this node. Never ends.
-    async fn report(&self, reporter: HealthReporter) {
-        loop {
-            let status = match self.unready() {
-                None => ServingStatus::Serving,
-                Some(_) => ServingStatus::NotServing,
-            };
-            for service in ["", "quorate.v1.Ledger"] {
-                reporter.set_service_status(service, status).await;
-            }
-            tokio::time::sleep(HEALTH_EVERY).await;
+/// Serves the ledger service with health, which says what `ready` says, and reflection.
+pub(super) async fn serve<L: Ledger>(
+    service: LedgerServer<L>,
+    ready: impl Fn() -> bool,
+    incoming: Incoming,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = || {
+        let builder = tonic_reflection::server::Builder::configure();
+        builder.register_encoded_file_descriptor_set(quorate_proto::DESCRIPTORS)
+    };
+    let (stop, mut stopping) = watch::channel(false);
+    let serving = Server::builder()
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
+        .add_service(service)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(incoming, async move {
+            // An error means that the sender is gone, which is a stop too.
+            drop(stopping.wait_for(|stop| *stop).await);
+        });
+    let (mut serving, mut reporting) = (pin!(serving), pin!(report(ready, reporter)));
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = &mut reporting => {}
+        () = shutdown => {}
+    }
+    stop.send_replace(true);
+    match tokio::time::timeout(GRACE, serving).await {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Keeps what the health service says in step with this node. Never ends.
+async fn report(ready: impl Fn() -> bool, reporter: HealthReporter) {
+    loop {
+        let status = if ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in ["", "quorate.v1.Ledger"] {
+            reporter.set_service_status(service, status).await;
         }
+        tokio::time::sleep(HEALTH_EVERY).await;
     }
 }

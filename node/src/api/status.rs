@@ -8,7 +8,12 @@ use quorate_core::{name::LedgerName, position::TreeSize};
 use quorate_ledger::system::{COSIGNERS_KEY, CosignerSet};
 use quorate_proto::v1;
 
-use super::{errors::Problem, interface::Api, proofs::misplaced, resources};
+use super::{
+    errors::{Problem, Reason},
+    interface::Api,
+    proofs::misplaced,
+    resources,
+};
 use crate::{
     consensus::{Role, Status},
     store::{
@@ -44,8 +49,24 @@ impl Api {
             fault,
             leader_silence_ms: u64::try_from(self.backend().leader_silence().as_millis()).unwrap_or(u64::MAX),
             time: parts.clock.now().get(),
+            limitation: self.limitation().unwrap_or_default(),
             memory_bytes: used.memory_bytes,
             written_bytes: used.written_bytes,
+        }
+    }
+
+    /// What this node does not do now although it serves, and why.
+    pub(super) fn limitation(&self) -> Option<String> {
+        self.parts().disk.low()
+    }
+
+    /// Refuses a write that this node would have to lead, when there is no space for it. Another leader may have.
+    pub(super) fn check_space(&self) -> Result<(), Problem> {
+        match self.limitation() {
+            Some(words) if self.backend().consensus().role == Role::Leader => {
+                Err(Reason::DiskNearlyFull.refuse(format!("this call wrote nothing: {words}")).into())
+            }
+            _ => Ok(()),
         }
     }
 

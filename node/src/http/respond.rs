@@ -57,6 +57,7 @@ pub(super) fn timed_out() -> Response<Body> {
 fn health(health: Health) -> Response<Body> {
     match health {
         Health::Good => response(StatusCode::OK, TEXT, NOT_AT_ALL, Bytes::from_static(b"ok\n")),
+        Health::Limited(how) => response(StatusCode::OK, TEXT, NOT_AT_ALL, format!("ok, but {how}\n").into()),
         Health::Bad(reason) => unavailable(&reason),
     }
 }

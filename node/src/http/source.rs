@@ -10,6 +10,8 @@ use quorate_core::name::LedgerName;
 pub enum Health {
     /// It is.
     Good,
+    /// It is, but for something that it does not do now; the text is for a person and holds no secret.
+    Limited(String),
     /// It is not; the text is for a person and holds no secret.
     Bad(String),
 }

@@ -5,11 +5,14 @@
 //! it sees every checkpoint in order. Clients are let in last.
 //!
 //! A fault (a diverged state, a damaged store) stops consensus, signing and serving; the process stays and says so in
-//! `Status` and `/readyz` until it is stopped, and keeps its files.
+//! `Status` and `/readyz` until it is stopped, and keeps its files. Damage that is found at the start, such as a log that
+//! ends before what was promised, is such a fault: nothing of the node is started but what says so (`stopped`). A wrong
+//! configuration, somebody else's directory or a port in use end the process instead.
 
 mod found;
 mod open;
 mod run;
+mod stopped;
 
 pub use open::OpenError;
 pub use run::{RunError, Running, run};

@@ -21,7 +21,7 @@ use crate::{
         log::{Identity, LogConfig, LogFault, LogStore},
         state::{StateOptions, StateStore},
     },
-    tls::{Credentials, PeerIdentity, PeerSecurity, PeerTls, Roots, Security, ServerTls, TlsError, files},
+    tls::{PeerIdentity, PeerSecurity, Reloader, Security, TlsError, files},
 };
 
 /// Why a node does not start. Nothing was changed.
@@ -99,6 +99,8 @@ pub(super) struct Stores {
 pub(super) struct Wires {
     pub(super) client: Security,
     pub(super) peer: PeerSecurity,
+    /// Replaces their certificates; `None` without TLS.
+    pub(super) reloader: Option<Reloader>,
 }
 
 /// The member of the cluster that this node is.
@@ -152,12 +154,11 @@ pub(super) fn wires(config: &NodeConfig, own: PeerIdentity, clock: &Clock) -> Re
         tracing::warn!(
             "no TLS, as configured: everything on the client and peer ports can be read and forged"
         );
-        return Ok(Wires { client: Security::Plaintext, peer: PeerSecurity::Plaintext });
+        return Ok(Wires { client: Security::Plaintext, peer: PeerSecurity::Plaintext, reloader: None });
     };
-    let server = ServerTls::new(&Credentials::load(&tls.server_certificate, &tls.server_key)?)?;
-    let credentials = Credentials::load(&tls.peer_certificate, &tls.peer_key)?;
-    let peer = PeerTls::new(own, credentials, Roots::load(&tls.authority)?, clock.now())?;
-    Ok(Wires { client: Security::Server(server), peer: PeerSecurity::Tls(peer) })
+    let reloader = Reloader::start(tls, own, clock)?;
+    let (client, peer) = (Security::Server(reloader.server()), PeerSecurity::Tls(reloader.peer()));
+    Ok(Wires { client, peer, reloader: Some(reloader) })
 }
 
 /// Opens both stores, or makes them for a new node. The log is made last: where it is, the state was made too.
@@ -174,10 +175,12 @@ pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, O
         ..StateOptions::default()
     };
     let has_log = LogStore::exists(&log_dir);
+    if has_log {
+        // Before either is opened, which writes: somebody else's directory is left as it is.
+        LogStore::check_owner(&log_dir, identity)?;
+    }
     if !StateStore::exists(&state_dir) {
         if has_log {
-            // Says first whose directory it is, if it is somebody else's.
-            LogStore::open(&log_dir, identity, LogConfig::default())?;
             return Err(OpenError::Incomplete { missing: state_dir, there: log_dir });
         }
         StateStore::create(&state_dir, identity, &options)?;

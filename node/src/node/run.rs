@@ -3,11 +3,15 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use quorate_core::position::NodeId;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
 use super::{
     found::Founder,
     open::{self, OpenError, Stores, Wires},
+    stopped::{self, Doors},
 };
 use crate::{
     api::{Api, ApiParts, LeaderContact, Listening, NodeBackend},
@@ -16,6 +20,7 @@ use crate::{
     cluster::Cluster,
     config::NodeConfig,
     consensus::{Consensus, ConsensusConfig, Member, MembershipError, StartError},
+    disk::DiskGuard,
     health::Health,
     http,
     machine::StateMachine,
@@ -23,11 +28,11 @@ use crate::{
     sequencer::{Sequencer, SequencerParts},
     signer::{Signer, SignerParts, intake},
     store::{faults::StoreFault, log::LogStore, state::StateStore},
-    tls::{self, ListenError, Listener, PeerIdentity, PeerSecurity, Security},
+    tls::{self, ListenError, Listener, PeerIdentity, PeerSecurity, Reloader, Security},
 };
 
 /// How long calls under way may take when the node stops.
-const DRAIN: Duration = Duration::from_secs(3);
+pub(super) const DRAIN: Duration = Duration::from_secs(3);
 
 /// Connections of other nodes.
 const PEER_CONNECTIONS: usize = 64;
@@ -58,6 +63,25 @@ pub enum RunError {
     Store(#[from] StoreFault),
 }
 
+impl RunError {
+    /// Whether this node's files are wrong for good, so that starting it again cannot help.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Open(OpenError::Log(fault)) => fault.is_damage(),
+            Self::Open(OpenError::State(error)) => error.is_damage(),
+            Self::Open(OpenError::Incomplete { .. }) | Self::Signer(_) => true,
+            Self::Consensus(StartError::Log(fault)) => fault.is_damage(),
+            Self::Consensus(StartError::Store(fault)) => fault.is_damage(),
+            Self::Consensus(StartError::Recovery(_)) => true,
+            Self::Open(_)
+            | Self::Consensus(StartError::Settings(_))
+            | Self::Listen(_)
+            | Self::Initialize(_)
+            | Self::Store(_) => false,
+        }
+    }
+}
+
 /// Where a running node is reached.
 #[derive(Debug, Clone, Copy)]
 pub struct Running {
@@ -71,19 +95,43 @@ pub struct Running {
 
 /// Runs a node until `shutdown` completes. `started` is told where it is reached once it serves.
 ///
+/// A node whose files are damaged is not started; it serves nothing but the reason until `shutdown` completes.
+/// `reload` asks for a look at the certificates at once; they are looked at every half minute anyway.
+///
 /// # Errors
 /// [`RunError`]: nothing was changed when it did not start.
 pub async fn run(
     config: NodeConfig,
     shutdown: impl Future<Output = ()> + Send,
+    reload: Arc<Notify>,
     started: impl FnOnce(Running),
 ) -> Result<(), RunError> {
     let cluster = Cluster::load(&config.node.cluster_file).map_err(OpenError::from)?;
     // Before certificates are looked at: a wrong node.id is not a certificate's fault.
-    open::member(&config, &cluster)?;
-    let ports = Ports::bind(&config, &cluster).await?;
-    let running = ports.running;
-    let node = Node::start(config, cluster, ports).await?;
+    let me = open::member(&config, &cluster)?.id;
+    let mut ports = Ports::bind(&config, &cluster).await?;
+    // Ends with this function.
+    let mut reloading = JoinSet::new();
+    if let Some(reloader) = ports.reloader.take() {
+        reloading.spawn(reloader.run(reload));
+    }
+    let (running, health) = (ports.running, Health::new());
+    let (node, inside) = match Node::start(&config, &cluster, &ports, &health).await {
+        Ok(started) => started,
+        Err(error) if error.is_damage() => {
+            // The signer may have begun before consensus refused: this ends it.
+            health.fail(error.to_string());
+            let Ports { client, http, peer, .. } = ports;
+            // Nobody is to wait for an answer there.
+            drop(peer);
+            let doors = Doors { client, http };
+            let who = (me, &cluster, config.node.data_dir);
+            stopped::say(error.to_string(), who, doors, shutdown, || started(running)).await;
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let node = node.serve(inside, ports, config.limits.message_bytes);
     tracing::info!(client = %running.client, peer = %running.peer, http = %running.http, "serving");
     started(running);
     tokio::select! {
@@ -99,6 +147,7 @@ struct Ports {
     peer: Listener,
     http: Listener,
     peer_security: PeerSecurity,
+    reloader: Option<Reloader>,
     own: PeerIdentity,
     clock: Clock,
     running: Running,
@@ -108,7 +157,7 @@ impl Ports {
     async fn bind(config: &NodeConfig, cluster: &Cluster) -> Result<Self, RunError> {
         let clock = Clock::system();
         let own = PeerIdentity { cluster: cluster.id, node: NodeId::new(config.node.id) };
-        let Wires { client, peer } = open::wires(config, own, &clock)?;
+        let Wires { client, peer, reloader } = open::wires(config, own, &clock)?;
         let limits = |connections| tls::Limits { connections, ..tls::Limits::default() };
         let listen = &config.listen;
         let bind = async |name, address: SocketAddr, security, connections| {
@@ -119,8 +168,15 @@ impl Ports {
         let http = bind("http", listen.http, Security::Plaintext, HTTP_CONNECTIONS).await?;
         let running =
             Running { client: client.local_addr(), peer: peers.local_addr(), http: http.local_addr() };
-        Ok(Self { client, peer: peers, http, peer_security: peer, own, clock, running })
+        Ok(Self { client, peer: peers, http, peer_security: peer, reloader, own, clock, running })
     }
+}
+
+/// What stands behind the ports of a node.
+struct Inside {
+    api: Api,
+    raft: Listening<Consensus>,
+    signer: Signer,
 }
 
 /// A running node.
@@ -133,11 +189,19 @@ struct Node {
 }
 
 impl Node {
-    async fn start(config: NodeConfig, cluster: Cluster, ports: Ports) -> Result<Self, RunError> {
-        let me = open::member(&config, &cluster)?;
-        let keys = open::keys(&config, &cluster, &me)?;
-        let Stores { log, state } = open::stores(&config, &cluster)?;
-        let (health, clock) = (Health::new(), ports.clock.clone());
+    /// Starts everything but the servers: nobody is let in yet.
+    async fn start(
+        config: &NodeConfig,
+        cluster: &Cluster,
+        ports: &Ports,
+        health: &Health,
+    ) -> Result<(Self, Inside), RunError> {
+        let me = open::member(config, cluster)?;
+        let keys = open::keys(config, cluster, &me)?;
+        let Stores { log, state } = open::stores(config, cluster)?;
+        let clock = ports.clock.clone();
+        let disk = DiskGuard::new(&config.node.data_dir, config.storage.disk_reserve_bytes);
+        tokio::spawn(disk.clone().watch());
         let peers = Peers::new(ports.own, ports.peer_security.clone(), config.limits.message_bytes);
         for member in cluster.members.values() {
             peers.learn_address(member.id, &member.peer);
@@ -155,9 +219,9 @@ impl Node {
             health: health.clone(),
         };
         let signer = Signer::start(signer, checkpoints, Arc::new(peers.clone())).map_err(RunError::Signer)?;
-        let chain = Arc::new(chain(&cluster, &log, &state, &clock));
+        let chain = Arc::new(chain(cluster, &log, &state, &clock));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
-        let consensus = agree(&config, &cluster, log, machine, peers, Arc::clone(&chain)).await?;
+        let consensus = agree(config, cluster, log, machine, peers, Arc::clone(&chain)).await?;
         let sequencer = Sequencer::start(SequencerParts {
             me: me.id,
             cluster: cluster.id,
@@ -183,29 +247,24 @@ impl Node {
         let api = Api::new(ApiParts {
             me: me.id,
             cluster: cluster.id,
-            origin: cluster.origin,
+            origin: cluster.origin.clone(),
             state: Arc::clone(&state),
             backend: NodeBackend::new(consensus.clone(), sequencer, signer.clone(), contact),
             health: health.clone(),
             clock,
             limits: config.limits.clone(),
-            data_dir: config.node.data_dir,
+            data_dir: config.node.data_dir.clone(),
+            disk,
         });
-        let mut node =
+        let health = health.clone();
+        let node =
             Self { consensus, state, health, stop: watch::Sender::new(false), servers: JoinSet::new() };
-        node.serve(api, raft, signer, ports, config.limits.message_bytes);
-        Ok(node)
+        Ok((node, Inside { api, raft, signer }))
     }
 
     /// Lets everybody in: nodes, clients, HTTP.
-    fn serve(
-        &mut self,
-        api: Api,
-        raft: Listening<Consensus>,
-        signer: Signer,
-        ports: Ports,
-        message_bytes: usize,
-    ) {
+    fn serve(mut self, inside: Inside, ports: Ports, message_bytes: usize) -> Self {
+        let Inside { api, raft, signer } = inside;
         let own = ports.own;
         let (peers, client, http) = (ports.peer.incoming(), ports.client.incoming(), ports.http.incoming());
         let source = Arc::new(api.clone());
@@ -222,6 +281,7 @@ impl Node {
             }
         });
         self.servers.spawn(http::serve(http, source, http::Deadlines::default(), on_http));
+        self
     }
 
     fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {

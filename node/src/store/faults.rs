@@ -145,3 +145,17 @@ pub enum OpenError {
     #[error(transparent)]
     Fault(#[from] StoreFault),
 }
+
+impl StoreFault {
+    /// Whether what is stored is wrong for good, as opposed to a disk that fails or is full now.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.kind, FaultKind::Damaged | FaultKind::Diverged)
+    }
+}
+
+impl OpenError {
+    /// Whether what is stored is wrong for good. Otherwise the directory is somebody else's, or cannot be used now.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.is_damage())
+    }
+}

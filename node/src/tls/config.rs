@@ -63,6 +63,21 @@ impl Credentials {
         Micros::from_secs(seconds)
     }
 
+    /// Refuses a leaf certificate that is not valid at `now`: whoever checks it would refuse it too.
+    ///
+    /// # Errors
+    /// [`TlsError::NotValid`], and [`TlsError::OwnIdentity`] for one that cannot be read.
+    pub fn check_valid(&self, now: Micros) -> Result<(), TlsError> {
+        let leaf = self.chain.first().ok_or(IdentityError::Absent)?;
+        let (_, leaf) = x509_parser::parse_x509_certificate(leaf).map_err(|_| IdentityError::Unreadable)?;
+        let (from, until) = (leaf.validity().not_before, leaf.validity().not_after);
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match (from.timestamp()..=until.timestamp()).contains(&now) {
+            true => Ok(()),
+            false => Err(TlsError::NotValid { from: from.to_string(), until: until.to_string() }),
+        }
+    }
+
     pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
@@ -193,8 +208,18 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
+    /// Out of its time.
+    #[error(
+        "the certificate is valid from {from} until {until}, which is not now: issue a new one, or correct the clock"
+    )]
+    NotValid {
+        /// The first moment.
+        from: String,
+        /// The last.
+        until: String,
+    },
     /// This node's certificate is for another node or cluster.
-    #[error("this node's own peer certificate is wrong: {0}")]
+    #[error("this node's own peer certificate (tls.peer_certificate) is wrong: {}", own_problem(.0))]
     OwnIdentity(#[from] IdentityError),
     /// This node's certificate would be refused by every peer.
     #[error("this node's own peer certificate would be refused by its peers: {0}; issue a new one")]
@@ -204,5 +229,19 @@ pub enum TlsError {
 impl TlsError {
     fn pem(path: &Path, expected: &'static str, reason: String) -> Self {
         Self::Pem { path: path.display().to_string(), expected, reason }
+    }
+}
+
+/// What [`IdentityError`] means of a certificate of this node itself: nobody was dialled.
+fn own_problem(error: &IdentityError) -> String {
+    match error {
+        IdentityError::OtherCluster { got, own } => format!(
+            "it was issued to a node of cluster {got}, and the cluster file names cluster {own}: correct \
+             node.cluster_file or tls.peer_certificate"
+        ),
+        IdentityError::OtherNode { got, expected } => format!(
+            "it was issued to node {got}, and node.id is {expected}: correct node.id or tls.peer_certificate"
+        ),
+        other => other.to_string(),
     }
 }

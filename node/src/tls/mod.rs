@@ -10,7 +10,7 @@
 //! - [`listen`] accepts connections itself rather than leaving it to a server library: handshakes are bounded in
 //!   number and time, so a client that dribbles its hello one byte at a time costs one slot for a few seconds;
 //!   connections are bounded in number; and a new certificate serves the next handshake without touching
-//!   connections that exist ([`ServerTls::replace`]).
+//!   connections that exist ([`ServerTls::replace`]). [`Reloader`] looks for new files, and takes none that are bad.
 //! - Private keys and the directories they are in must be closed to everyone else, or they are not read
 //!   ([`files`]).
 //!
@@ -26,6 +26,7 @@ mod connection;
 mod identity;
 mod listener;
 mod peers;
+mod reload;
 mod verify;
 
 #[cfg(test)]
@@ -37,3 +38,4 @@ pub use connection::{Connection, ConnectionInfo};
 pub use identity::{IdentityError, PeerIdentity};
 pub use listener::{Incoming, Limits, ListenError, Listener, Security, listen};
 pub use peers::{DialError, PeerSecurity, PeerTls};
+pub use reload::{LOOK_EVERY, Reloader};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::folder::DevNode;
+use crate::clock::Stopwatch;
 use crate::error::CliError;
 
 /// How long a node may take to stop in good order.
@@ -25,14 +26,26 @@ pub(super) struct NodeProcess {
     pub(super) node: DevNode,
     pub(super) pid: u32,
     process: Child,
+    since: Stopwatch,
+    /// How often it died young, one time after the other, before this process.
+    pub(super) young_deaths: u32,
     /// The node ends when this does. Kept apart from `process`, which drops its own in `wait`.
     lifeline: Option<ChildStdin>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// `with exit code 1`, `by signal 9`.
+    pub(super) text: String,
+    /// Whether it was asked to stop and did.
+    pub(super) in_good_order: bool,
 }
 
 impl NodeProcess {
     /// Starts `program server --config …`. It is in a process group of its own, so that Ctrl-C reaches this process
     /// alone, and ends when its standard input does.
-    pub(super) fn start(program: &Path, node: DevNode) -> Result<Self, CliError> {
+    pub(super) fn start(program: &Path, node: DevNode, young_deaths: u32) -> Result<Self, CliError> {
         let log = File::options().create(true).append(true).open(&node.log);
         let log = log.map_err(CliError::io("open", &node.log))?;
         let mut process = Command::new(program)
@@ -47,20 +60,25 @@ impl NodeProcess {
             .map_err(CliError::io("start", program))?;
         let pid = process.id().unwrap_or_default();
         let lifeline = process.stdin.take();
-        Ok(Self { node, pid, process, lifeline })
+        Ok(Self { node, pid, process, since: Stopwatch::start(), young_deaths, lifeline })
     }
 
     /// Waits until it has ended. Nothing is lost if this is given up half-way.
-    pub(super) async fn ended(&mut self) -> String {
+    pub(super) async fn ended(&mut self) -> Ending {
         match self.process.wait().await {
-            Ok(status) => how(status),
-            Err(error) => format!("and cannot be waited for: {error}"),
+            Ok(status) => Ending::of(status),
+            Err(error) => Ending { text: format!("and cannot be waited for: {error}"), in_good_order: false },
         }
     }
 
+    /// How long it has been running.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// How it ended, if it has.
-    pub(super) fn has_ended(&mut self) -> Option<String> {
-        self.process.try_wait().ok().flatten().map(how)
+    pub(super) fn has_ended(&mut self) -> Option<Ending> {
+        self.process.try_wait().ok().flatten().map(Ending::of)
     }
 
     /// Lets it stop in good order; one that does not is killed. Tells what was wrong, unless it had ended before.
@@ -71,9 +89,12 @@ impl NodeProcess {
         drop(self.lifeline.take());
         match tokio::time::timeout(STOP, self.process.wait()).await {
             Ok(Ok(status)) if status.success() => None,
-            Ok(Ok(status)) => {
-                Some(format!("node {} ended {}; its log is {}", self.node.id, how(status), self.log()))
-            }
+            Ok(Ok(status)) => Some(format!(
+                "node {} ended {}; its log is {}",
+                self.node.id,
+                Ending::of(status).text,
+                self.log()
+            )),
             Ok(Err(error)) => Some(format!("node {} cannot be waited for: {error}", self.node.id)),
             Err(_) => {
                 self.process.start_kill().ok();
@@ -108,12 +129,14 @@ impl NodeProcess {
     }
 }
 
-/// `with exit code 1`, `by signal 9`.
-fn how(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("with exit code {code}"),
-        (None, Some(signal)) => format!("by signal {signal}"),
-        (None, None) => status.to_string(),
+impl Ending {
+    fn of(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        let text = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("with exit code {code}"),
+            (None, Some(signal)) => format!("by signal {signal}"),
+            (None, None) => status.to_string(),
+        };
+        Self { text, in_good_order: status.success() }
     }
 }

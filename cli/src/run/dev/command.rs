@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::crew::Crew;
+use super::crew::{Crew, Event};
 use super::folder::{Folder, Wish};
 use super::report::{self, Report};
 use crate::context::{Context, Contexts, contexts_file, default_dev_dir};
@@ -21,6 +21,7 @@ const CONTEXT: &str = "dev";
 ///
 /// Three nodes, each a process with its own disk, keys and ports, encrypted and certified like a real cluster. It
 /// becomes the default context, so that any other terminal can use it. Ctrl-C stops it, the same command continues it.
+/// A node that dies is started again after a pause; one that is asked to stop (`kill PID`) stays stopped.
 ///
 ///   quorate dev
 ///   quorate dev --dir /tmp/try --fresh     somewhere else, from nothing
@@ -77,16 +78,22 @@ async fn accompany(
     output: Output,
 ) -> Result<Exit, CliError> {
     let program = program();
-    tokio::select! {
+    let faults = tokio::select! {
         ready = crew.ready() => ready?,
         _ = stop.requested() => return Ok(Exit::Done),
+    };
+    for fault in faults {
+        output.warn(&fault);
     }
     let report = Report::new(folder.path(), CONTEXT, &program, crew.members());
     make_default(&report)?;
     output.result("dev", &report, Report::text)?;
     while !crew.is_gone() {
         tokio::select! {
-            death = crew.death() => output.warn(&report::death(&death, &program)),
+            event = crew.event() => match event? {
+                Event::Died(death) => output.warn(&report::death(&death, &program)),
+                Event::Restarted { id, pid } => output.warn(&report::restarted(id, pid)),
+            },
             _ = stop.requested() => return Ok(Exit::Done),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::crew::Death;
+use super::crew::{Death, Next};
 use super::folder::DevNode;
 
 /// The `dev` document.
@@ -33,7 +33,7 @@ struct Node {
     config: String,
     data_dir: String,
     log: String,
-    /// Starts this node again after it died.
+    /// Starts this node again after it was stopped.
     restart_command: String,
 }
 
@@ -106,13 +106,29 @@ fn quoted(word: &str) -> String {
 
 /// What is told about a node that died.
 pub(super) fn death(death: &Death, program: &str) -> String {
-    let Death { node, pid, how, last_words } = death;
+    let Death { node, pid, how, last_words, next } = death;
     let mut text = format!("node {} (pid {pid}) has ended {how}", node.id);
     if !how.contains("signal") {
         write!(text, "; {} ends with:\n{last_words}", node.log.display()).unwrap_or(());
     }
-    write!(text, "\nto start it again, in another terminal:\n  {}", restart(node, program)).unwrap_or(());
+    let by_hand = restart(node, program);
+    match next {
+        Next::Again(pause) => write!(text, "\nit is started again in {} s", pause.as_secs()),
+        Next::Stays => write!(text, "\nto start it again, in another terminal:\n  {by_hand}"),
+        Next::GivenUp(deaths) => write!(
+            text,
+            "\nit died {deaths} times within seconds of its start, so it is left alone; its log is {}; to start it again, in \
+             another terminal:\n  {by_hand}",
+            node.log.display()
+        ),
+    }
+    .unwrap_or(());
     text
+}
+
+/// What is told about a node that was started again.
+pub(super) fn restarted(id: u64, pid: u32) -> String {
+    format!("node {id} runs again (pid {pid})")
 }
 
 #[cfg(test)]
@@ -180,12 +196,22 @@ mod tests {
     }
 
     #[test]
-    fn a_death_comes_with_the_command_that_starts_the_node_again() {
+    fn a_death_comes_with_what_is_done_about_it() {
         let mut node = node(2);
         node.config = "/my data/quorate.toml".into();
-        let killed = Death { node, pid: 9, how: "by signal 9".to_owned(), last_words: "x".to_owned() };
-        let text = death(&killed, "quorate");
-        assert!(text.starts_with("node 2 (pid 9) has ended by signal 9\n"), "{text}");
-        assert!(text.ends_with("quorate server --config '/my data/quorate.toml'"), "{text}");
+        let told = |next| {
+            let (how, last_words) = ("by signal 9".to_owned(), "x".to_owned());
+            death(&Death { node: node.clone(), pid: 9, how, last_words, next }, "quorate")
+        };
+        let again = told(Next::Again(std::time::Duration::from_secs(4)));
+        assert_eq!(again, "node 2 (pid 9) has ended by signal 9\nit is started again in 4 s");
+        for next in [Next::Stays, Next::GivenUp(6)] {
+            assert!(
+                told(next).ends_with("quorate server --config '/my data/quorate.toml'"),
+                "{}",
+                told(next)
+            );
+        }
+        assert!(told(Next::GivenUp(6)).contains("died 6 times"));
     }
 }

@@ -9,7 +9,12 @@ use quorate_proto::{
 use tonic::{Code, Status};
 
 use super::world::{World, proven, put};
-use crate::{api::errors::Reason, config::Limits, consensus::ReadError};
+use crate::{
+    api::errors::Reason,
+    config::Limits,
+    consensus::ReadError,
+    http::{Health, HttpSource},
+};
 
 fn get(ledger: &str, options: v1::ReadOptions) -> tonic::Request<v1::GetRequest> {
     tonic::Request::new(v1::GetRequest { ledger: ledger.to_owned(), key: "a".into(), options: Some(options) })
@@ -149,4 +154,25 @@ async fn the_callers_time_ends_the_call() {
     *world.fake.read_error.lock().unwrap() = None;
     let answer = world.api.get(request).await;
     assert!(answer.is_ok() || told(&answer.unwrap_err()).1 == "timeout");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_writes_and_goes_on_reading() {
+    let world = World::new().await;
+    world.write(vec![put("a", "1")]).await;
+    let size = world.size();
+    world.disk.found(0);
+    let commit = || world.commit(world.request(vec![put("a", "2")]));
+    let refused = commit().await.unwrap_err();
+    assert_eq!(told(&refused), expected(Reason::DiskNearlyFull, ""));
+    assert!(refused.message().contains("this call wrote nothing: read-only: 0 MiB are free"), "{refused}");
+    assert_eq!(told(&world.create("new").await.unwrap_err()), expected(Reason::DiskNearlyFull, ""));
+    assert_eq!(world.size(), size);
+    assert!(world.api.get(get("default", v1::ReadOptions::default())).await.is_ok());
+    let Health::Limited(how) = HttpSource::ready(&world.api) else { panic!("it is ready for reads") };
+    let status = world.api.status(tonic::Request::new(v1::StatusRequest {})).await.unwrap().into_inner();
+    assert!(how.starts_with("read-only") && status.limitation == how, "{how}");
+    world.disk.found(u64::MAX);
+    commit().await.unwrap();
+    assert_eq!(HttpSource::ready(&world.api), Health::Good);
 }

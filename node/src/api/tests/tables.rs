@@ -1,6 +1,9 @@
 //! The table of reasons.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use quorate_proto::convert::detail;
 use tonic::Code;
@@ -47,4 +50,61 @@ fn a_read_without_a_leader_names_the_one_that_is_known() {
     };
     let detail = detail(&refusal).unwrap();
     assert_eq!((refusal.code(), detail.reason.as_str(), detail.leader), (Code::Unavailable, "no_leader", 2));
+}
+
+/// The names of metrics in a text.
+fn names_of_metrics(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let starts = text.match_indices("quorate_").filter(|(at, _)| !text[..*at].ends_with(is_part));
+    let names = starts.filter_map(|(at, _)| {
+        let rest = &text[at..];
+        let name = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
+        // Not a path of Rust, such as quorate_node::api.
+        (!rest[name.len()..].starts_with("::")).then(|| name.to_owned())
+    });
+    names.collect()
+}
+
+/// The names of the metrics that a source file emits.
+fn emitted_by(source: &str) -> BTreeSet<String> {
+    let calls = ["counter!(", "gauge!(", "histogram!("].iter().flat_map(|call| source.split(call).skip(1));
+    let names = calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
+    names.map(str::to_owned).collect()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true if path.file_name().is_some_and(|name| name == "tests") => {}
+            true => sources(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_in_both_tables_and_there_is_none_that_is_not_measured() {
+    let node = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&node.join("src"), &mut files);
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let emitted: BTreeSet<String> = files.iter().flat_map(|path| emitted_by(&text(path))).collect();
+    assert!(emitted.len() > 20, "{emitted:?}");
+
+    let module = text(&node.join("src/api/metrics.rs"));
+    let rows: String = module.lines().filter(|line| line.starts_with("//! | `")).collect();
+    assert_eq!(names_of_metrics(&rows), emitted, "the table of api/metrics.rs");
+    let manual = text(&node.join("../docs/operations/README.md"));
+    assert_eq!(names_of_metrics(&manual), emitted, "docs/operations/README.md");
+}
+
+#[test]
+fn a_metric_that_is_missing_in_a_table_is_found() {
+    assert_eq!(
+        emitted_by("gauge!(\n    \"quorate_new\", \"a\" => b).set(1); counter!(\"quorate_x_total\")"),
+        ["quorate_new".to_owned(), "quorate_x_total".to_owned()].into()
+    );
+    let table = "//! | `quorate_x_total{a}` | see quorate_node::api and my_quorate_y |";
+    assert_eq!(names_of_metrics(table), ["quorate_x_total".to_owned()].into());
 }

@@ -35,6 +35,7 @@ use crate::{
     clock::{Clock, ManualClock},
     config::Limits,
     consensus::{self, ReadError, Role},
+    disk::DiskGuard,
     health::Health,
     sequencer::SubmitError,
     signer::{Certified, WaitError},
@@ -176,6 +177,7 @@ pub(super) struct World {
     pub(super) hand: ManualClock,
     pub(super) clock: Clock,
     pub(super) health: Health,
+    pub(super) disk: DiskGuard,
     requests: AtomicU64,
     _home: tempfile::TempDir,
 }
@@ -207,6 +209,7 @@ impl World {
             barriers: AtomicUsize::new(0),
         });
         let health = Health::new();
+        let disk = DiskGuard::new(home.path(), 1);
         let api = Api::new(ApiParts {
             me: NodeId::new(1),
             cluster: CLUSTER,
@@ -217,8 +220,9 @@ impl World {
             clock: clock.clone(),
             limits,
             data_dir: home.path().to_owned(),
+            disk: disk.clone(),
         });
-        let world = Self { api, fake, hand, clock, health, requests: AtomicU64::new(0), _home: home };
+        let world = Self { api, fake, hand, clock, health, disk, requests: AtomicU64::new(0), _home: home };
         world.found().await;
         world
     }

@@ -91,26 +91,30 @@ pub enum LogFault {
         path: PathBuf,
     },
     /// The directory belongs to another cluster.
-    #[error("this directory belongs to cluster {found}, not {expected}")]
+    #[error("{} belongs to cluster {found}, and this node's cluster file says {expected}: correct node.cluster_file or node.data_dir", .path.display())]
     OtherCluster {
+        /// The directory.
+        path: PathBuf,
         /// The cluster id in hex that the node was started for.
         expected: String,
         /// The cluster id in hex in the directory.
         found: String,
     },
     /// The directory belongs to another node.
-    #[error("this directory belongs to node {found}, not node {expected}")]
+    #[error("{} is of the data directory of node {found}, and this is node {expected}: correct node.id or node.data_dir", .path.display())]
     OtherNode {
+        /// The directory.
+        path: PathBuf,
         /// The node id that was started.
         expected: u64,
         /// The node id in the directory.
         found: u64,
     },
     /// The directory was written by a newer version.
-    #[error(
-        "this directory has log format {found}; this version knows formats up to {known}: use a newer version"
-    )]
+    #[error("{} was written in format {found}, and this version reads up to {known}: run the newer version", .path.display())]
     NewerFormat {
+        /// The directory.
+        path: PathBuf,
         /// The newest format this version knows.
         known: u32,
         /// The format found.
@@ -171,6 +175,35 @@ pub enum LogFault {
 }
 
 impl LogFault {
+    /// Whether what is stored is wrong for good. Otherwise the directory is somebody else's, or cannot be used now.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::ShorterThanPromised { .. }
+            | Self::OtherThanPromised { .. }
+            | Self::VoteForgotten { .. }
+            | Self::RecordsForgotten { .. }
+            | Self::RecordsDamaged { .. }
+            | Self::FloorUnreadable { .. }
+            | Self::IdentityUnreadable { .. }
+            | Self::Gap { .. }
+            | Self::TermFalls { .. }
+            | Self::CommittedBeyondLog { .. }
+            | Self::Checksum { .. }
+            | Self::Undecodable { .. } => true,
+            // Such as another process that holds the lock, or a failing disk: those are input and output errors.
+            Self::Database(error) => {
+                matches!(error.kind(), rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::InvalidArgument)
+            }
+            Self::Missing { .. }
+            | Self::Exists { .. }
+            | Self::OtherCluster { .. }
+            | Self::OtherNode { .. }
+            | Self::NewerFormat { .. }
+            | Self::Refused(_)
+            | Self::Io { .. } => false,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| LogFault::Io { path, source }

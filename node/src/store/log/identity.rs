@@ -54,17 +54,21 @@ impl Identity {
     pub(crate) fn check(&self, path: &Path) -> Result<(), LogFault> {
         let bytes = fs::read(path).map_err(LogFault::io(path))?;
         let found = decode(&bytes).ok_or_else(|| LogFault::IdentityUnreadable { path: path.to_owned() })?;
+        let dir = || path.parent().unwrap_or(path).to_owned();
         if found.format_version > FORMAT_VERSION {
-            return Err(LogFault::NewerFormat { known: FORMAT_VERSION, found: found.format_version });
+            let (known, found) = (FORMAT_VERSION, found.format_version);
+            return Err(LogFault::NewerFormat { path: dir(), known, found });
         }
         if found.cluster_id != self.cluster_id.as_slice() {
             return Err(LogFault::OtherCluster {
+                path: dir(),
                 expected: hex::encode(self.cluster_id),
                 found: hex::encode(&found.cluster_id),
             });
         }
         if found.node_id != self.node_id {
-            return Err(LogFault::OtherNode { expected: self.node_id, found: found.node_id });
+            let (expected, found) = (self.node_id, found.node_id);
+            return Err(LogFault::OtherNode { path: dir(), expected, found });
         }
         Ok(())
     }

@@ -134,18 +134,27 @@ impl LogStore {
         sync_directory(dir.parent().unwrap_or(Path::new(".")))
     }
 
-    /// Opens the log store at `dir`, checks who it belongs to, and that it keeps every promise of its floor.
+    /// Checks who the log store at `dir` belongs to. Only reads.
     ///
     /// # Errors
-    /// Any [`LogFault`]; with one, consensus must not be started on this directory.
-    pub fn open(dir: &Path, identity: Identity, config: LogConfig) -> Result<Self, LogFault> {
+    /// [`LogFault::Missing`], [`LogFault::IdentityUnreadable`], [`LogFault::OtherCluster`], [`LogFault::OtherNode`],
+    /// [`LogFault::NewerFormat`], [`LogFault::Io`].
+    pub fn check_owner(dir: &Path, identity: Identity) -> Result<(), LogFault> {
         if !dir.exists() {
             return Err(LogFault::Missing { path: dir.to_owned() });
         }
         if !identity_path(dir).exists() {
             return Err(LogFault::IdentityUnreadable { path: identity_path(dir) });
         }
-        identity.check(&identity_path(dir))?;
+        identity.check(&identity_path(dir))
+    }
+
+    /// Opens the log store at `dir`, checks who it belongs to, and that it keeps every promise of its floor.
+    ///
+    /// # Errors
+    /// Any [`LogFault`]; with one, consensus must not be started on this directory.
+    pub fn open(dir: &Path, identity: Identity, config: LogConfig) -> Result<Self, LogFault> {
+        Self::check_owner(dir, identity)?;
         let floor = Floor::open(&floor_path(dir))?;
         let options = options::database(&config, false);
         let db = DB::open_cf_descriptors(&options, database_path(dir), options::families(&config))?;

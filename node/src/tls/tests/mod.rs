@@ -5,6 +5,7 @@ mod files;
 mod identity;
 mod listener;
 mod mutual;
+mod reload;
 
 use std::{sync::Arc, time::Duration};
 

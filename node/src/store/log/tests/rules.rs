@@ -173,7 +173,7 @@ fn a_directory_is_opened_only_by_its_own_node() {
     let path = dir.path().join("log");
     let as_other = |identity| LogStore::open(&path, identity, small()).unwrap_err();
     let node = as_other(Identity { node_id: 4, ..IDENTITY });
-    assert!(matches!(node, LogFault::OtherNode { expected: 4, found: 3 }));
+    assert!(matches!(node, LogFault::OtherNode { expected: 4, found: 3, .. }));
     let cluster = as_other(Identity { cluster_id: [0; 16], ..IDENTITY });
     assert!(matches!(cluster, LogFault::OtherCluster { .. }));
     assert!(matches!(LogStore::create(&path, IDENTITY), Err(LogFault::Exists { .. })));
@@ -194,7 +194,7 @@ fn a_newer_format_is_refused() {
     let hash = Sha256::digest(&bytes);
     bytes.extend_from_slice(&hash);
     std::fs::write(dir.path().join("log/IDENTITY"), bytes).unwrap();
-    assert!(matches!(open(&dir.path().join("log")), Err(LogFault::NewerFormat { known: 1, found: 2 })));
+    assert!(matches!(open(&dir.path().join("log")), Err(LogFault::NewerFormat { known: 1, found: 2, .. })));
 }
 
 #[test]

@@ -1,0 +1,193 @@
+//! The interface of a node whose files are damaged: it was not started, and is up only to say so.
+//!
+//! Contract: `Status` tells the fault and who the node is; every other call, tile and checkpoint is refused with the
+//! fault. `/livez` is 200, because starting it again would not help; `/readyz` is 503 with the fault. There is no Raft,
+//! no signer and no store behind it, so it cannot vote, sign or answer by mistake.
+
+use std::{future::Future, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use quorate_core::{
+    name::{ClusterId, ClusterOrigin, LedgerName},
+    position::NodeId,
+};
+use quorate_proto::v1::{
+    self,
+    ledger_server::{Ledger, LedgerServer},
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    errors::Reason,
+    metrics, resources,
+    serve::{ServeError, serve},
+    transactions::Entries,
+};
+use crate::{
+    clock::Clock,
+    http::{Health, HttpSource, SourceError, TileIndex, TileWidth},
+    tls::Incoming,
+};
+
+/// What is known of a node that was not started.
+#[derive(Debug)]
+pub struct StoppedParts {
+    /// This node.
+    pub me: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its origin.
+    pub origin: ClusterOrigin,
+    /// The members by the cluster file.
+    pub members: Vec<v1::Member>,
+    /// Why it was not started, and what to do.
+    pub fault: String,
+    /// The clock.
+    pub clock: Clock,
+    /// Where its files are.
+    pub data_dir: PathBuf,
+}
+
+/// The interface of a node that was not started. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stopped(Arc<StoppedParts>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Stopped {
+    /// About this node.
+    #[must_use]
+    pub fn new(parts: StoppedParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Answers clients until `shutdown` completes.
+    ///
+    /// # Errors
+    /// [`ServeError`]; with connections of our own making it does not happen.
+    pub async fn serve(
+        self,
+        incoming: Incoming,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        serve(LedgerServer::new(self), || false, incoming, shutdown).await
+    }
+
+    fn refuse<T>(&self) -> Answer<T> {
+        let fault = &self.0.fault;
+        Err(Reason::NodeStopped.refuse(format!("this node was not started: {fault}")))
+    }
+
+    fn withheld(&self) -> SourceError {
+        SourceError::Unavailable(self.0.fault.clone())
+    }
+}
+
+#[tonic::async_trait]
+impl Ledger for Stopped {
+    type ListTransactionsStream = Entries;
+
+    async fn commit(&self, _: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
+        self.refuse()
+    }
+
+    async fn get(&self, _: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {
+        self.refuse()
+    }
+
+    async fn get_many(&self, _: Request<v1::GetManyRequest>) -> Answer<v1::GetManyResponse> {
+        self.refuse()
+    }
+
+    async fn scan(&self, _: Request<v1::ScanRequest>) -> Answer<v1::ScanResponse> {
+        self.refuse()
+    }
+
+    async fn history(&self, _: Request<v1::HistoryRequest>) -> Answer<v1::HistoryResponse> {
+        self.refuse()
+    }
+
+    async fn get_transaction(
+        &self,
+        _: Request<v1::GetTransactionRequest>,
+    ) -> Answer<v1::GetTransactionResponse> {
+        self.refuse()
+    }
+
+    async fn list_transactions(&self, _: Request<v1::ListTransactionsRequest>) -> Answer<Entries> {
+        self.refuse()
+    }
+
+    async fn inclusion_proof(
+        &self,
+        _: Request<v1::InclusionProofRequest>,
+    ) -> Answer<v1::InclusionProofResponse> {
+        self.refuse()
+    }
+
+    async fn consistency_proof(
+        &self,
+        _: Request<v1::ConsistencyProofRequest>,
+    ) -> Answer<v1::ConsistencyProofResponse> {
+        self.refuse()
+    }
+
+    async fn get_checkpoint(
+        &self,
+        _: Request<v1::GetCheckpointRequest>,
+    ) -> Answer<v1::GetCheckpointResponse> {
+        self.refuse()
+    }
+
+    async fn create_ledger(&self, _: Request<v1::CreateLedgerRequest>) -> Answer<v1::CreateLedgerResponse> {
+        self.refuse()
+    }
+
+    async fn list_ledgers(&self, _: Request<v1::ListLedgersRequest>) -> Answer<v1::ListLedgersResponse> {
+        self.refuse()
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
+        let parts = &self.0;
+        let used = resources::read(&parts.data_dir);
+        Ok(Response::new(v1::StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: parts.origin.as_str().to_owned(),
+            cluster_id: parts.cluster.as_bytes().to_vec().into(),
+            node_id: parts.me.get(),
+            role: "stopped".to_owned(),
+            members: parts.members.clone(),
+            fault: parts.fault.clone(),
+            time: parts.clock.now().get(),
+            memory_bytes: used.memory_bytes,
+            written_bytes: used.written_bytes,
+            ..v1::StatusResponse::default()
+        }))
+    }
+}
+
+impl HttpSource for Stopped {
+    fn live(&self) -> Health {
+        Health::Good
+    }
+
+    fn ready(&self) -> Health {
+        Health::Bad(self.0.fault.clone())
+    }
+
+    fn metrics(&self) -> String {
+        metrics::measured_when_stopped(&self.0.data_dir)
+    }
+
+    async fn checkpoint(&self, _: &LedgerName) -> Result<Bytes, SourceError> {
+        Err(self.withheld())
+    }
+
+    async fn tile(&self, _: &LedgerName, _: u8, _: TileIndex, _: TileWidth) -> Result<Bytes, SourceError> {
+        Err(self.withheld())
+    }
+
+    async fn entries(&self, _: &LedgerName, _: TileIndex, _: TileWidth) -> Result<Bytes, SourceError> {
+        Err(self.withheld())
+    }
+}
