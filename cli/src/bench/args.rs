@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::keys::Order;
 use crate::commands::WaitFor;
 use crate::duration;
 use crate::error::CliError;
@@ -51,6 +52,10 @@ pub(super) struct Load {
     /// Length of a key, its prefix included
     #[arg(long, value_name = "BYTES", default_value = "16")]
     pub(super) key_bytes: usize,
+
+    /// In which order the keys come
+    #[arg(long, value_name = "ORDER", default_value = "random")]
+    pub(super) order: Order,
 
     /// What every key begins with
     #[arg(long, value_name = "PREFIX", default_value = "bench/")]

@@ -39,7 +39,7 @@ pub(crate) async fn run(global: &Global, session: &Session, args: &Args) -> Resu
 /// What the clients are to do.
 fn workload(what: &What) -> Result<Workload, CliError> {
     let load = what.load();
-    let keys = KeySpace::new(&load.prefix, load.key_bytes, what.keys())?;
+    let keys = KeySpace::new(&load.prefix, load.key_bytes, what.keys(), load.order)?;
     // Without a number of keys, every run writes keys that no other run has written.
     let first = if what.keys().is_some() { 0 } else { Dice::new()?.next() };
     let call = match what {

@@ -4,9 +4,17 @@ use crate::error::CliError;
 
 /// Digits that a 64-bit number takes.
 const MAX_DIGITS: usize = 16;
-/// Odd, so that multiplying by it is one-to-one modulo every power of two; its bits are those of the golden ratio,
-/// so that numbers in sequence end up far apart.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Odd, so that multiplying by them is one-to-one modulo every power of two.
+const MIX: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+
+/// In which order new keys come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Order {
+    /// Anywhere in the key space: no key says where the next one will be
+    Random,
+    /// Each behind the one before
+    Ascending,
+}
 
 /// Makes the keys of a run.
 ///
@@ -19,6 +27,7 @@ pub(super) struct KeySpace {
     /// `16^digits - 1`: as many low bits as the digits can show.
     mask: u64,
     keys: Option<u64>,
+    order: Order,
 }
 
 impl KeySpace {
@@ -26,7 +35,12 @@ impl KeySpace {
     ///
     /// # Errors
     /// [`CliError::Usage`] if that many keys do not fit.
-    pub(super) fn new(prefix: &str, key_bytes: usize, keys: Option<u64>) -> Result<Self, CliError> {
+    pub(super) fn new(
+        prefix: &str,
+        key_bytes: usize,
+        keys: Option<u64>,
+        order: Order,
+    ) -> Result<Self, CliError> {
         let room = key_bytes.saturating_sub(prefix.len());
         let digits = room.min(MAX_DIGITS);
         let mask = match u32::try_from(digits * 4) {
@@ -43,16 +57,31 @@ impl KeySpace {
                 "give a larger --key-bytes, a shorter --prefix, or fewer --keys",
             ));
         }
-        Ok(Self { prefix: prefix.to_owned(), digits, padding: room - digits, mask, keys })
+        Ok(Self { prefix: prefix.to_owned(), digits, padding: room - digits, mask, keys, order })
     }
 
     /// The key of this number: the prefix, padding, and hex digits.
     pub(super) fn key(&self, number: u64) -> Vec<u8> {
         let number = self.keys.map_or(number, |keys| number % keys);
-        let spread = number.wrapping_mul(SPREAD) & self.mask;
+        let spread = match self.order {
+            Order::Random => self.shuffled(number),
+            Order::Ascending => number & self.mask,
+        };
         let Self { prefix, digits, padding, .. } = self;
         format!("{prefix}{:0>padding$}{spread:0digits$x}", "", padding = *padding, digits = *digits)
             .into_bytes()
+    }
+
+    /// A number's place in a fixed shuffle of all numbers under the mask. Each step can be undone, so no two numbers
+    /// meet. (Multiples of one constant are not enough: each falls into the widest gap the earlier ones left, in turn,
+    /// which is the worst there is for any cache, and nobody's load.)
+    fn shuffled(&self, number: u64) -> u64 {
+        let half = self.mask.count_ones().div_ceil(2);
+        let step = |mixed: u64, factor| {
+            let mixed = (mixed ^ (mixed >> half)).wrapping_mul(factor) & self.mask;
+            mixed ^ (mixed >> half)
+        };
+        MIX.into_iter().fold(number & self.mask, step)
     }
 }
 
@@ -74,10 +103,10 @@ impl Dice {
 
     /// The next number.
     pub(super) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(SPREAD);
+        self.0 = self.0.wrapping_add(MIX[0]);
         let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(MIX[1]);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(MIX[2]);
         mixed ^ (mixed >> 31)
     }
 
@@ -100,21 +129,40 @@ mod tests {
 
     #[test]
     fn keys_differ_and_have_the_length_asked_for() {
-        for (prefix, key_bytes) in [("bench/", 16), ("", 3), ("p", 40)] {
-            let space = KeySpace::new(prefix, key_bytes, Some(4_096)).unwrap();
-            let keys: BTreeSet<Vec<u8>> = (0..4_096).map(|number| space.key(number)).collect();
-            assert_eq!(keys.len(), 4_096);
-            assert!(keys.iter().all(|key| key.len() == key_bytes && key.starts_with(prefix.as_bytes())));
-            assert_eq!(space.key(4_096), space.key(0));
+        for order in [Order::Random, Order::Ascending] {
+            for (prefix, key_bytes) in [("bench/", 16), ("", 3), ("p", 40)] {
+                let space = KeySpace::new(prefix, key_bytes, Some(4_096), order).unwrap();
+                let keys: BTreeSet<Vec<u8>> = (0..4_096).map(|number| space.key(number)).collect();
+                assert_eq!(keys.len(), 4_096);
+                assert!(keys.iter().all(|key| key.len() == key_bytes && key.starts_with(prefix.as_bytes())));
+                assert_eq!(space.key(4_096), space.key(0));
+            }
         }
+    }
+
+    /// In every run of numbers, as many keys as chance would put there fall into each sixteenth of the key space.
+    #[test]
+    fn a_random_order_has_no_pattern_and_an_ascending_one_ascends() {
+        let space = KeySpace::new("", 10, None, Order::Random).unwrap();
+        for first in [0, 1_000, 123_456_789] {
+            let mut counts = [0_u32; 16];
+            for number in first..first + 1_600 {
+                let digit = char::from(space.key(number)[0]).to_digit(16).unwrap();
+                counts[digit as usize] += 1;
+            }
+            assert!(counts.iter().all(|count| (50..=160).contains(count)), "{counts:?}");
+            assert!(counts.iter().any(|count| count.abs_diff(100) > 3), "too even for chance: {counts:?}");
+        }
+        let space = KeySpace::new("", 10, None, Order::Ascending).unwrap();
+        assert!((0..100).map(|number| space.key(number)).is_sorted());
     }
 
     #[test]
     fn too_little_room_is_refused() {
-        assert!(KeySpace::new("bench/", 6, Some(1)).is_err());
-        assert!(KeySpace::new("bench/", 8, Some(257)).is_err());
-        assert!(KeySpace::new("bench/", 8, Some(256)).is_ok());
-        assert!(KeySpace::new("bench/", 8, None).is_err());
+        assert!(KeySpace::new("bench/", 6, Some(1), Order::Random).is_err());
+        assert!(KeySpace::new("bench/", 8, Some(257), Order::Random).is_err());
+        assert!(KeySpace::new("bench/", 8, Some(256), Order::Random).is_ok());
+        assert!(KeySpace::new("bench/", 8, None, Order::Random).is_err());
     }
 
     #[test]

@@ -111,6 +111,12 @@ impl Operation {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::FIXED_LEN.saturating_add(self.key.len()));
+        self.encode_to(&mut bytes);
+        bytes
+    }
+
+    /// Adds the encoding to `bytes`.
+    pub fn encode_to(&self, bytes: &mut Vec<u8>) {
         bytes.push(self.kind.to_byte());
         bytes.extend_from_slice(&self.revision.to_be_bytes());
         bytes.extend_from_slice(&self.prev_index.map_or(NO_INDEX, LogIndex::get).to_be_bytes());
@@ -121,7 +127,6 @@ impl Operation {
         let key_len = u16::try_from(self.key.len()).unwrap_or(u16::MAX);
         bytes.extend_from_slice(&key_len.to_be_bytes());
         bytes.extend_from_slice(&self.key);
-        bytes
     }
 
     /// Reads the encoding, all of it and nothing more.

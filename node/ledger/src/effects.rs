@@ -35,7 +35,9 @@ pub struct LedgerEffects {
     /// RFC 6962 hashes of the new leaves, the commit leaf's last.
     pub leaf_hashes: Vec<Hash>,
     /// Keys whose newest write this block made, in key order: log index and encoded operation (which ends with the key).
-    pub state_leaves: Vec<(LogIndex, Vec<u8>)>,
+    pub state_leaves: Vec<(LogIndex, Bytes)>,
+    /// Of each of these: the write's position in its transaction.
+    pub state_positions: Vec<u16>,
     /// Buckets of the state tree that changed, in key order; `None` = the bucket with this first key is gone.
     pub buckets: Vec<BucketChange>,
     /// What is to be destroyed of what earlier blocks wrote. (What the block itself wrote and erased is not in
@@ -86,8 +88,8 @@ pub struct BucketSummary {
 pub struct TransactionRecord {
     /// Its leaf, 118 bytes.
     pub leaf: Vec<u8>,
-    /// Its encoded operations.
-    pub operations: Vec<Vec<u8>>,
+    /// Its encoded operations, which share one run of memory.
+    pub operations: Vec<Bytes>,
     /// The bytes of its `TransactionMeta`: stored apart, erasable.
     pub meta: Bytes,
     /// The salt of `meta`, 16 bytes.

@@ -66,16 +66,23 @@ pub(crate) fn check_form(request: &Request, rules: &Rules) -> Result<(), Rejecti
     for (position, precondition) in request.preconditions.iter().enumerate() {
         check_precondition(position, precondition)?;
     }
-    let mut keys = BTreeSet::new();
+    let mut keys = has_duplicates(&request.writes).then(BTreeSet::new);
     for (position, write) in request.writes.iter().enumerate() {
         let field = |name: &str| format!("writes[{position}].{name}");
         check_key(|| field("key"), &write.key)?;
-        if !keys.insert(&write.key) {
+        if keys.as_mut().is_some_and(|keys| !keys.insert(&write.key)) {
             return Err(malformed(field("key"), "an earlier write of the request has the same key"));
         }
         check_write(field, write, rules)?;
     }
     Ok(())
+}
+
+/// Whether two writes have the same key.
+fn has_duplicates(writes: &[Write]) -> bool {
+    let mut keys: Vec<&[u8]> = writes.iter().map(|write| &*write.key).collect();
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// The operations of the request, if its preconditions hold and its writes can be made.

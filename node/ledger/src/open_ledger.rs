@@ -190,7 +190,7 @@ where
                 self.erase(&write.key, operation);
             }
         }
-        let operations: Vec<_> = operations.iter().map(Operation::encode).collect();
+        let operations = encode_all(&operations);
         let not_after = Micros::new(request.not_after);
         let leaf = TransactionLeaf {
             time: self.time,
@@ -239,7 +239,8 @@ where
         epoch: Epoch,
     ) -> Result<LedgerEffects, TrieError<<V as View>::Error>> {
         let first_index = self.index_of(0);
-        let state_leaves: Vec<_> = self.written.values().map(|written| self.state_leaf(written)).collect();
+        let (state_leaves, state_positions): (Vec<_>, Vec<_>) =
+            self.written.values().map(|written| self.state_leaf(written)).unzip();
         let trie = tries.get_mut(self.before.id).expect("the tree of an open ledger was there");
         let buckets = trie.update(&self.leaves, &state_leaves)?;
         let commit_leaf = CommitLeaf {
@@ -261,6 +262,7 @@ where
             commit_leaf,
             leaf_hashes,
             state_leaves,
+            state_positions,
             buckets,
             requests: self.requests.into_values().collect(),
             erased: self.erased,
@@ -268,16 +270,37 @@ where
         })
     }
 
-    /// The newest write of a key that the block has written.
-    fn state_leaf(&self, written: &Written) -> (LogIndex, Vec<u8>) {
+    /// The newest write of a key that the block has written, and its position in its transaction.
+    fn state_leaf(&self, written: &Written) -> ((LogIndex, Bytes), u16) {
         let (transaction, position) = *written.places.last().expect("a written key has a write");
-        (written.newest.index, self.transactions[transaction].operations[position].clone())
+        let operation = self.transactions[transaction].operations[position].clone();
+        let position = u16::try_from(position).expect("the form was checked");
+        ((written.newest.index, operation), position)
     }
 
     /// The ledger's number.
     pub(crate) fn id(&self) -> LedgerId {
         self.before.id
     }
+}
+
+/// Encoded operations, one behind the other in one run of memory.
+fn encode_all(operations: &[Operation]) -> Vec<Bytes> {
+    let keys: usize = operations.iter().map(|operation| operation.key.len()).sum();
+    let mut bytes = Vec::with_capacity(operations.len() * Operation::FIXED_LEN + keys);
+    let mut encode = |operation: &Operation| {
+        operation.encode_to(&mut bytes);
+        bytes.len()
+    };
+    let ends: Vec<usize> = operations.iter().map(&mut encode).collect();
+    let mut rest = Bytes::from(bytes);
+    let mut start = 0;
+    let split = |end| {
+        let operation = rest.split_to(end - start);
+        start = end;
+        operation
+    };
+    ends.into_iter().map(split).collect()
 }
 
 /// What a write leaves to be stored apart.

@@ -1,5 +1,6 @@
 //! What became of each request of a block: replicated, part of the answer, the same on every replica.
 
+use prost::bytes::Bytes;
 use quorate_core::{
     hash::Hash,
     name::LedgerName,
@@ -54,7 +55,7 @@ pub struct Committed {
     /// Its leaf, 118 bytes.
     pub leaf: Vec<u8>,
     /// Its encoded operations, in order.
-    pub operations: Vec<Vec<u8>>,
+    pub operations: Vec<Bytes>,
     /// Size of the first checkpoint that covers it.
     pub size: TreeSize,
 }

@@ -170,7 +170,7 @@ fn fresh(committed: Committed, sent: Sent) -> Result<TransactionProof, Problem> 
     let Committed { index, leaf, operations, .. } = committed;
     let revealed = operations.into_iter().zip(sent.drawn).zip(0_u32..);
     let operations = revealed.map(|((operation, salt), position)| RevealedOperation {
-        operation,
+        operation: operation.to_vec(),
         position,
         path: Vec::new(),
         contents: salt.map(only_salt),

@@ -193,16 +193,17 @@ impl Bucket {
 
     /// Takes in new leaves, in key order, and says what happened to each leaf. The depths of all joints are then
     /// right, their hashes are not.
-    pub(super) fn write(&mut self, changes: &[(LogIndex, Vec<u8>)]) -> Vec<Origin> {
+    pub(super) fn write<B: AsRef<[u8]>>(&mut self, changes: &[(LogIndex, B)]) -> Vec<Origin> {
         let mut from = 0;
-        let search = |(_, op): &(LogIndex, Vec<u8>)| {
-            let place = self.search(from, key_of(op));
+        let search = |(_, op): &(LogIndex, B)| {
+            let place = self.search(from, key_of(op.as_ref()));
             from = place.unwrap_or_else(|next| next);
             place
         };
         let places: Vec<_> = changes.iter().map(search).collect();
         let added = changes.iter().zip(&places).filter(|(_, place)| place.is_err());
-        let (added, added_bytes) = added.fold((0, 0), |(n, bytes), ((_, op), _)| (n + 1, bytes + op.len()));
+        let (added, added_bytes) =
+            added.fold((0, 0), |(n, bytes), ((_, op), _)| (n + 1, bytes + op.as_ref().len()));
         let mut origins = vec![Origin::Kept; self.len() + added];
         self.make_room(added, added_bytes, changes, &places);
         let mut added_before = 0;
@@ -210,7 +211,7 @@ impl Bucket {
             let at = place.unwrap_or_else(|next| next) + added_before;
             added_before += usize::from(place.is_err());
             origins[at] = if place.is_ok() { Origin::Rewritten } else { Origin::New };
-            let start = self.op_start(at);
+            let (start, op) = (self.op_start(at), op.as_ref());
             self.ops[start..start + op.len()].copy_from_slice(op);
             self.leaves[at].index = *index;
         }
@@ -224,11 +225,11 @@ impl Bucket {
     }
 
     /// Moves the leaves apart where new ones belong, from the last to the first.
-    fn make_room(
+    fn make_room<B: AsRef<[u8]>>(
         &mut self,
         mut added: usize,
         mut added_bytes: usize,
-        changes: &[(LogIndex, Vec<u8>)],
+        changes: &[(LogIndex, B)],
         places: &[Result<usize, usize>],
     ) {
         let (mut end, mut end_bytes) = (self.len(), self.ops.len());
@@ -245,15 +246,19 @@ impl Bucket {
             self.leaves[at + added..end + added].iter_mut().for_each(|leaf| leaf.op_end += shift);
             self.leaves[at + added - 1].op_end = offset(start_bytes + added_bytes);
             (end, end_bytes) = (at, start_bytes);
-            (added, added_bytes) = (added - 1, added_bytes - op.len());
+            (added, added_bytes) = (added - 1, added_bytes - op.as_ref().len());
         }
     }
 }
 
-/// Makes a run of memory longer, with a little to spare for the next time.
+/// Makes a run of memory longer, with as much to spare as an allocator gives anyway: it has four sizes between two
+/// powers of two.
 fn grow<T: Clone>(run: &mut Vec<T>, added: usize, filler: T) {
-    if run.capacity() - run.len() < added {
-        run.reserve_exact(added.max(run.len() / 8));
+    let len = run.len() + added;
+    if len > run.capacity() {
+        let bytes = len * size_of::<T>();
+        let bytes = bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(16));
+        run.reserve_exact(bytes / size_of::<T>() - run.len());
     }
-    run.resize(run.len() + added, filler);
+    run.resize(len, filler);
 }

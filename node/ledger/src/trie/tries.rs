@@ -176,12 +176,12 @@ impl Trie {
     ///
     /// # Errors
     /// [`TrieError`] if a bucket could not be read; the tree is then as before.
-    pub fn update<S: LeafSource>(
+    pub fn update<S: LeafSource, B: AsRef<[u8]>>(
         &mut self,
         reader: &LeafReader<'_, S>,
-        leaves: &[(LogIndex, Vec<u8>)],
+        leaves: &[(LogIndex, B)],
     ) -> Result<Vec<BucketChange>, TrieError<S::Error>> {
-        let ascend = leaves.is_sorted_by(|(_, a), (_, b)| key_of(a) < key_of(b));
+        let ascend = leaves.is_sorted_by(|(_, a), (_, b)| key_of(a.as_ref()) < key_of(b.as_ref()));
         assert!(ascend, "the leaves of an update are in strictly ascending order of their keys");
         let (newest, changes) = Cursor::new(&self.newest, reader).run(leaves)?;
         self.newest = newest;

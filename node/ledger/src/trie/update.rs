@@ -48,22 +48,22 @@ impl<'a, 's, S: LeafSource> Cursor<'a, 's, S> {
     }
 
     /// The version with these leaves, which are in ascending order of their keys, and how its buckets differ.
-    pub(super) fn run(
+    pub(super) fn run<B: AsRef<[u8]>>(
         mut self,
-        leaves: &[(LogIndex, Vec<u8>)],
+        leaves: &[(LogIndex, B)],
     ) -> Result<(TrieSnapshot, Vec<BucketChange>), TrieError<S::Error>> {
         let mut node = self.old.root.clone();
         let mut previous = None;
         let mut rest = leaves;
         while let Some((_, op)) = rest.first() {
-            let key = key_of(op);
+            let key = key_of(op.as_ref());
             node = match (previous, node) {
                 (Some(previous), Some(done)) => self.advance(done, previous, key),
                 (_, node) => node.and_then(|top| self.descend(top, key)),
             };
             let (here, beyond) = rest.split_at(self.count_inside(key, rest));
             node = Some(self.rewrite(node, here)?);
-            previous = here.last().map(|(_, op)| key_of(op));
+            previous = here.last().map(|(_, op)| key_of(op.as_ref()));
             rest = beyond;
         }
         while !self.path.is_empty()
@@ -139,19 +139,19 @@ impl<'a, 's, S: LeafSource> Cursor<'a, 's, S> {
     }
 
     /// How many of the leaves lie in the slot where the cursor is, as the first, with `key`, does.
-    fn count_inside(&self, key: &[u8], leaves: &[(LogIndex, Vec<u8>)]) -> usize {
+    fn count_inside<B: AsRef<[u8]>>(&self, key: &[u8], leaves: &[(LogIndex, B)]) -> usize {
         let Some(above) = self.path.last() else {
             return leaves.len();
         };
         let inside = |op: &[u8]| first_difference(key, key_of(op)).is_none_or(|parting| parting > above.d);
-        leaves.iter().take_while(|(_, op)| inside(op)).count()
+        leaves.iter().take_while(|(_, op)| inside(op.as_ref())).count()
     }
 
     /// The slot's new subtree: its bucket, if it has one, with these leaves.
-    fn rewrite(
+    fn rewrite<B: AsRef<[u8]>>(
         &mut self,
         slot: Option<Arc<Node>>,
-        leaves: &[(LogIndex, Vec<u8>)],
+        leaves: &[(LogIndex, B)],
     ) -> Result<Arc<Node>, TrieError<S::Error>> {
         let stub = slot.as_ref().map(stub_of);
         let mut bucket = match stub {

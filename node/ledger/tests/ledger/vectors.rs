@@ -101,7 +101,7 @@ fn check_block(effects: &LedgerEffects, outcomes: &[RequestOutcome], expect: &Va
         let committed = Committed {
             index,
             leaf: bytes(&tx["leaf"]),
-            operations: all_bytes(&tx["ops"]),
+            operations: all_bytes(&tx["ops"]).into_iter().map(Bytes::from).collect(),
             size: TreeSize::new(number(&expect["size"])),
         };
         assert_eq!(outcomes[number_in_block], RequestOutcome::Committed(committed));

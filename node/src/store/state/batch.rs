@@ -1,9 +1,10 @@
 //! From the effects of a block to rows, for one batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use quorate_core::{
     entry::{OpKind, Operation},
+    hash::Hash,
     position::{LogIndex, Revision, TreeSize},
 };
 use quorate_ledger::effects::{LedgerEffects, NewRequest, TransactionRecord};
@@ -102,7 +103,7 @@ fn put_log(
             }
         }
     }
-    runs.push(&effects.commit_leaf, &[]).map_err(too_long)?;
+    runs.push(&effects.commit_leaf, &[] as &[&[u8]]).map_err(too_long)?;
     for (first, row) in runs.finish().map_err(too_long)? {
         batch.put(Table::Blocks, &rows::run(ledger, first), &row)?;
     }
@@ -189,49 +190,36 @@ impl<'e> Erasures<'e> {
 /// The newest writes of keys, with their places in their transactions, and the buckets of the state tree.
 fn put_state(batch: &mut Batch<'_>, effects: &LedgerEffects) -> Result<(), StoreFault> {
     let ledger = effects.id();
-    let places = Places::of(effects);
-    for (index, operation) in &effects.state_leaves {
+    if effects.state_positions.len() != effects.state_leaves.len() {
+        return Err(unfit(effects, "newest writes without a position"));
+    }
+    let mut row_key = rows::ledger(ledger).to_vec();
+    for ((index, operation), position) in effects.state_leaves.iter().zip(&effects.state_positions) {
         let (fixed, key) = operation
             .split_at_checked(Operation::FIXED_LEN)
             .ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
-        let position = places.position(effects, *index, key)?;
-        let row = [&index.to_be_bytes(), &position.to_be_bytes()[..], fixed].concat();
-        batch.put(Table::Leaves, &rows::keyed(ledger, key), &row)?;
+        let mut row = [0; 10 + Operation::FIXED_LEN];
+        row[..8].copy_from_slice(&index.to_be_bytes());
+        row[8..10].copy_from_slice(&position.to_be_bytes());
+        row[10..].copy_from_slice(fixed);
+        row_key.truncate(4);
+        row_key.extend_from_slice(key);
+        batch.put(Table::Leaves, &row_key, &row)?;
     }
     for change in &effects.buckets {
-        let key = rows::keyed(ledger, &change.first_key);
+        row_key.truncate(4);
+        row_key.extend_from_slice(&change.first_key);
         match &change.bucket {
             Some(bucket) => {
-                let row = [&bucket.hash.as_bytes()[..], &bucket.count.to_be_bytes()].concat();
-                batch.put(Table::Buckets, &key, &row)?;
+                let mut row = [0; Hash::LEN + 4];
+                row[..Hash::LEN].copy_from_slice(bucket.hash.as_bytes());
+                row[Hash::LEN..].copy_from_slice(&bucket.count.to_be_bytes());
+                batch.put(Table::Buckets, &row_key, &row)?;
             }
-            None => batch.delete(Table::Buckets, &key)?,
+            None => batch.delete(Table::Buckets, &row_key)?,
         }
     }
     Ok(())
-}
-
-/// Where the block wrote each key last: log index, and position in the transaction.
-struct Places<'e>(HashMap<&'e [u8], (LogIndex, usize)>);
-
-impl<'e> Places<'e> {
-    fn of(effects: &'e LedgerEffects) -> Self {
-        let mut places = HashMap::with_capacity(effects.state_leaves.len());
-        for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
-            for (position, operation) in transaction.operations.iter().enumerate() {
-                if let Some(write) = parts(operation).filter(|write| write.kind.is_write()) {
-                    places.insert(write.key, (LogIndex::new(index), position));
-                }
-            }
-        }
-        Self(places)
-    }
-
-    fn position(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<u16, StoreFault> {
-        let place = self.0.get(key).filter(|(last, _)| *last == index);
-        let position = place.and_then(|(_, position)| u16::try_from(*position).ok());
-        position.ok_or_else(|| unfit(effects, format!("a newest write at {index} that no transaction makes")))
-    }
 }
 
 /// The known requests. A request id used again after its time gets one more entry behind the older ones, so that

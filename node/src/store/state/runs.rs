@@ -56,18 +56,18 @@ impl RunWriter {
     }
 
     /// Adds the next leaf.
-    pub(crate) fn push(&mut self, leaf: &[u8], operations: &[Vec<u8>]) -> Result<(), TooLong> {
+    pub(crate) fn push(&mut self, leaf: &[u8], operations: &[impl AsRef<[u8]>]) -> Result<(), TooLong> {
         let leaf_len = u16::try_from(leaf.len()).map_err(|_| TooLong)?;
         self.entries.extend_from_slice(&leaf_len.to_be_bytes());
         self.entries.extend_from_slice(leaf);
         self.entries.extend_from_slice(&length(operations.len())?.to_be_bytes());
         let mut end = 0_usize;
         for operation in operations {
-            end += operation.len();
+            end += operation.as_ref().len();
             self.entries.extend_from_slice(&length(end)?.to_be_bytes());
         }
         for operation in operations {
-            self.entries.extend_from_slice(operation);
+            self.entries.extend_from_slice(operation.as_ref());
         }
         self.ends.push(length(self.entries.len())?);
         if self.entries.len() >= RUN_BYTES {

@@ -90,9 +90,9 @@ impl Store {
         self.write_buckets(id, &effects.buckets);
     }
 
-    pub(crate) fn write_leaves(&mut self, ledger: LedgerId, leaves: &[(LogIndex, Vec<u8>)]) {
+    pub(crate) fn write_leaves(&mut self, ledger: LedgerId, leaves: &[(LogIndex, impl AsRef<[u8]>)]) {
         for (index, op) in leaves {
-            let leaf = StateLeaf::new(*index, op.clone()).unwrap();
+            let leaf = StateLeaf::new(*index, op.as_ref().to_vec()).unwrap();
             self.leaves.insert((ledger, leaf.key().to_vec()), leaf);
         }
     }

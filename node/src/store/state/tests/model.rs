@@ -40,7 +40,8 @@ impl Model {
     fn take(&mut self, effects: &Effects) {
         for ledger in effects.ledgers.iter().filter(|ledger| ledger.id() == LedgerId(1)) {
             for tx in &ledger.transactions {
-                let (leaf, operations) = (tx.leaf.clone(), tx.operations.clone());
+                let leaf = tx.leaf.clone();
+                let operations = tx.operations.iter().map(|op| op.to_vec()).collect();
                 self.records.push(Entry { leaf, operations, contents: tx.contents.clone() });
             }
             let leaf = ledger.commit_leaf.clone();
