@@ -17,7 +17,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { tail_bytes: 16 << 20, tail_entries: 65_536, write_buffer_bytes: 16 << 20 }
+        Self { tail_bytes: 8 << 20, tail_entries: 65_536, write_buffer_bytes: 16 << 20 }
     }
 }
 

@@ -49,6 +49,20 @@ pub(crate) fn put_ledger(
     batch.put(Table::Meta, &rows::head(effects.id()), &meta::encode_head(&effects.head))
 }
 
+/// About how many bytes of a batch the rows of these changes take. (A batch that grows by itself is copied again and
+/// again.)
+pub(crate) fn weight(effects: &LedgerEffects) -> usize {
+    let operations = |transaction: &TransactionRecord| -> usize {
+        // In its run, and as a newest write with its bucket.
+        transaction.operations.iter().map(|operation| 2 * operation.len() + 160).sum()
+    };
+    let contents = |transaction: &TransactionRecord| -> usize {
+        let present = transaction.contents.iter().flatten();
+        present.map(|content| content.value.len() + content.attributes.len() + 64).sum()
+    };
+    effects.transactions.iter().map(|one| operations(one) + contents(one) + one.meta.len() + 512).sum()
+}
+
 /// The log index of the commit leaf, if leaves, hashes and head fit each other.
 fn check_shape(effects: &LedgerEffects) -> Result<LogIndex, StoreFault> {
     let transactions = u64::try_from(effects.transactions.len()).map_err(|error| unfit(effects, error))?;

@@ -57,7 +57,7 @@ pub(crate) fn put(
             Err(at) => all.insert(at, *new),
         }
     }
-    let mut batch = database.batch();
+    let mut batch = database.batch(0);
     let row = all.iter().flat_map(encode).collect::<Vec<_>>();
     batch.put(Table::Cosignatures, &rows::cosignatures(ledger, size), &row)?;
     database.write(batch)?;

@@ -163,9 +163,9 @@ impl Database {
         Ok(Scan { database: self, table, rows, direction: Direction::Ascending })
     }
 
-    /// A batch for [`Database::write`].
-    pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch { database: self, rows: WriteBatch::default() }
+    /// A batch for [`Database::write`], with room for about this many bytes.
+    pub(crate) fn batch(&self, bytes: usize) -> Batch<'_> {
+        Batch { database: self, rows: WriteBatch::with_capacity_bytes(bytes) }
     }
 
     /// Writes a batch: all of it or nothing, and readable on return; on disk only after a flush.

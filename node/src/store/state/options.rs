@@ -31,7 +31,7 @@ impl Default for StateOptions {
             block_cache_bytes: 32 << 20,
             write_buffer_bytes: 32 << 20,
             trie_cache_bytes: 128 << 20,
-            tile_cache_bytes: 16 << 20,
+            tile_cache_bytes: 8 << 20,
             flush_entries: 10_000,
         }
     }

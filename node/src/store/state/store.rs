@@ -81,7 +81,7 @@ impl StateStore {
     pub fn create(path: &Path, identity: Identity, options: &StateOptions) -> Result<(), OpenError> {
         Directory::create(path, identity, |path| {
             let database = Database::open(path, options, Access::Create)?;
-            let mut batch = database.batch();
+            let mut batch = database.batch(0);
             batch.put(Table::Meta, rows::APPLIED, &AppliedRow::new(identity.cluster_id).encode())?;
             database.write(batch)?;
             database.flush(true)
@@ -133,7 +133,8 @@ impl StateStore {
             let mut after = before.clone();
             after.applied.last = Some(id);
             after.cluster = effects.cluster.clone();
-            let mut batch = before.database.batch();
+            let weight = effects.ledgers.iter().map(batch::weight).sum();
+            let mut batch = before.database.batch(weight);
             for ledger in &effects.ledgers {
                 let view = grow(before, ledger, &writer.tries, &mut batch)?;
                 place(&mut after, view)?;
@@ -155,7 +156,7 @@ impl StateStore {
             if let Some(bytes) = membership {
                 after.applied.membership = Some((id, bytes));
             }
-            self.commit(&after, before.database.batch())?;
+            self.commit(&after, before.database.batch(0))?;
             Ok((after, ()))
         })
     }

@@ -246,7 +246,7 @@ fn every_kind_of_altered_data_is_refused() {
     for (name, alter) in ALTERATIONS {
         let received = receive(&files, to.store());
         let database = Database::open(&received, &options(), Access::Write).unwrap();
-        let mut batch = database.batch();
+        let mut batch = database.batch(0);
         alter(&database, &mut batch).unwrap();
         database.write(batch).unwrap();
         database.flush(true).unwrap();
