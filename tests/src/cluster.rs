@@ -180,6 +180,22 @@ impl Cluster {
         }
     }
 
+    /// Waits until a node is not ready for a reason that contains `words`, and gives the reason.
+    pub fn wait_unready(&self, id: u64, words: &str) -> String {
+        let start = now();
+        let mut said = String::new();
+        while now() - start < READY_IN {
+            if let Ok(answer) = http::get(self.nodes[&id].http, "/readyz") {
+                said = String::from_utf8_lossy(&answer.body).into_owned();
+                if answer.status == 503 && said.contains(words) {
+                    return said;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("node {id} does not say {words:?}, but {said:?}:\n{}", self.log(id));
+    }
+
     /// The end of a node's log.
     pub fn log(&self, id: u64) -> String {
         let text = fs::read_to_string(self.path().join(format!("node-{id}.log"))).unwrap_or_default();

@@ -122,6 +122,12 @@ const CASES: &[Case] = &[
         says: &["data/log", "format 2", "newer version"],
     },
     Case {
+        what: "a data directory that holds keys",
+        change: |_, folder| configure(folder, "data_dir = \"data\"", "data_dir = \"keys\""),
+        code: 1,
+        says: &["keys is not a data directory of Quorate", ".key\" is in it", "correct node.data_dir"],
+    },
+    Case {
         what: "an unknown key",
         change: |_, folder| configure(folder, "data_dir", "data_dri"),
         code: 2,

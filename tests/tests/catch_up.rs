@@ -8,6 +8,7 @@ use quorate_client::{Client, Micros, ReadOptions, Transaction};
 use quorate_tests::{
     audit, clock,
     cluster::{Cluster, small_logs},
+    http,
 };
 
 /// Writes while the node is away.
@@ -36,6 +37,14 @@ async fn ask(client: &Client, name: &str) -> (u64, bool) {
     let request = Transaction::new().put(name.to_owned(), "v").idempotency_key(name).not_after(not_after);
     let committed = client.ledger("default").commit(request).await.unwrap();
     (committed.index.get(), committed.known)
+}
+
+/// The value of a counter at a node; 0 before it counted.
+fn count(cluster: &Cluster, id: u64, metric: &str) -> u64 {
+    let metrics = http::get(cluster.nodes[&id].http, "/metrics").unwrap();
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    let value = metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    value.map_or(0, |value| value.parse().unwrap())
 }
 
 /// The database that is the present one: a node that installed a snapshot has another one.
@@ -96,6 +105,11 @@ async fn a_node_that_was_away_for_long_gets_a_snapshot() {
     cluster.wait_ready();
     wait_equal(&cluster, &client).await;
     assert_ne!(database(&cluster, away), before, "it caught up, but not by a snapshot");
+    assert!(count(&cluster, away, "quorate_snapshots_installed_total") > 0, "{}", cluster.log(away));
+    assert!(count(&cluster, away, "quorate_snapshot_bytes_total{direction=\"installed\"}") > 0);
+    let sent = (1..=3).map(|id| count(&cluster, id, "quorate_snapshots_sent_total")).sum::<u64>();
+    assert!(sent > 0, "nobody counted a snapshot that was sent");
+    assert!(cluster.log(away).contains("a snapshot was received and installed"), "{}", cluster.log(away));
 
     make_lead(&mut cluster, &client, away).await;
     let only = only(&cluster, away);

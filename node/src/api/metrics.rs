@@ -24,30 +24,45 @@
 //! | `quorate_connections_refused_total{listener,reason}` | counter | connections over the limit, or whose handshake failed |
 //! | `quorate_certificate_expiry_seconds{certificate}` | gauge | when the certificate in use ends, Unix time |
 //! | `quorate_certificate_reloads_total{certificate,result}` | counter | new certificates `taken` or `refused` |
+//! | `quorate_snapshots_sent_total` | counter | snapshots that a follower installed from this leader |
+//! | `quorate_snapshots_installed_total` | counter | snapshots that this node received and installed |
+//! | `quorate_snapshot_bytes_total{direction}` | counter | bytes of these, `sent` and `installed` |
+//! | `quorate_snapshot_seconds{direction}` | gauge | how long the last of them took, with all checks |
 //! | `quorate_memory_bytes` | gauge | resident memory of this process |
 //! | `quorate_written_bytes` | gauge | what this process has caused to be written to storage |
 //! | `quorate_disk_free_bytes` | gauge | free space of the disk of the data directory |
+//!
+//! Histograms have the buckets of their unit, which is the end of their name.
 //!
 //! Names of ledgers are the only labels that callers choose, and creating one is a write.
 
 use std::{path::Path, sync::OnceLock, time::Duration};
 
 use metrics::{counter, gauge, histogram};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tonic::Code;
 
 use super::{interface::Api, resources, status::certification_lag};
 use crate::consensus::Role;
 
-/// Bounds of the histogram of seconds.
+/// Bounds of histograms of seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Bounds of histograms of counts: up to what `limits.block_requests` allows by default.
+const COUNTS: [f64; 13] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0];
+
+/// The units of histograms, by the end of their names, with their bounds. Without one a histogram has no buckets.
+pub(super) const UNITS: [(&str, &[f64]); 2] = [("_seconds", &SECONDS), ("_requests", &COUNTS)];
 
 /// The recorder of this process; the first call installs it. `None` if another one is installed.
 pub fn recorder() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     let install = || {
-        let builder = PrometheusBuilder::new().set_buckets(&SECONDS).ok()?;
-        builder.install_recorder().ok()
+        let with = |builder: PrometheusBuilder, (end, bounds): (&str, &[f64])| {
+            builder.set_buckets_for_metric(Matcher::Suffix(end.to_owned()), bounds).ok()
+        };
+        UNITS.into_iter().try_fold(PrometheusBuilder::new(), with)?.install_recorder().ok()
     };
     HANDLE.get_or_init(install).as_ref()
 }
@@ -107,13 +122,13 @@ impl Api {
     }
 }
 
-/// What is measured of a node that was not started: that it is up, and has a fault.
-pub(super) fn measured_when_stopped(data_dir: &Path) -> String {
+/// What is measured of a node that does not take part: that it is up, and whether it has a fault.
+pub(super) fn measured_when_stopped(data_dir: &Path, has_fault: bool) -> String {
     let Some(handle) = recorder() else {
         return String::new();
     };
     set(gauge!("quorate_ready"), 0);
-    set(gauge!("quorate_fault"), 1);
+    set(gauge!("quorate_fault"), u64::from(has_fault));
     measure_machine(data_dir);
     handle.run_upkeep();
     handle.render()

@@ -54,4 +54,4 @@ pub use contact::{LeaderContact, Listening};
 pub use interface::{Api, ApiParts};
 pub use metrics::recorder;
 pub use serve::ServeError;
-pub use stopped::{Stopped, StoppedParts};
+pub use stopped::{Absence, Stopped, StoppedParts};

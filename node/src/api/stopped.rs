@@ -1,7 +1,8 @@
-//! The interface of a node whose files are damaged: it was not started, and is up only to say so.
+//! The interface of a node that does not take part, and is up only to say so: its files are damaged, or it waits for the
+//! other nodes to admit it.
 //!
-//! Contract: `Status` tells the fault and who the node is; every other call, tile and checkpoint is refused with the
-//! fault. `/livez` is 200, because starting it again would not help; `/readyz` is 503 with the fault. There is no Raft,
+//! Contract: `Status` tells the reason and who the node is; every other call, tile and checkpoint is refused with the
+//! reason. `/livez` is 200, because starting it again would not help; `/readyz` is 503 with the reason. There is no Raft,
 //! no signer and no store behind it, so it cannot vote, sign or answer by mistake.
 
 use std::{future::Future, path::PathBuf, sync::Arc};
@@ -29,7 +30,28 @@ use crate::{
     tls::Incoming,
 };
 
-/// What is known of a node that was not started.
+/// Why a node does not take part, and what to do.
+#[derive(Debug)]
+pub enum Absence {
+    /// It was not started.
+    Fault(String),
+    /// It is not started yet.
+    Waiting(String),
+}
+
+impl Absence {
+    fn text(&self) -> &str {
+        match self {
+            Self::Fault(text) | Self::Waiting(text) => text,
+        }
+    }
+
+    const fn is_fault(&self) -> bool {
+        matches!(self, Self::Fault(_))
+    }
+}
+
+/// What is known of a node that does not take part.
 #[derive(Debug)]
 pub struct StoppedParts {
     /// This node.
@@ -40,15 +62,15 @@ pub struct StoppedParts {
     pub origin: ClusterOrigin,
     /// The members by the cluster file.
     pub members: Vec<v1::Member>,
-    /// Why it was not started, and what to do.
-    pub fault: String,
+    /// Why it does not take part.
+    pub why: Absence,
     /// The clock.
     pub clock: Clock,
     /// Where its files are.
     pub data_dir: PathBuf,
 }
 
-/// The interface of a node that was not started. Cheap to clone.
+/// The interface of a node that does not take part. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Stopped(Arc<StoppedParts>);
 
@@ -74,12 +96,12 @@ impl Stopped {
     }
 
     fn refuse<T>(&self) -> Answer<T> {
-        let fault = &self.0.fault;
-        Err(Reason::NodeStopped.refuse(format!("this node was not started: {fault}")))
+        let not = if self.0.why.is_fault() { "was not started" } else { "is not started yet" };
+        Err(Reason::NodeStopped.refuse(format!("this node {not}: {}", self.0.why.text())))
     }
 
     fn withheld(&self) -> SourceError {
-        SourceError::Unavailable(self.0.fault.clone())
+        SourceError::Unavailable(self.0.why.text().to_owned())
     }
 }
 
@@ -155,9 +177,10 @@ impl Ledger for Stopped {
             cluster: parts.origin.as_str().to_owned(),
             cluster_id: parts.cluster.as_bytes().to_vec().into(),
             node_id: parts.me.get(),
-            role: "stopped".to_owned(),
+            role: if parts.why.is_fault() { "stopped" } else { "waiting" }.to_owned(),
             members: parts.members.clone(),
-            fault: parts.fault.clone(),
+            fault: if parts.why.is_fault() { parts.why.text().to_owned() } else { String::new() },
+            limitation: if parts.why.is_fault() { String::new() } else { parts.why.text().to_owned() },
             time: parts.clock.now().get(),
             memory_bytes: used.memory_bytes,
             written_bytes: used.written_bytes,
@@ -172,11 +195,11 @@ impl HttpSource for Stopped {
     }
 
     fn ready(&self) -> Health {
-        Health::Bad(self.0.fault.clone())
+        Health::Bad(self.0.why.text().to_owned())
     }
 
     fn metrics(&self) -> String {
-        metrics::measured_when_stopped(&self.0.data_dir)
+        metrics::measured_when_stopped(&self.0.data_dir, self.0.why.is_fault())
     }
 
     async fn checkpoint(&self, _: &LedgerName) -> Result<Bytes, SourceError> {

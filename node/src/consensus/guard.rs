@@ -48,6 +48,9 @@ pub enum Refusal {
     /// Consensus is not running any more.
     #[error("consensus has stopped")]
     Stopped,
+    /// Consensus is not running yet.
+    #[error("this node does not take part yet")]
+    NotYet,
 }
 
 impl From<LogFault> for Refusal {

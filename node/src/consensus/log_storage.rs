@@ -18,9 +18,12 @@ use openraft::{
 
 use crate::store::log::{LogEntry, LogStore};
 
-use super::types::{
-    RaftEntryOf, RaftLogId, RaftVoteOf, TypeConfig, from_raft_entry, from_raft_id, from_raft_vote,
-    to_raft_entry, to_raft_id, to_raft_vote,
+use super::{
+    own_fault::OwnFault,
+    types::{
+        RaftEntryOf, RaftLogId, RaftVoteOf, TypeConfig, from_raft_entry, from_raft_id, from_raft_vote,
+        to_raft_entry, to_raft_id, to_raft_vote,
+    },
 };
 
 /// Adapter around the store; clones are its readers.
@@ -28,12 +31,14 @@ use super::types::{
 pub(crate) struct RaftLog {
     store: LogStore,
     max_read_bytes: usize,
+    fault: OwnFault,
 }
 
 impl RaftLog {
-    /// `max_read_bytes` bounds one read for replication, except that one entry is always read.
-    pub(crate) fn new(store: LogStore, max_read_bytes: usize) -> Self {
-        Self { store, max_read_bytes }
+    /// `max_read_bytes` bounds one read for replication, except that one entry is always read. Failures are kept in
+    /// `fault`.
+    pub(crate) fn new(store: LogStore, max_read_bytes: usize, fault: OwnFault) -> Self {
+        Self { store, max_read_bytes, fault }
     }
 
     async fn read(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<LogEntry>> {
@@ -42,12 +47,12 @@ impl RaftLog {
         }
         let store = self.store.clone();
         let read = tokio::task::spawn_blocking(move || store.read(start, end, max_bytes));
-        Ok(read.await.map_err(io::Error::other)??)
+        read.await.map_err(|e| self.fault.of(e))?.map_err(|e| self.fault.of(e))
     }
 
     async fn read_raft(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<RaftEntryOf>> {
         let entries = self.read(start, end, max_bytes).await?;
-        entries.into_iter().map(|entry| to_raft_entry(entry).map_err(io::Error::other)).collect()
+        entries.into_iter().map(|entry| to_raft_entry(entry).map_err(|e| self.fault.of(e))).collect()
     }
 }
 
@@ -121,12 +126,14 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
     }
 
     async fn save_vote(&mut self, vote: &RaftVoteOf) -> io::Result<()> {
-        Ok(self.store.save_vote(from_raft_vote(vote)).await?)
+        self.store.save_vote(from_raft_vote(vote)).await.map_err(|e| self.fault.of(e))
     }
 
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
         match committed {
-            Some(committed) => Ok(self.store.save_committed(from_raft_id(&committed))?),
+            Some(committed) => {
+                self.store.save_committed(from_raft_id(&committed)).map_err(|e| self.fault.of(e))
+            }
             None => Ok(()),
         }
     }
@@ -141,14 +148,15 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(from_raft_entry).collect();
-        Ok(self.store.append(entries, Box::new(move || callback.io_completed(Ok(()))))?)
+        let done = Box::new(move || callback.io_completed(Ok(())));
+        self.store.append(entries, done).map_err(|e| self.fault.of(e))
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
-        Ok(self.store.truncate_after(last.as_ref().map(from_raft_id)).await?)
+        self.store.truncate_after(last.as_ref().map(from_raft_id)).await.map_err(|e| self.fault.of(e))
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
-        Ok(self.store.purge(from_raft_id(&upto))?)
+        self.store.purge(from_raft_id(&upto)).map_err(|e| self.fault.of(e))
     }
 }

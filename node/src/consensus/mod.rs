@@ -27,6 +27,7 @@ mod machine;
 mod maintenance;
 mod network;
 mod node;
+mod own_fault;
 mod reads;
 mod settings;
 mod snapshot_receive;

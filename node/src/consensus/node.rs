@@ -31,6 +31,7 @@ use super::{
     machine::{Machine, Outcome},
     maintenance,
     network::Network,
+    own_fault::OwnFault,
     reads::{ReadError, ReadRounds, leader_round, member_round},
     settings::ConsensusConfig,
     state_machine::RaftMachine,
@@ -164,9 +165,10 @@ impl Consensus {
         let durable = machine.applied()?;
         log.limit_purge(next_index(durable.last));
         let (applied_sender, applied) = watch::channel(durable.last);
-        let failed = |e: &dyn std::fmt::Display| StartError::Recovery(e.to_string());
-        let state = RaftMachine::new(Arc::clone(&machine), log.clone(), Arc::new(applied_sender));
-        let state = state.map_err(|e| failed(&e))?;
+        let fault = OwnFault::default();
+        let state =
+            RaftMachine::new(Arc::clone(&machine), log.clone(), Arc::new(applied_sender), fault.clone());
+        let state = state.map_err(|e| StartError::Recovery(e.to_string()))?;
         let postmark = Postmark::new(config.cluster_id, config.node_id);
         let network = Network {
             transport,
@@ -174,10 +176,10 @@ impl Consensus {
             timeouts: config.timeouts(),
             snapshot_chunk_bytes: config.snapshot_chunk_bytes.max(1),
         };
-        let raft_log = RaftLog::new(log.clone(), config.max_append_bytes);
+        let raft_log = RaftLog::new(log.clone(), config.max_append_bytes, fault.clone());
         let raft = Raft::new(config.node_id, raft_config, network.clone(), raft_log, state).await;
-        let raft = raft.map_err(|e| failed(&e))?;
-        let (status, follow) = status::follow(&raft);
+        let raft = raft.map_err(|e| StartError::Recovery(fault.or(&e)))?;
+        let (status, follow) = status::follow(&raft, fault);
         let maintain = maintenance::start(config, raft.clone(), log.clone(), applied.clone());
         let leading = raft.clone();
         let (leader_reads, lead) = ReadRounds::start(move || Box::pin(leader_round(leading.clone())));

@@ -17,7 +17,10 @@ use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use quorate_proto::peer::v1 as pb;
 use sha2::{Digest, Sha256};
 
-use crate::store::log::{LogId, MissingField, Vote};
+use crate::{
+    clock::Clock,
+    store::log::{LogId, MissingField, Vote, show},
+};
 
 use super::{
     codec::Malformed,
@@ -64,6 +67,9 @@ pub(crate) async fn receive(
         return Ok(vote);
     }
     check_against(&position, vote, bounds.committed)?;
+    let (clock, last) = (Clock::system(), position.last);
+    let began = clock.monotonic();
+    let bytes = header.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
     let machine = Arc::clone(&inbound.machine);
     let dir = Directory(blocking(move || machine.begin_install()).await??);
     write_files(inbound, peer, &mut chunks, &dir.0, header.files).await?;
@@ -76,7 +82,15 @@ pub(crate) async fn receive(
     let snapshot =
         SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Received(dir.0.clone(), position) };
     let answer = inbound.raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
-    Ok(from_raft_vote(&answer.map_err(|_| Refusal::Stopped)?.vote))
+    let answered = from_raft_vote(&answer.map_err(|_| Refusal::Stopped)?.vote);
+    if vote.keeps(&answered) {
+        let seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
+        tracing::info!(peer, last = %show(last), bytes, seconds, "a snapshot was received and installed");
+        metrics::counter!("quorate_snapshots_installed_total").increment(1);
+        metrics::counter!("quorate_snapshot_bytes_total", "direction" => "installed").increment(bytes);
+        metrics::gauge!("quorate_snapshot_seconds", "direction" => "installed").set(seconds);
+    }
+    Ok(answered)
 }
 
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {

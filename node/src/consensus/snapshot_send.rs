@@ -17,7 +17,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::store::log::{MissingField, Vote};
+use crate::{
+    clock::Clock,
+    store::log::{MissingField, Vote, show},
+};
 
 use super::{
     machine::{Machine, Position, SnapshotHandle},
@@ -40,6 +43,8 @@ pub(crate) async fn send(
     let made = tokio::task::spawn_blocking(move || machine.snapshot()).await;
     let snapshot =
         made.map_err(|e| failed(node, e))?.map_err(|e| failed(node, format!("making a snapshot: {e}")))?;
+    let (clock, last) = (Clock::system(), snapshot.position().last);
+    let began = clock.monotonic();
     let (pieces, receiver) = mpsc::channel(QUEUE);
     let envelope = network.postmark.to(node);
     let chunk_bytes = network.snapshot_chunk_bytes;
@@ -51,10 +56,17 @@ pub(crate) async fn send(
     let answer = tokio::time::timeout(limit, call).await.map_err(|_| timeout(node, limit))?;
     let read = reading.await.map_err(|e| failed(node, e))?;
     let answer = answer?;
-    read.map_err(|e| failed(node, format!("reading the snapshot: {e}")))?;
+    let bytes = read.map_err(|e| failed(node, format!("reading the snapshot: {e}")))?;
     network.postmark.check(answer.envelope.as_ref(), node).map_err(|e| failed(node, e))?;
-    let vote = answer.vote.ok_or_else(|| failed(node, MissingField("vote")))?;
-    Ok(vote.into())
+    let answered: Vote = answer.vote.ok_or_else(|| failed(node, MissingField("vote")))?.into();
+    if vote.keeps(&answered) {
+        let seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
+        tracing::info!(peer = node, last = %show(last), bytes, seconds, "a snapshot was sent and installed");
+        metrics::counter!("quorate_snapshots_sent_total").increment(1);
+        metrics::counter!("quorate_snapshot_bytes_total", "direction" => "sent").increment(bytes);
+        metrics::gauge!("quorate_snapshot_seconds", "direction" => "sent").set(seconds);
+    }
+    Ok(answered)
 }
 
 /// Encodes the position of a snapshot.
@@ -66,13 +78,14 @@ pub(crate) fn encode_position(position: &Position) -> pb::SnapshotMeta {
     }
 }
 
+/// Gives header, files and end; the bytes of the files, 0 when the call ended before.
 fn read_all(
     snapshot: &SnapshotHandle,
     vote: Vote,
     envelope: &pb::Envelope,
     chunk_bytes: usize,
     pieces: &mpsc::Sender<pb::SnapshotChunk>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let files = list(snapshot.dir())?;
     // A closed queue means the call has ended: its error is the one that is reported.
     let give = |step| {
@@ -85,16 +98,16 @@ fn read_all(
         files: files.clone(),
     };
     if !give(pb::snapshot_chunk::Step::Header(header)) {
-        return Ok(());
+        return Ok(0);
     }
     for (number, file) in files.iter().enumerate() {
         let number = u32::try_from(number).map_err(io::Error::other)?;
         if !read_file(&snapshot.dir().join(&file.name), number, chunk_bytes, &give)? {
-            return Ok(());
+            return Ok(0);
         }
     }
     give(pb::snapshot_chunk::Step::End(pb::SnapshotEnd {}));
-    Ok(())
+    Ok(files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size)))
 }
 
 /// The files of a directory, by name.

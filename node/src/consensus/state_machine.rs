@@ -20,6 +20,7 @@ use super::{
     applier::Applier,
     codec::decode_membership,
     machine::{Machine, Outcome, Position},
+    own_fault::OwnFault,
     types::{
         Applied, RaftLogId, RaftStored, TypeConfig, from_raft_entry, from_raft_id, to_raft_id,
         to_raft_membership,
@@ -47,6 +48,7 @@ pub(crate) struct RaftMachine {
     log: LogStore,
     /// The last entry applied in this process. Owned here; readers wait on it.
     applied: Arc<watch::Sender<Option<LogId>>>,
+    fault: OwnFault,
 }
 
 impl RaftMachine {
@@ -54,14 +56,15 @@ impl RaftMachine {
         machine: Arc<dyn Machine>,
         log: LogStore,
         applied: Arc<watch::Sender<Option<LogId>>>,
+        fault: OwnFault,
     ) -> io::Result<Self> {
         let applier = Applier::start(Arc::clone(&machine))?;
-        Ok(Self { machine, applier, log, applied })
+        Ok(Self { machine, applier, log, applied, fault })
     }
 
     /// The durable position, as openraft's metadata.
     fn durable(&self) -> io::Result<(Option<RaftLogId>, RaftStored)> {
-        let position = self.machine.applied().map_err(io::Error::other)?;
+        let position = self.machine.applied().map_err(|e| self.fault.of(e))?;
         self.log.raise_purge_limit(next_index(position.last));
         Ok((position.last.map(to_raft_id), stored_membership(&position)?))
     }
@@ -77,11 +80,11 @@ impl RaftMachine {
         let Some(last) = waiting.last().map(|(id, _, _)| *id) else {
             return Ok(());
         };
-        let outcomes = self.applier.apply(entries).await.map_err(io::Error::other)?;
+        let outcomes = self.applier.apply(entries).await.map_err(|e| self.fault.of(e))?;
         let blocks = waiting.iter().filter(|(_, is_block, _)| *is_block).count();
         if outcomes.len() != blocks {
             let text = format!("{} outcomes for {blocks} blocks up to {last}", outcomes.len());
-            return Err(io::Error::other(text));
+            return Err(self.fault.of(text));
         }
         self.applied.send_replace(Some(last));
         let mut outcomes = outcomes.into_iter();
@@ -113,7 +116,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotSource>> {
         let machine = Arc::clone(&self.0.machine);
         let flushed = tokio::task::spawn_blocking(move || machine.flush());
-        flushed.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        flushed.await.map_err(|e| self.0.fault.of(e))?.map_err(|e| self.0.fault.of(e))?;
         let (last_log_id, last_membership) = self.0.durable()?;
         let meta = SnapshotMetaOf::<TypeConfig> { last_log_id, last_membership };
         Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Local(Arc::clone(&self.0.machine)) })
@@ -167,7 +170,7 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
         if position.last != meta.last_log_id.as_ref().map(from_raft_id) {
             return Err(io::Error::other("a snapshot is installed under another position than its own"));
         }
-        self.applier.install(position.clone(), dir).await.map_err(io::Error::other)?;
+        self.applier.install(position.clone(), dir).await.map_err(|e| self.fault.of(e))?;
         self.log.raise_purge_limit(next_index(position.last));
         self.applied.send_replace(position.last);
         Ok(())

@@ -1,10 +1,11 @@
 //! What consensus says about itself: one watch channel, a new value at each change.
 
-use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use openraft::{ServerState, async_runtime::watch::WatchReceiver, errors::Fatal};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::store::log::LogId;
 
+use super::own_fault::OwnFault;
 use super::types::{Membership, NodeId, Raft, TypeConfig, from_raft_id, from_raft_stored};
 
 /// The part a node plays.
@@ -56,10 +57,11 @@ type Metrics = openraft::RaftMetrics<TypeConfig>;
 
 /// Takes over what the metrics say; says whether anything is new. They change many times per block: the membership,
 /// which is large, is read only when it is another.
-fn update(status: &mut Status, metrics: &Metrics) -> bool {
+fn update(status: &mut Status, metrics: &Metrics, own: &OwnFault) -> bool {
     let (role, fault) = match (&metrics.running_state, metrics.state) {
-        (Err(openraft::errors::Fatal::Stopped), _) => (Role::Stopped, None),
-        (Err(fatal), _) => (Role::Stopped, Some(fatal.to_string())),
+        (Err(Fatal::Stopped), _) => (Role::Stopped, None),
+        (Err(fatal @ Fatal::StorageError(_)), _) => (Role::Stopped, Some(own.or(fatal))),
+        (Err(fatal @ Fatal::Panicked), _) => (Role::Stopped, Some(fatal.to_string())),
         (Ok(()), ServerState::Learner) => (Role::Learner, None),
         (Ok(()), ServerState::Follower) => (Role::Follower, None),
         (Ok(()), ServerState::Candidate) => (Role::Candidate, None),
@@ -90,11 +92,11 @@ fn set<T: PartialEq>(field: &mut T, value: T) -> bool {
     is_new
 }
 
-/// Follows the metrics of `raft`. The task ends when consensus does.
-pub(crate) fn follow(raft: &Raft) -> (watch::Receiver<Status>, JoinHandle<()>) {
+/// Follows the metrics of `raft`; a failed store is told in the words of `own`. The task ends when consensus does.
+pub(crate) fn follow(raft: &Raft, own: OwnFault) -> (watch::Receiver<Status>, JoinHandle<()>) {
     let mut metrics = raft.metrics();
     let mut first = Status::default();
-    update(&mut first, &metrics.borrow_watched());
+    update(&mut first, &metrics.borrow_watched(), &own);
     let (sender, receiver) = watch::channel(first);
     let recovering = raft.clone();
     let task = tokio::spawn(async move {
@@ -108,7 +110,7 @@ pub(crate) fn follow(raft: &Raft) -> (watch::Receiver<Status>, JoinHandle<()>) {
                     sender.send_modify(|status| status.recovered = result.is_ok());
                 }
                 changed = metrics.changed() => {
-                    sender.send_if_modified(|status| update(status, &metrics.borrow_watched()));
+                    sender.send_if_modified(|status| update(status, &metrics.borrow_watched(), &own));
                     if changed.is_err() {
                         return;
                     }

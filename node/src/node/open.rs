@@ -72,6 +72,14 @@ pub enum OpenError {
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] store::faults::OpenError),
+    /// Neither store is there, and something else is.
+    #[error("{} is not a data directory of Quorate: {found:?} is in it, and nothing was written there; correct node.data_dir, or give it an empty directory", .dir.display())]
+    NotADataDir {
+        /// The directory.
+        dir: PathBuf,
+        /// One of the names in it.
+        found: String,
+    },
     /// One of the two stores is missing.
     #[error("{} is missing, and {} is there: this node's data is incomplete; replace it by a new node under a new id", .missing.display(), .there.display())]
     Incomplete {
@@ -165,6 +173,7 @@ pub(super) fn wires(config: &NodeConfig, own: PeerIdentity, clock: &Clock) -> Re
 pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, OpenError> {
     let dir = &config.node.data_dir;
     files::create_private_dir(dir)?;
+    check_ours(dir)?;
     let (log_dir, state_dir) = (dir.join("log"), dir.join("state"));
     let identity = Identity { cluster_id: *cluster.id.as_bytes(), node_id: config.node.id };
     let options = StateOptions {
@@ -194,4 +203,20 @@ pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, O
     }
     let log = LogStore::open(&log_dir, identity, LogConfig::default())?;
     Ok(Stores { log, state: Arc::new(state) })
+}
+
+/// Refuses a directory that has no store and is not empty either: somebody else's. Only reads.
+fn check_ours(dir: &Path) -> Result<(), OpenError> {
+    let cannot = |source| files::FileError::Io { action: "read", path: dir.to_owned(), source };
+    let mut foreign = None;
+    for entry in dir.read_dir().map_err(cannot)? {
+        let name = entry.map_err(cannot)?.file_name().to_string_lossy().into_owned();
+        match name.as_str() {
+            "log" | "state" => return Ok(()),
+            // What is left of one that was being made, and what a file system puts into its root.
+            "log.new" | "state.new" | "lost+found" => {}
+            _ => foreign = Some(name),
+        }
+    }
+    foreign.map_or(Ok(()), |found| Err(OpenError::NotADataDir { dir: dir.to_owned(), found }))
 }

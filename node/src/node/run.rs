@@ -1,20 +1,20 @@
 //! Starts a node, serves, and stops it in good order.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use quorate_core::position::NodeId;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
+    admission::{self, AdmissionError},
+    door::Door,
     found::Founder,
-    open::{self, OpenError, Stores, Wires},
-    stopped::{self, Doors},
+    open::{self, NodeKeys, OpenError, Stores, Wires},
+    register::{Register, RegisterError},
+    stopped::{self, Doors, Who},
 };
 use crate::{
-    api::{Api, ApiParts, LeaderContact, Listening, NodeBackend},
+    api::{Absence, Api, ApiParts, LeaderContact, Listening, NodeBackend},
     chain::Chain,
     clock::Clock,
     cluster::Cluster,
@@ -24,7 +24,7 @@ use crate::{
     health::Health,
     http,
     machine::StateMachine,
-    peer::{self, Peers},
+    peer::Peers,
     sequencer::{Sequencer, SequencerParts},
     signer::{Signer, SignerParts, intake},
     store::{faults::StoreFault, log::LogStore, state::StateStore},
@@ -33,6 +33,9 @@ use crate::{
 
 /// How long calls under way may take when the node stops.
 pub(super) const DRAIN: Duration = Duration::from_secs(3);
+
+/// A start that waits for other nodes for longer says so to clients and monitoring.
+const SILENT_START: Duration = Duration::from_secs(5);
 
 /// Connections of other nodes.
 const PEER_CONNECTIONS: usize = 64;
@@ -52,6 +55,12 @@ pub enum RunError {
     /// Consensus did not start.
     #[error(transparent)]
     Consensus(#[from] StartError),
+    /// This node must not take part.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// What is noted of the starts of nodes.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
     /// What this node promised contradicts what it stored.
     #[error("{0}")]
     Signer(String),
@@ -70,6 +79,10 @@ impl RunError {
             Self::Open(OpenError::Log(fault)) => fault.is_damage(),
             Self::Open(OpenError::State(error)) => error.is_damage(),
             Self::Open(OpenError::Incomplete { .. }) | Self::Signer(_) => true,
+            Self::Admission(AdmissionError::Lost { .. }) => true,
+            Self::Register(error) | Self::Admission(AdmissionError::Register(error)) => {
+                !matches!(error, RegisterError::Random(_))
+            }
             Self::Consensus(StartError::Log(fault)) => fault.is_damage(),
             Self::Consensus(StartError::Store(fault)) => fault.is_damage(),
             Self::Consensus(StartError::Recovery(_)) => true,
@@ -93,9 +106,10 @@ pub struct Running {
     pub http: SocketAddr,
 }
 
-/// Runs a node until `shutdown` completes. `started` is told where it is reached once it serves.
+/// Runs a node until `shutdown` completes. `started` is told where it is reached once it answers.
 ///
-/// A node whose files are damaged is not started; it serves nothing but the reason until `shutdown` completes.
+/// A node whose files are damaged is not started; it serves nothing but the reason until `shutdown` completes. One whose
+/// data directory is empty is started when enough of the others know that it never took part; until then it says so.
 /// `reload` asks for a look at the certificates at once; they are looked at every half minute anyway.
 ///
 /// # Errors
@@ -116,29 +130,82 @@ pub async fn run(
         reloading.spawn(reloader.run(reload));
     }
     let (running, health) = (ports.running, Health::new());
-    let (node, inside) = match Node::start(&config, &cluster, &ports, &health).await {
-        Ok(started) => started,
+    let who = Who { me, cluster: &cluster, data_dir: config.node.data_dir.clone() };
+    let (mut shutdown, mut started) = (pin!(shutdown), Some(started));
+    let mut serving = || {
+        if let Some(started) = started.take() {
+            started(running);
+        }
+    };
+    let begun = begin(&config, &who, &ports, &health, shutdown.as_mut(), &mut serving).await;
+    let node = match begun {
+        Ok(Some((node, api))) => node.serve(api, ports),
+        Ok(None) => return Ok(()),
         Err(error) if error.is_damage() => {
             // The signer may have begun before consensus refused: this ends it.
             health.fail(error.to_string());
-            let Ports { client, http, peer, .. } = ports;
-            // Nobody is to wait for an answer there.
-            drop(peer);
-            let doors = Doors { client, http };
-            let who = (me, &cluster, config.node.data_dir);
-            stopped::say(error.to_string(), who, doors, shutdown, || started(running)).await;
+            let doors = ports.doors();
+            // Nobody is to wait for an answer at the peer port.
+            drop(ports);
+            stopped::say(Absence::Fault(error.to_string()), &who, doors, shutdown, serving).await;
+            tracing::info!("stopping");
             return Ok(());
         }
         Err(error) => return Err(error),
     };
-    let node = node.serve(inside, ports, config.limits.message_bytes);
     tracing::info!(client = %running.client, peer = %running.peer, http = %running.http, "serving");
-    started(running);
+    serving();
     tokio::select! {
         () = shutdown => tracing::info!("stopping"),
         () = node.watch_faults() => {}
     }
     node.stop().await
+}
+
+/// Opens everything, waits until this node may take part, and starts it. `None`: it was to stop before.
+async fn begin(
+    config: &NodeConfig,
+    who: &Who<'_>,
+    ports: &Ports,
+    health: &Health,
+    mut shutdown: impl Future<Output = ()> + Unpin,
+    serving: impl FnOnce(),
+) -> Result<Option<(Node, Api)>, RunError> {
+    let cluster = who.cluster;
+    let keys = open::keys(config, cluster, &open::member(config, cluster)?)?;
+    let stores = open::stores(config, cluster)?;
+    let register = Register::open(who.me, cluster, stores.log.clone()).await?;
+    let bytes = config.limits.message_bytes;
+    let peers = Peers::new(ports.own, ports.peer_security.clone(), bytes);
+    for member in cluster.members.values() {
+        peers.learn_address(member.id, &member.peer);
+    }
+    let door = Door::answer(ports.peer.clone(), ports.own, register.clone(), bytes, health.clone());
+    let admitted = async {
+        let mut admitted = pin!(admission::admit(&register, &peers));
+        if let Ok(admitted) = tokio::time::timeout(SILENT_START, &mut admitted).await {
+            return admitted;
+        }
+        stopped::say(Absence::Waiting(waiting(&register)), who, ports.doors(), admitted, serving).await
+    };
+    tokio::select! {
+        admitted = admitted => admitted?,
+        () = &mut shutdown => {
+            tracing::info!("stopping");
+            return Ok(None);
+        }
+    }
+    Node::start(config, cluster, ports, health, Opened { keys, stores, peers, door }).await.map(Some)
+}
+
+/// Why a node with an empty data directory is not started yet.
+fn waiting(register: &Register) -> String {
+    let others: Vec<String> = register.others().iter().map(ToString::to_string).collect();
+    format!(
+        "the data directory is empty: this node waits until the other nodes ({}) have said that it never took part; \
+         start those that do not run, or put back the data directory if it was lost",
+        others.join(", ")
+    )
 }
 
 /// The bound ports: nobody is let in yet.
@@ -170,13 +237,19 @@ impl Ports {
             Running { client: client.local_addr(), peer: peers.local_addr(), http: http.local_addr() };
         Ok(Self { client, peer: peers, http, peer_security: peer, reloader, own, clock, running })
     }
+
+    /// The ports that a node serves which does not take part.
+    fn doors(&self) -> Doors {
+        Doors { client: self.client.clone(), http: self.http.clone() }
+    }
 }
 
-/// What stands behind the ports of a node.
-struct Inside {
-    api: Api,
-    raft: Listening<Consensus>,
-    signer: Signer,
+/// What a node is started from.
+struct Opened {
+    keys: NodeKeys,
+    stores: Stores,
+    peers: Peers,
+    door: Door,
 }
 
 /// A running node.
@@ -184,31 +257,26 @@ struct Node {
     consensus: Consensus,
     state: Arc<StateStore>,
     health: Health,
-    stop: watch::Sender<bool>,
-    servers: JoinSet<()>,
+    door: Door,
 }
 
 impl Node {
-    /// Starts everything but the servers: nobody is let in yet.
+    /// Starts everything but the servers of clients, and takes part.
     async fn start(
         config: &NodeConfig,
         cluster: &Cluster,
         ports: &Ports,
         health: &Health,
-    ) -> Result<(Self, Inside), RunError> {
-        let me = open::member(config, cluster)?;
-        let keys = open::keys(config, cluster, &me)?;
-        let Stores { log, state } = open::stores(config, cluster)?;
+        opened: Opened,
+    ) -> Result<(Self, Api), RunError> {
+        let Opened { keys, stores: Stores { log, state }, peers, door } = opened;
+        let me = ports.own.node;
         let clock = ports.clock.clone();
         let disk = DiskGuard::new(&config.node.data_dir, config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
-        let peers = Peers::new(ports.own, ports.peer_security.clone(), config.limits.message_bytes);
-        for member in cluster.members.values() {
-            peers.learn_address(member.id, &member.peer);
-        }
         let (intake, checkpoints) = intake(log.clone());
         let signer = SignerParts {
-            me: me.id,
+            me,
             origin: cluster.origin.clone(),
             key: keys.cosigner,
             log_secret: keys.log_secret,
@@ -223,7 +291,7 @@ impl Node {
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
         let consensus = agree(config, cluster, log, machine, peers, Arc::clone(&chain)).await?;
         let sequencer = Sequencer::start(SequencerParts {
-            me: me.id,
+            me,
             cluster: cluster.id,
             origin: cluster.origin.clone(),
             key: keys.block,
@@ -243,53 +311,34 @@ impl Node {
         };
         tokio::spawn(founder.run());
         let contact = LeaderContact::new(clock.clone());
-        let raft = Listening::new(consensus.clone(), contact.clone());
+        door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone());
         let api = Api::new(ApiParts {
-            me: me.id,
+            me,
             cluster: cluster.id,
             origin: cluster.origin.clone(),
             state: Arc::clone(&state),
-            backend: NodeBackend::new(consensus.clone(), sequencer, signer.clone(), contact),
+            backend: NodeBackend::new(consensus.clone(), sequencer, signer, contact),
             health: health.clone(),
             clock,
             limits: config.limits.clone(),
             data_dir: config.node.data_dir.clone(),
             disk,
         });
-        let health = health.clone();
-        let node =
-            Self { consensus, state, health, stop: watch::Sender::new(false), servers: JoinSet::new() };
-        Ok((node, Inside { api, raft, signer }))
+        Ok((Self { consensus, state, health: health.clone(), door }, api))
     }
 
-    /// Lets everybody in: nodes, clients, HTTP.
-    fn serve(mut self, inside: Inside, ports: Ports, message_bytes: usize) -> Self {
-        let Inside { api, raft, signer } = inside;
-        let own = ports.own;
-        let (peers, client, http) = (ports.peer.incoming(), ports.client.incoming(), ports.http.incoming());
-        let source = Arc::new(api.clone());
-        let (on_peer, on_client, on_http) = (self.stopping(), self.stopping(), self.stopping());
-        let (peer_health, client_health) = (self.health.clone(), self.health.clone());
-        self.servers.spawn(async move {
-            if let Err(error) = peer::serve(peers, own, raft, signer, message_bytes, on_peer).await {
-                peer_health.fail(format!("the peer port has ended: {error}"));
-            }
-        });
-        self.servers.spawn(async move {
+    /// Lets clients in.
+    fn serve(mut self, api: Api, ports: Ports) -> Self {
+        let (client, http) = (ports.client.incoming(), ports.http.incoming());
+        let (on_client, on_http) = (self.door.stopping(), self.door.stopping());
+        let (source, health) = (Arc::new(api.clone()), self.health.clone());
+        self.door.servers.spawn(async move {
             if let Err(error) = api.serve(client, on_client).await {
-                client_health.fail(format!("the client port has ended: {error}"));
+                health.fail(format!("the client port has ended: {error}"));
             }
         });
-        self.servers.spawn(http::serve(http, source, http::Deadlines::default(), on_http));
+        self.door.servers.spawn(http::serve(http, source, http::Deadlines::default(), on_http));
         self
-    }
-
-    fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut stop = self.stop.subscribe();
-        async move {
-            // An error means that the node is gone, which is a stop too.
-            drop(stop.wait_for(|stop| *stop).await);
-        }
     }
 
     /// Turns the end of consensus into a fault, and a fault into the end of consensus. Never returns: a node with a
@@ -306,12 +355,12 @@ impl Node {
     }
 
     async fn stop(mut self) -> Result<(), RunError> {
-        self.stop.send_replace(true);
-        let servers = async { while self.servers.join_next().await.is_some() {} };
+        self.door.stop.send_replace(true);
+        let servers = async { while self.door.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, servers).await.is_err() {
             tracing::info!("closing connections that are still in use");
         }
-        self.servers.abort_all();
+        self.door.servers.abort_all();
         self.consensus.shutdown().await;
         if self.health.is_good() {
             self.state.flush()?;

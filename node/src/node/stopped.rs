@@ -1,7 +1,6 @@
-//! A node that was not started, because its files are damaged: it stays up to say so.
+//! A node that does not take part and is up to say so: its files are damaged, or it waits to be admitted.
 //!
-//! The peer port is closed, so no node can even ask it for a vote; clients and monitoring are told the reason. It ends
-//! when it is asked to.
+//! There is no Raft behind it, so no node gets a vote of it; clients and monitoring are told the reason.
 
 use std::{future::Future, path::PathBuf, sync::Arc};
 
@@ -11,7 +10,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::run::DRAIN;
 use crate::{
-    api::{Stopped, StoppedParts},
+    api::{Absence, Stopped, StoppedParts},
     clock::Clock,
     cluster::Cluster,
     http,
@@ -24,23 +23,29 @@ pub(super) struct Doors {
     pub(super) http: Listener,
 }
 
-/// Says `fault` to everybody until `shutdown` completes. `serving` is called when everybody can hear it.
-pub(super) async fn say(
-    fault: String,
-    who: (NodeId, &Cluster, PathBuf),
+/// The node that does not take part.
+pub(super) struct Who<'a> {
+    pub(super) me: NodeId,
+    pub(super) cluster: &'a Cluster,
+    pub(super) data_dir: PathBuf,
+}
+
+/// Says `why` to everybody until `ended` completes, and gives what it gave. `serving` is called when everybody can hear it.
+pub(super) async fn say<T>(
+    why: Absence,
+    who: &Who<'_>,
     doors: Doors,
-    shutdown: impl Future<Output = ()>,
+    ended: impl Future<Output = T>,
     serving: impl FnOnce(),
-) {
-    let (me, cluster, data_dir) = who;
+) -> T {
     let stopped = Stopped::new(StoppedParts {
-        me,
-        cluster: cluster.id,
-        origin: cluster.origin.clone(),
-        members: members(cluster),
-        fault,
+        me: who.me,
+        cluster: who.cluster.id,
+        origin: who.cluster.origin.clone(),
+        members: members(who.cluster),
+        why,
         clock: Clock::system(),
-        data_dir,
+        data_dir: who.data_dir.clone(),
     });
     let stop = watch::Sender::new(false);
     let asked = || {
@@ -58,13 +63,13 @@ pub(super) async fn say(
         }
     });
     serving();
-    shutdown.await;
-    tracing::info!("stopping");
+    let given = ended.await;
     stop.send_replace(true);
     let ended = async { while servers.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, ended).await.is_err() {
         tracing::info!("closing connections that are still in use");
     }
+    given
 }
 
 /// The members by the cluster file: what was agreed on later cannot be read here.

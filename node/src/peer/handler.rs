@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use quorate_core::{
     name::LedgerName,
@@ -64,6 +65,53 @@ pub trait CosignHandler: Send + Sync + 'static {
         limit: usize,
         refresh: bool,
     ) -> impl Future<Output = Vec<pb::Cosignature>> + Send;
+}
+
+/// The name of one data directory of a node: random, drawn when the directory is made, and so another one after the
+/// directory was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life([u8; 16]);
+
+impl Life {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The operating system's: it has no random bytes.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut life = [0; 16];
+        getrandom::fill(&mut life)?;
+        Ok(Self(life))
+    }
+
+    /// From its 16 bytes; `None` from any other number of them.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Its 16 bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0)
+    }
+}
+
+/// What a node answers to one that starts on an empty data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The first life of the asking node that it heard of, and keeps.
+    pub life: Life,
+    /// Whether the answering node itself takes part.
+    pub takes_part: bool,
+}
+
+/// Remembers the nodes that started.
+pub trait EnrollHandler: Send + Sync + 'static {
+    /// `peer` starts with `life`. What the answer says is on disk.
+    ///
+    /// # Errors
+    /// Why it is not noted, for the peer's log.
+    fn enroll(&self, peer: NodeId, life: Life) -> impl Future<Output = Result<Enrolled, String>> + Send;
 }
 
 impl RaftHandler for Consensus {

@@ -17,8 +17,10 @@
 
 mod connected;
 mod cosigning;
+mod enrolling;
 mod envelope;
 mod handler;
+mod later;
 mod peers;
 mod service;
 mod transport;
@@ -26,6 +28,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use handler::{CosignHandler, RaftHandler};
+pub use handler::{CosignHandler, EnrollHandler, Enrolled, Life, RaftHandler};
+pub use later::Later;
 pub use peers::Peers;
 pub use service::serve;

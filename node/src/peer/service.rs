@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::{
     envelope::{self, NODE_HEADER},
-    handler::{CosignHandler, RaftHandler},
+    handler::{CosignHandler, EnrollHandler, Life, RaftHandler},
     peers::{CONNECTION_WINDOW, MAX_FRAME, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW},
 };
 use crate::{
@@ -36,16 +36,15 @@ const GRACE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// The server library's, which with connections of our own making does not happen.
-pub async fn serve<R: RaftHandler, C: CosignHandler>(
+pub async fn serve<R: RaftHandler, C: CosignHandler, E: EnrollHandler>(
     incoming: Incoming,
     own: PeerIdentity,
-    raft: R,
-    cosign: C,
+    (raft, cosign, enroll): (R, C, E),
     message_bytes: usize,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (stop, stopping) = watch::channel(false);
-    let service = Service { own, raft, cosign: Arc::new(cosign), stopping: stopping.clone() };
+    let service = Service { own, raft, cosign: Arc::new(cosign), enroll, stopping: stopping.clone() };
     let service = PeerServer::new(service)
         .max_decoding_message_size(message_bytes)
         .max_encoding_message_size(message_bytes);
@@ -72,16 +71,17 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-struct Service<R, C> {
+struct Service<R, C, E> {
     own: PeerIdentity,
     raft: R,
     cosign: Arc<C>,
+    enroll: E,
     stopping: watch::Receiver<bool>,
 }
 
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
-impl<R: RaftHandler, C: CosignHandler> Service<R, C> {
+impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Service<R, C, E> {
     /// A stream of answers that ends when the server stops: long calls must not keep it from stopping.
     fn answers<T: Send + 'static>(
         &self,
@@ -92,7 +92,7 @@ impl<R: RaftHandler, C: CosignHandler> Service<R, C> {
 }
 
 #[tonic::async_trait]
-impl<R: RaftHandler, C: CosignHandler> Peer for Service<R, C> {
+impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, E> {
     type AppendStream = Answers<pb::AppendResponse>;
     type CosignStream = Answers<pb::CosignBatch>;
 
@@ -178,6 +178,23 @@ impl<R: RaftHandler, C: CosignHandler> Peer for Service<R, C> {
         let envelope = Some(envelope::envelope(self.own, peer));
         Ok(Response::new(pb::GetCosignaturesResponse { envelope, cosignatures }))
     }
+
+    async fn enroll(
+        &self,
+        request: Request<pb::EnrollRequest>,
+    ) -> Result<Response<pb::EnrollResponse>, Status> {
+        let peer = caller(&request)?;
+        let pb::EnrollRequest { envelope, life } = request.into_inner();
+        envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
+        let life = Life::from_bytes(&life)
+            .ok_or_else(|| Status::invalid_argument(format!("life: {} bytes, expected 16", life.len())))?;
+        let enrolled = self.enroll.enroll(peer, life).await.map_err(Status::failed_precondition)?;
+        Ok(Response::new(pb::EnrollResponse {
+            envelope: Some(envelope::envelope(self.own, peer)),
+            life: enrolled.life.to_bytes(),
+            takes_part: enrolled.takes_part,
+        }))
+    }
 }
 
 /// Which node is calling: the one that the connection proves, or, in plaintext, the one it says it is.
@@ -222,6 +239,6 @@ fn status(refusal: Refusal) -> Status {
             Status::failed_precondition(text)
         }
         Refusal::Fault(_) => Status::internal(text),
-        Refusal::Stopped => Status::unavailable(text),
+        Refusal::Stopped | Refusal::NotYet => Status::unavailable(text),
     }
 }

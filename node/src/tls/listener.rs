@@ -69,11 +69,12 @@ impl Default for Limits {
     }
 }
 
-/// A bound port that does not accept yet.
-#[derive(Debug)]
+/// A bound port that does not accept yet. Clones share the port: one may accept after the other, and it is closed with
+/// the last of them.
+#[derive(Clone, Debug)]
 pub struct Listener {
     name: &'static str,
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     local: SocketAddr,
     security: Security,
     limits: Limits,
@@ -98,7 +99,7 @@ pub async fn listen(
         match TcpListener::bind(candidate).await.and_then(|socket| socket.local_addr().map(|at| (socket, at)))
         {
             Ok((socket, local)) => {
-                return Ok(Listener { name, socket, local, security, limits });
+                return Ok(Listener { name, socket: Arc::new(socket), local, security, limits });
             }
             Err(error) => failure = error,
         }
@@ -163,7 +164,7 @@ struct Accepting {
 }
 
 impl Accepting {
-    async fn run(self, socket: TcpListener) {
+    async fn run(self, socket: Arc<TcpListener>) {
         // Aborts handshakes under way when this ends.
         let mut tasks = JoinSet::new();
         loop {

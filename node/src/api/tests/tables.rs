@@ -9,7 +9,10 @@ use quorate_proto::convert::detail;
 use tonic::Code;
 
 use crate::{
-    api::errors::{Problem, Reason},
+    api::{
+        errors::{Problem, Reason},
+        metrics::{UNITS, recorder},
+    },
     consensus::ReadError,
 };
 
@@ -67,7 +70,12 @@ fn names_of_metrics(text: &str) -> BTreeSet<String> {
 
 /// The names of the metrics that a source file emits.
 fn emitted_by(source: &str) -> BTreeSet<String> {
-    let calls = ["counter!(", "gauge!(", "histogram!("].iter().flat_map(|call| source.split(call).skip(1));
+    named_in(source, &["counter!(", "gauge!(", "histogram!("])
+}
+
+/// The names in the calls of these macros.
+fn named_in(source: &str, macros: &[&str]) -> BTreeSet<String> {
+    let calls = macros.iter().flat_map(|call| source.split(call).skip(1));
     let names = calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
     names.map(str::to_owned).collect()
 }
@@ -97,6 +105,31 @@ fn every_metric_is_in_both_tables_and_there_is_none_that_is_not_measured() {
     assert_eq!(names_of_metrics(&rows), emitted, "the table of api/metrics.rs");
     let manual = text(&node.join("../docs/operations/README.md"));
     assert_eq!(names_of_metrics(&manual), emitted, "docs/operations/README.md");
+}
+
+#[test]
+fn every_histogram_has_the_buckets_of_its_unit() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let text = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+    let names: BTreeSet<String> =
+        files.iter().flat_map(|path| named_in(&text(path), &["histogram!("])).collect();
+    assert!(names.contains("quorate_call_seconds"), "{names:?}");
+    for name in &names {
+        assert!(UNITS.iter().any(|(end, _)| name.ends_with(end)), "{name} ends with no unit");
+    }
+    let recorder = recorder().unwrap();
+    metrics::histogram!("quorate_block_requests").record(3_000);
+    metrics::histogram!("quorate_call_seconds").record(0.003);
+    let shown = recorder.render();
+    for line in [
+        "quorate_block_requests_bucket{le=\"2048\"}",
+        "quorate_block_requests_bucket{le=\"4096\"}",
+        "quorate_call_seconds_bucket{le=\"0.005\"}",
+    ] {
+        assert!(shown.contains(line), "no {line} in:\n{shown}");
+    }
+    assert!(!shown.contains("quorate_block_requests_bucket{le=\"0.005\"}"), "{shown}");
 }
 
 #[test]

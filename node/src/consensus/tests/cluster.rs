@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 
-use super::harness::{Cluster, calm, eventually, member, quick};
+use super::{
+    harness::{Cluster, calm, eventually, member, quick},
+    toy::UNWRITABLE,
+};
 use crate::consensus::{ConsensusConfig, MembershipError, ProposeError, Role};
 
 fn small_log(config: &mut ConsensusConfig) {
@@ -12,6 +15,20 @@ fn small_log(config: &mut ConsensusConfig) {
     config.flush_after_entries = 50;
     config.keep_entries = 10;
     config.snapshot_chunk_bytes = 100;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_the_state_is_told_in_its_own_words() {
+    let cluster = Cluster::start(3, calm).await;
+    let (leader, term) = cluster.leader().await;
+    let consensus = &cluster.node(leader).consensus;
+    let proposed = consensus.propose(term, Bytes::from_static(UNWRITABLE)).await;
+    assert!(matches!(proposed, Err(ProposeError::OutcomeUnknown)), "{proposed:?}");
+    let fault = consensus.stopped().await.unwrap();
+    assert_eq!(
+        fault,
+        "state/db-1: no space left; check the disk, its free space and permissions, then start the node again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::toy::{Toy, ToyState};
 use crate::{
-    consensus::{log_storage::RaftLog, state_machine::RaftMachine, types::TypeConfig},
+    consensus::{log_storage::RaftLog, own_fault::OwnFault, state_machine::RaftMachine, types::TypeConfig},
     store::log::{Identity, LogConfig, LogStore},
 };
 
@@ -29,9 +29,9 @@ impl StoreBuilder<TypeConfig, RaftLog, RaftMachine, TempDir> for Builder {
         let store = LogStore::open(&dir.path().join("log"), identity, config).unwrap();
         let toy = Toy::new(dir.path(), ToyState::default(), true);
         // The suite purges what it never applied; a limit is only set when consensus starts.
-        let machine =
-            RaftMachine::new(Arc::new(toy), store.clone(), Arc::new(watch::channel(None).0)).unwrap();
-        Ok((dir, RaftLog::new(store, 1 << 20), machine))
+        let applied = Arc::new(watch::channel(None).0);
+        let machine = RaftMachine::new(Arc::new(toy), store.clone(), applied, OwnFault::default()).unwrap();
+        Ok((dir, RaftLog::new(store, 1 << 20, OwnFault::default()), machine))
     }
 }
 

@@ -23,6 +23,9 @@ use crate::{
     store::{faults::StoreFault, log::next_index},
 };
 
+/// A block that the toy cannot write.
+pub(super) const UNWRITABLE: &[u8] = b"unwritable";
+
 /// What the toy holds at a position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ToyState {
@@ -108,6 +111,9 @@ impl Machine for Toy {
             match entry.payload {
                 Payload::Blank => {}
                 Payload::Membership(bytes) => state.position.membership = Some((entry.id, bytes)),
+                Payload::Block(bytes) if bytes == UNWRITABLE => {
+                    return Err(StoreFault::io("state/db-1", "no space left"));
+                }
                 Payload::Block(bytes) => {
                     state.blocks.push(bytes);
                     let height = BlockHeight::new(u64::try_from(state.blocks.len()).unwrap());

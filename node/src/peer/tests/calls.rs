@@ -42,6 +42,28 @@ async fn a_call_is_made_by_who_the_certificate_says_not_by_who_the_message_says(
 }
 
 #[tokio::test]
+async fn a_node_enrols_as_who_its_certificate_says() {
+    let cluster = Cluster::new();
+    let one = Answering::start(cluster.security(node(1))).await;
+    let life = Life::random().unwrap();
+    let enrolled = cluster.dialler(2, &one.address).enroll(id(1), life).await.unwrap();
+    assert_eq!(enrolled, Enrolled { life, takes_part: true });
+    assert_eq!(one.recorder.saw(|seen| seen.enrolled.clone()), [(id(2), life)]);
+}
+
+#[tokio::test]
+async fn what_comes_before_a_node_takes_part_is_refused() {
+    let later = Later::<Recorder>::default();
+    let refused = RaftHandler::vote(&later, id(2), vote(2)).await.unwrap_err();
+    assert!(matches!(refused, Refusal::NotYet), "{refused}");
+    let mut answers = RaftHandler::append(&later, id(2), futures::stream::iter([append(1)]).boxed());
+    assert!(matches!(answers.next().await, Some(Err(Refusal::NotYet))));
+    assert!(answers.next().await.is_none());
+    later.set(Recorder::default());
+    assert!(RaftHandler::vote(&later, id(2), vote(2)).await.unwrap().granted);
+}
+
+#[tokio::test]
 async fn answers_of_an_append_stream_keep_their_order_and_its_end_is_seen_on_both_sides() {
     let cluster = Cluster::new();
     let one = Answering::start(cluster.security(node(1))).await;

@@ -17,7 +17,9 @@ use quorate_core::{
 use quorate_proto::peer::v1 as pb;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{CosignHandler, Peers, RaftHandler, envelope::envelope, serve};
+use super::{
+    CosignHandler, EnrollHandler, Enrolled, Later, Life, Peers, RaftHandler, envelope::envelope, serve,
+};
 use crate::{
     clock::Clock,
     consensus::Refusal,
@@ -67,6 +69,7 @@ struct Seen {
     raft: Vec<(u64, u64)>,
     cosignatures: Vec<(NodeId, pb::Cosignature)>,
     asked: Vec<(String, u64, usize, bool)>,
+    enrolled: Vec<(NodeId, Life)>,
     ended_streams: usize,
     snapshot_bytes: usize,
 }
@@ -193,6 +196,13 @@ impl CosignHandler for Recorder {
     }
 }
 
+impl EnrollHandler for Recorder {
+    async fn enroll(&self, peer: NodeId, life: Life) -> Result<Enrolled, String> {
+        self.saw(|seen| seen.enrolled.push((peer, life)));
+        Ok(Enrolled { life, takes_part: true })
+    }
+}
+
 fn cosignature(size: u64) -> pb::Cosignature {
     pb::Cosignature { ledger: "default".to_owned(), size, ..pb::Cosignature::default() }
 }
@@ -215,10 +225,11 @@ impl Answering {
         let address = listener.local_addr().to_string();
         let recorder = Recorder::default();
         let (stop, stopped) = oneshot::channel();
-        let (raft, cosign) = (recorder.clone(), recorder.clone());
+        let (raft, cosign, enroll) = (recorder.clone(), recorder.clone(), recorder.clone());
         let done = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            serve(listener.incoming(), node(1), raft, cosign, MESSAGE_BYTES, shutdown).await.unwrap();
+            let handlers = (raft, cosign, enroll);
+            serve(listener.incoming(), node(1), handlers, MESSAGE_BYTES, shutdown).await.unwrap();
         });
         Self { address, recorder, stop, done }
     }

@@ -37,3 +37,4 @@ pub use store::{Bounds, LogStore};
 pub use types::{LogEntry, LogId, MissingField, Payload, Vote};
 
 pub(crate) use recover::next_index;
+pub(crate) use types::show;
