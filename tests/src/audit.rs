@@ -182,9 +182,16 @@ fn encoded(record: &OperationRecord) -> Vec<u8> {
 /// # Panics
 /// With what is wrong, and on which node.
 pub async fn replicas(cluster: &Cluster, client: &Client, ledger: &str) -> Log {
+    let first = cluster.nodes.keys().next().expect("a cluster has nodes");
+    let certified = cluster.checkpoint(*first, ledger).size;
     let records = client.ledger(ledger).transactions(LogIndex::new(0), None, false);
     let records: Vec<LogRecord> =
         records.try_collect().await.unwrap_or_else(|error| panic!("the log of {ledger}: {error}"));
+    assert!(
+        u64::try_from(records.len()).is_ok_and(|read| read >= certified.get()),
+        "{ledger}: {} records were read, and a checkpoint of {certified} is certified",
+        records.len()
+    );
     let mut logs = BTreeMap::new();
     for (id, node) in &cluster.nodes {
         cluster.checkpoint(*id, ledger);

@@ -32,7 +32,7 @@ fn swap(folder: &Path, part: &str) {
 
 fn newer_state(_: &Cluster, folder: &Path) {
     let file = folder.join("data/state/IDENTITY");
-    let text = fs::read_to_string(&file).unwrap().replace("quorate-state 1\n", "quorate-state 2\n");
+    let text = fs::read_to_string(&file).unwrap().replace("quorate-state 2\n", "quorate-state 3\n");
     let facts = text.split_inclusive('\n').take(3).collect::<String>();
     fs::write(file, format!("{facts}sha256 {}\n", sha256(&[facts.as_bytes()]))).unwrap();
 }
@@ -113,7 +113,7 @@ const CASES: &[Case] = &[
         what: "a state of a newer format",
         change: newer_state,
         code: 1,
-        says: &["data/state", "written in format 2", "reads up to 1", "run the newer version"],
+        says: &["data/state", "written in format 3", "reads up to 2", "run the newer version"],
     },
     Case {
         what: "a log of a newer format",

@@ -133,7 +133,9 @@ impl WriteArgs {
         }
         let committed = session.ledger.commit(transaction).await;
         let committed = committed.map_err(|error| self.condition.told(with_name(error, &name), key))?;
-        if let (Some(path), Some(receipt)) = (&self.receipt, committed.receipt()) {
+        if let Some(path) = &self.receipt
+            && let Some(receipt) = committed.receipt()
+        {
             write_whole(path, receipt.to_string().as_bytes())?;
         }
         self.tell(session, key, &name, &committed, done)?;

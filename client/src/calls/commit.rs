@@ -66,9 +66,12 @@ impl Ledger {
         if transaction.wait == Wait::Committed || session.trusted_size().is_some() {
             return Ok(session);
         }
-        let (first, accepted) = self.accepted_checkpoint(CheckpointOptions::latest()).await?;
+        let deadline = session.deadline;
+        let (first, accepted) = self.accepted_checkpoint_by(session, CheckpointOptions::latest()).await?;
         first.finish(&accepted).await?;
-        self.begin(transaction.timeout).await
+        let mut session = self.begin(transaction.timeout).await?;
+        session.deadline = deadline;
+        Ok(session)
     }
 
     async fn verify_commit(

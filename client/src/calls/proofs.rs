@@ -84,8 +84,17 @@ impl Ledger {
         options: CheckpointOptions,
     ) -> Result<(Session, Accepted), Error> {
         let mut session = self.begin(None).await?;
-        let wait_ms = u32::try_from(options.wait.as_millis()).unwrap_or(u32::MAX).min(MAX_WAIT_MS);
         session.deadline = Deadline::after(session.state.settings.timeout.saturating_add(options.wait));
+        self.accepted_checkpoint_by(session, options).await
+    }
+
+    /// The same within the session's deadline.
+    pub(super) async fn accepted_checkpoint_by(
+        &self,
+        session: Session,
+        options: CheckpointOptions,
+    ) -> Result<(Session, Accepted), Error> {
+        let wait_ms = u32::try_from(options.wait.as_millis()).unwrap_or(u32::MAX).min(MAX_WAIT_MS);
         let request = checkpoint_request(&session, options.size, options.min_cosigners, wait_ms);
         let plan = Plan { route: Route::Any, deadline: session.deadline, patience: options.wait };
         let answered = session.state.fleet.call(&request, plan).await?;

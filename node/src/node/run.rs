@@ -286,10 +286,11 @@ impl Node {
             clock: clock.clone(),
             health: health.clone(),
         };
-        let signer = Signer::start(signer, checkpoints, Arc::new(peers.clone())).map_err(RunError::Signer)?;
+        let (signer, heads) = Signer::open(signer, Arc::new(peers.clone())).map_err(RunError::Signer)?;
         let chain = Arc::new(chain(cluster, &log, &state, &clock));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
         let consensus = agree(config, cluster, log, machine, peers, Arc::clone(&chain)).await?;
+        signer.start(heads, checkpoints);
         let sequencer = Sequencer::start(SequencerParts {
             me,
             cluster: cluster.id,

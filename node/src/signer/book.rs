@@ -281,6 +281,8 @@ impl Pages {
     fn enter(&mut self, node: NodeId, size: TreeSize, signed: Signed, quorum: usize) -> Change {
         let page = self.pages.entry(size).or_default();
         page.signed.insert(node, signed);
+        // The note was made of what is replaced here.
+        page.note = None;
         page.unsaved = true;
         let change = page.disagreement(size, quorum).unwrap_or(Change::Added);
         self.settle(size, quorum, change)

@@ -151,15 +151,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Signer {
-    /// Starts signing what comes from the intake, and takes up every ledger where it stands.
+    /// A signer that signs nothing yet, and the heads of all ledgers: what it is to begin with.
     ///
     /// # Errors
     /// When what was promised is unreadable, or the state contradicts it.
-    pub fn start(
-        parts: SignerParts,
-        checkpoints: mpsc::UnboundedReceiver<NewCheckpoint>,
-        outbox: Arc<dyn Outbox>,
-    ) -> Result<Self, String> {
+    pub fn open(parts: SignerParts, outbox: Arc<dyn Outbox>) -> Result<(Self, Vec<NewCheckpoint>), String> {
         let view = parts.state.view();
         consistent(&parts.log, &view)?;
         let pen = Pen::open(parts.key, parts.origin.clone(), parts.log).map_err(|fault| fault.to_string())?;
@@ -184,10 +180,15 @@ impl Signer {
             state_root: ledger.head().state_root,
             time: ledger.head().time,
         });
-        tokio::spawn(signer.clone().sign_all(heads.collect(), checkpoints));
-        tokio::spawn(signer.clone().save_all());
-        tokio::spawn(signer.clone().ask_around());
-        Ok(signer)
+        Ok((signer, heads.collect()))
+    }
+
+    /// Starts signing: the heads first, then what comes from the intake. Only once nothing speaks against this node's
+    /// files any more.
+    pub fn start(&self, heads: Vec<NewCheckpoint>, checkpoints: mpsc::UnboundedReceiver<NewCheckpoint>) {
+        tokio::spawn(self.clone().sign_all(heads, checkpoints));
+        tokio::spawn(self.clone().save_all());
+        tokio::spawn(self.clone().ask_around());
     }
 
     /// A member sent its cosignatures.
@@ -463,9 +464,13 @@ impl Signer {
         }
     }
 
+    /// Signs, keeps and sends. A node with a fault signs nothing any more, whoever asks.
     async fn sign(&self, drafts: &[Draft]) {
         let signed = {
             let mut pen = self.0.pen.lock().await;
+            if !self.0.health.is_good() {
+                return;
+            }
             let now = self.0.clock.now().as_secs();
             match pen.sign(drafts, now).await {
                 Ok(signed) => signed,
@@ -519,6 +524,9 @@ impl Signer {
         let mut before: BTreeMap<LedgerName, TreeSize> = BTreeMap::new();
         loop {
             tokio::time::sleep(ASK_EVERY).await;
+            if !self.0.health.is_good() {
+                return;
+            }
             let lagging = lock(&self.0.book).lagging();
             let mut asks = Vec::new();
             for (ledger, from, missing) in &lagging {
@@ -537,6 +545,10 @@ impl Signer {
     async fn save_all(self) {
         loop {
             tokio::time::sleep(SAVE_EVERY).await;
+            // A faulty node's files are kept as they are.
+            if !self.0.health.is_good() {
+                return;
+            }
             let unsaved = lock(&self.0.book).take_unsaved();
             for (ledger, size, signed) in unsaved {
                 let stored: Vec<StoredCosignature> = signed

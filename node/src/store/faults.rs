@@ -125,6 +125,20 @@ pub enum OpenError {
         /// The format in it.
         found: u32,
     },
+    /// A version before the first release wrote it.
+    #[error(
+        "{} was written in format {found}, which no released version has; this one reads format {known}: keep the directory, \
+         and give node.data_dir an empty one in a new cluster",
+        .path.display()
+    )]
+    OlderFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The format this version reads.
+        known: u32,
+        /// The format in it.
+        found: u32,
+    },
     /// There is something else in it.
     #[error("{} is not empty and was not written by Quorate ({found} is in it): choose another node.data_dir", .path.display())]
     NotQuorate {

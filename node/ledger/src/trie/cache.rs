@@ -224,10 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_in_use_is_not_pulled_from_under_its_reader() {
-        let cache = BucketCache::new(0);
-        let node = node(1, 10, &cache);
-        assert!(!node.holds(), "there is no room at all");
+    fn a_bucket_in_use_is_readable_and_counted_until_its_reader_lets_go() {
+        let cache = BucketCache::new(cost());
+        let first = node(1, 100, &cache);
+        let in_use = first.held().unwrap();
+        // One more than there is room for; the used one is spared once.
+        let others = [node(2, 100, &cache), node(3, 100, &cache)];
+        assert!(!first.holds() && others.iter().all(|other| !other.holds()), "there is no room beside it");
+        assert_eq!(in_use.key(0)[..8], 1_u64.to_be_bytes());
+        assert_eq!(cache.bytes(), cost());
+        drop(in_use);
         assert_eq!(cache.bytes(), 0);
     }
 }

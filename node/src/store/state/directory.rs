@@ -21,7 +21,7 @@ use crate::store::{
 };
 
 /// The newest format of everything the state store writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const IDENTITY: &str = "IDENTITY";
 const CURRENT: &str = "CURRENT";
@@ -120,6 +120,10 @@ impl Directory {
         if found.format > FORMAT_VERSION {
             let path = self.path.clone();
             return Err(OpenError::NewerFormat { path, known: FORMAT_VERSION, found: found.format });
+        }
+        if found.format < FORMAT_VERSION {
+            let path = self.path.clone();
+            return Err(OpenError::OlderFormat { path, known: FORMAT_VERSION, found: found.format });
         }
         let cluster = hex::encode(expected.cluster_id);
         if found.cluster != cluster {

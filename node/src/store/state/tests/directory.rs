@@ -28,16 +28,22 @@ fn the_directory_of_another_node_or_cluster_is_refused() {
 }
 
 #[test]
-fn a_newer_format_is_refused() {
+fn another_format_is_refused() {
     let mut rig = Rig::founded();
     rig.close();
     let path = rig.path().join("IDENTITY");
     let text = fs::read_to_string(&path).unwrap();
     let facts = text.split_inclusive('\n').take(3).collect::<String>();
-    let facts = facts.replace(&format!("quorate-state {FORMAT_VERSION}"), "quorate-state 99");
-    fs::write(&path, format!("{facts}sha256 {}\n", sha256(&[facts.as_bytes()]))).unwrap();
-    let newer = open(&rig, identity(1));
+    let written = |format: u32| {
+        let facts =
+            facts.replace(&format!("quorate-state {FORMAT_VERSION}"), &format!("quorate-state {format}"));
+        fs::write(&path, format!("{facts}sha256 {}\n", sha256(&[facts.as_bytes()]))).unwrap();
+        open(&rig, identity(1))
+    };
+    let newer = written(99);
     assert!(matches!(newer, OpenError::NewerFormat { found: 99, known: FORMAT_VERSION, .. }), "{newer}");
+    let older = written(1);
+    assert!(matches!(older, OpenError::OlderFormat { found: 1, known: FORMAT_VERSION, .. }), "{older}");
 }
 
 #[test]
