@@ -4,7 +4,7 @@ use crate::error::CliError;
 
 /// Digits that a 64-bit number takes.
 const MAX_DIGITS: usize = 16;
-/// Odd, so that multiplying by them is one-to-one modulo every power of two.
+/// The constants of SplitMix64.
 const MIX: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
 
 /// In which order new keys come.
@@ -72,17 +72,23 @@ impl KeySpace {
             .into_bytes()
     }
 
-    /// A number's place in a fixed shuffle of all numbers under the mask. Each step can be undone, so no two numbers
-    /// meet. (Multiples of one constant are not enough: each falls into the widest gap the earlier ones left, in turn,
-    /// which is the worst there is for any cache, and nobody's load.)
+    /// A number's place in a fixed shuffle of all numbers under the mask: a Feistel network, so no two numbers meet.
+    /// (Multiples of one constant are not enough: each falls into the widest gap the earlier ones left, in turn, which
+    /// is the worst there is for any cache, and nobody's load.)
     fn shuffled(&self, number: u64) -> u64 {
-        let half = self.mask.count_ones().div_ceil(2);
-        let step = |mixed: u64, factor| {
-            let mixed = (mixed ^ (mixed >> half)).wrapping_mul(factor) & self.mask;
-            mixed ^ (mixed >> half)
-        };
-        MIX.into_iter().fold(number & self.mask, step)
+        let half = self.mask.count_ones() / 2;
+        let low = (1 << half) - 1;
+        let round = |(left, right), key| (right, left ^ (mixed(right ^ key) & low));
+        let (left, right) = MIX.into_iter().fold(((number & self.mask) >> half, number & low), round);
+        left << half | right
     }
+}
+
+/// A number that says nothing of the one it was made of: the last step of SplitMix64.
+const fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(MIX[1]);
+    let number = (number ^ (number >> 27)).wrapping_mul(MIX[2]);
+    number ^ (number >> 31)
 }
 
 /// Random numbers that need not be good, only different: SplitMix64.
@@ -104,10 +110,7 @@ impl Dice {
     /// The next number.
     pub(super) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(MIX[0]);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(MIX[1]);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(MIX[2]);
-        mixed ^ (mixed >> 31)
+        mixed(self.0)
     }
 
     /// As many bytes that nothing can compress.

@@ -367,6 +367,25 @@ mod tests {
     }
 
     #[test]
+    fn a_note_is_made_anew_after_every_new_signature() {
+        let (m, mut book) = Members::new();
+        let size = TreeSize::new(1);
+        book.computed(&m.ledger, &m.origin, size, root(1));
+        for node in 1..=3 {
+            book.add(&m.ledger, NodeId::new(node as u64), size, m.sign(node, 1, root(1))).unwrap();
+            let page = book.page(&m.ledger, size).unwrap();
+            assert!(page.note.is_none());
+            page.note = Some(((node, 100), Arc::from("made before the next signature")));
+        }
+        let mut later = m.sign(2, 1, root(1));
+        let checkpoint = Checkpoint { origin: m.origin.as_str().to_owned(), size, root: root(1) };
+        later.time = 101;
+        later.signature = m.keys[1].cosign(&checkpoint, 101).unwrap().signature;
+        assert_eq!(book.add(&m.ledger, NodeId::new(2), size, later).unwrap(), Change::Added);
+        assert!(book.page(&m.ledger, size).unwrap().note.is_none());
+    }
+
+    #[test]
     fn nothing_is_certified_before_it_is_computed_here() {
         let (m, mut book) = Members::new();
         book.computed(&m.ledger, &m.origin, TreeSize::new(1), root(1));
