@@ -86,6 +86,11 @@ async fn make_lead(cluster: &mut Cluster, client: &Client, id: u64) {
         if next == id {
             return;
         }
+        // A node keeps the election timeout it drew until it campaigns: an unlucky draw loses to all others. A restart
+        // draws again.
+        cluster.kill(id);
+        cluster.start_node(id);
+        cluster.wait_ready();
     }
     panic!("node {id} was never elected");
 }
