@@ -16,11 +16,11 @@ help:
 setup:
 	@tools/setup
 
+# Always the whole workspace at once: another choice of packages is another choice of features, and would compile the
+# dependencies a second time.
 build: setup
-	cargo build --locked -p quorate-cli
+	cargo build --locked --workspace
 
-# Tests and lints use the whole workspace at once: another choice of packages is another choice of features, and
-# would compile the dependencies a second time.
 build-all: setup
 	cargo build --locked --workspace --all-targets
 
