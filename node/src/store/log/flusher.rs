@@ -98,15 +98,23 @@ impl Drop for Flusher {
 fn run(db: &DB, mut floor: Floor, queue: &Receiver<Work>) {
     while let Ok(first) = queue.recv() {
         let group = std::iter::once(first).chain(queue.try_iter());
-        if let Err(fault) = run_group(db, &mut floor, group) {
+        // Lives until the process has stopped: whoever waits must not hear of it as a channel that closed, and stop the
+        // process first with that for a reason.
+        let mut waiting = Vec::new();
+        if let Err(fault) = run_group(db, &mut floor, group, &mut waiting) {
             crate::abort::fatal("log store", fault);
         }
     }
 }
 
-fn run_group(db: &DB, floor: &mut Floor, group: impl Iterator<Item = Work>) -> Result<(), LogFault> {
+/// Makes a group durable and tells those who wait; after an error the others are still in `waiting`.
+fn run_group(
+    db: &DB,
+    floor: &mut Floor,
+    group: impl Iterator<Item = Work>,
+    waiting: &mut Vec<Completion>,
+) -> Result<(), LogFault> {
     let mut promise = floor.promise();
-    let mut waiting = Vec::new();
     for work in group {
         match work {
             Work::Written { promised, done } => {
@@ -114,14 +122,17 @@ fn run_group(db: &DB, floor: &mut Floor, group: impl Iterator<Item = Work>) -> R
                 waiting.extend(done);
             }
             Work::Truncate { last, done } => {
-                settle(db, floor, promise, &mut waiting)?;
+                let settled = settle(db, floor, promise, waiting);
                 promise.last = promise.last.min(last);
-                truncate(db, floor, promise, last)?;
+                if let Err(fault) = settled.and_then(|()| truncate(db, floor, promise, last)) {
+                    waiting.push(done);
+                    return Err(fault);
+                }
                 done();
             }
         }
     }
-    settle(db, floor, promise, &mut waiting)
+    settle(db, floor, promise, waiting)
 }
 
 fn add(promise: &mut Promise, promised: Promised) {
