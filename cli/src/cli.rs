@@ -4,13 +4,13 @@ use clap::{Parser, Subcommand};
 
 use crate::bench;
 use crate::commands::{
-    authenticate, checkpoint, completions, context, delete, evidence, get, history, inspect, ledger,
+    authenticate, checkpoint, completions, context, delete, evidence, get, history, inspect, ledger, member,
     notarize, policy, put, retract, scan, status, tx, verify,
 };
 use crate::error::CliError;
 use crate::exit::{self, Exit};
 use crate::global::Global;
-use crate::run::{dev, health, init, server};
+use crate::run::{dev, health, init, join, server};
 use crate::session::Session;
 
 /// A ledger whose every answer is proven
@@ -33,6 +33,8 @@ enum Command {
     Server(server::Args),
     /// Make the keys, certificates and configurations of a new cluster
     Init(init::Args),
+    /// Make the node of an invitation on this machine, and register it
+    Join(join::Args),
     /// Ask a node whether it is ready to serve
     Health(health::Args),
     Put(put::Args),
@@ -44,6 +46,7 @@ enum Command {
     Ledger(ledger::Args),
     /// Show each replica's size and roots side by side
     Status,
+    Member(member::Args),
     Checkpoint(checkpoint::Args),
     Verify(verify::Args),
     Evidence(evidence::Args),
@@ -68,6 +71,7 @@ impl Cli {
             Command::Dev(args) => dev::run(global, &args),
             Command::Server(args) => server::run(&args),
             Command::Init(args) => init::run(global, &args),
+            Command::Join(args) => join::run(global, &args),
             Command::Health(args) => health::run(global, &args),
             Command::Verify(args) => verify::run(global, &args),
             Command::Evidence(args) => evidence::run(global, &args),
@@ -81,6 +85,9 @@ impl Cli {
             Command::Tx(args) => online(global, async |session| tx::run(session, &args).await),
             Command::Ledger(args) => online(global, async |session| ledger::run(session, &args).await),
             Command::Status => online(global, async |session| status::run(global, session).await),
+            Command::Member(args) => {
+                online(global, async |session| member::run(global, session, &args).await)
+            }
             Command::Checkpoint(args) => {
                 online(global, async |session| checkpoint::run(session, &args).await)
             }

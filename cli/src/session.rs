@@ -89,6 +89,19 @@ fn prepare(global: &Global, settings: &Context) -> Result<ClientBuilder, CliErro
     if let Some(path) = &settings.cacert {
         builder = builder.ca_pem(fs::read(path).map_err(CliError::io("read certificate", path))?);
     }
+    match (&settings.cert, &settings.cert_key) {
+        (Some(cert), Some(key)) => {
+            let read = |path| fs::read(path).map_err(CliError::io("read certificate", path));
+            builder = builder.identity_pem(read(cert)?, read(key)?);
+        }
+        (None, None) => {}
+        _ => {
+            return Err(CliError::usage(
+                "--cert and --cert-key go together, and one of them is missing",
+                "`quorate init` and `quorate dev` put both into the folder operator",
+            ));
+        }
+    }
     if settings.plaintext {
         builder = builder.plaintext();
     }

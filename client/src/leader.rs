@@ -106,7 +106,12 @@ impl Fleet {
         if let Some(position) = self.position_of(node) {
             return Some(position);
         }
-        let members = self.identify().await;
+        let strangers = self.replicas().into_iter().filter(|replica| replica.node().is_none()).collect();
+        let mut members = self.identify(strangers).await;
+        if self.position_of(node).is_none() && !members.iter().any(|member| member.node_id == node.get()) {
+            // A node that came later: whoever was asked long ago knows more now.
+            members = self.identify(self.replicas()).await;
+        }
         drop(asking);
         self.position_of(node).or_else(|| self.add_member(node, &members))
     }
@@ -123,10 +128,9 @@ impl Fleet {
         replicas.iter().position(|replica| replica.node() == Some(node))
     }
 
-    /// Asks the replicas that have not said so who they are. Gives the members that they name.
-    async fn identify(&self) -> Vec<v1::Member> {
-        let unknown = self.replicas().into_iter().filter(|replica| replica.node().is_none());
-        let asked = unknown.map(|replica| async move {
+    /// Asks replicas who they are. Gives the members that they name.
+    async fn identify(&self, replicas: Vec<Arc<Replica>>) -> Vec<v1::Member> {
+        let asked = replicas.into_iter().map(|replica| async move {
             let status = v1::StatusRequest {}.send(&replica, IDENTIFY_TIMEOUT).await.ok()?;
             replica.set_node(NodeId::new(status.node_id));
             Some(status.members)

@@ -49,6 +49,7 @@ mod trust;
 mod values;
 mod verify;
 
+pub use calls::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
 pub use calls::{
     Comparison, History, HistoryPage, LedgerInfo, LedgerStatus, Member, ReplicaCheckpoint, Scan, ScanPage,
     Status,

@@ -26,6 +26,7 @@ pub mod name;
 pub mod note;
 pub mod policy;
 pub mod position;
+pub mod possession;
 pub mod proof;
 pub mod receipt;
 pub mod state_tree;

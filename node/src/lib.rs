@@ -8,6 +8,7 @@
 //! * [`block`], [`chain`], [`sequencer`] — blocks: signed, chained, made of requests
 //! * [`machine`] — committed blocks in, the next state out, through the pure `quorate-ledger`
 //! * [`signer`] — cosigns what was computed here, and counts the others' cosignatures
+//! * [`membership`] — who belongs to the cluster, and how that changes
 //! * [`tls`], [`peer`], [`http`], [`api`] — who may connect, and what they are told
 //! * [`health`], [`disk`] — whether it may serve, and take writes
 //! * [`node`] — all of it put together
@@ -25,6 +26,7 @@ pub mod disk;
 pub mod health;
 pub mod http;
 pub mod machine;
+pub mod membership;
 pub mod node;
 pub mod peer;
 pub mod provision;

@@ -24,6 +24,7 @@ use quorate_ledger::{
 use crate::{
     block::CarriedBlock,
     consensus::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotHandle},
+    signer::heads,
     store::{
         faults::StoreFault,
         log::{LogId, Payload},
@@ -171,15 +172,8 @@ impl Machine for StateMachine {
 
     fn install(&self, position: &Position, dir: &Path) -> Result<(), StoreFault> {
         let view = self.store.install(&applied(position), dir)?;
-        for ledger in view.ledgers() {
-            let head = ledger.head();
-            self.sink.checkpoint(NewCheckpoint {
-                ledger: head.name.clone(),
-                size: ledger.size(),
-                root: head.frontier.root(),
-                state_root: head.state_root,
-                time: head.time,
-            });
+        for head in heads(&view)? {
+            self.sink.checkpoint(head);
         }
         Ok(())
     }

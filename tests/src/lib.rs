@@ -10,3 +10,4 @@ pub mod http;
 pub mod oracle;
 pub mod process;
 pub mod shell;
+pub mod writer;

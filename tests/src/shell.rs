@@ -50,6 +50,14 @@ impl Shell {
         Self { dir, variables }
     }
 
+    /// The same, as an operator of the cluster.
+    #[must_use]
+    pub fn operator(self) -> Self {
+        let file = |name: &str| self.dir.join("operator").join(name);
+        let (cert, key) = (file("operator.crt"), file("operator.key"));
+        self.with("QUORATE_CERT", cert).with("QUORATE_CERT_KEY", key)
+    }
+
     /// The same with another value of a variable.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Self {

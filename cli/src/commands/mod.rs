@@ -14,6 +14,7 @@ pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod ledger;
+pub(crate) mod member;
 pub(crate) mod notarize;
 pub(crate) mod policy;
 pub(crate) mod put;

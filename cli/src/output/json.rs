@@ -450,6 +450,8 @@ pub(crate) struct Context {
     pub(crate) endpoints: Vec<String>,
     pub(crate) policy: Vec<String>,
     pub(crate) cacert: Option<String>,
+    pub(crate) cert: Option<String>,
+    pub(crate) cert_key: Option<String>,
     pub(crate) trust_dir: Option<String>,
     pub(crate) plaintext: bool,
 }

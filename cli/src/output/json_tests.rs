@@ -371,13 +371,15 @@ fn policy_and_contexts() {
         endpoints: vec!["https://a:1".into()],
         policy: vec!["p".into()],
         cacert: None,
+        cert: None,
+        cert_key: None,
         trust_dir: None,
         plaintext: false,
     };
     let body = Contexts { file: "f".into(), contexts: vec![context] };
     let expected = concat!(
         r#"{"schema": 1,"kind": "contexts","file": "f","contexts": [{"name": "dev","default": true,"#,
-        r#""endpoints": ["https://a:1"],"policy": ["p"],"cacert": null,"trust_dir": null,"plaintext": false}]}"#
+        r#""endpoints": ["https://a:1"],"policy": ["p"],"cacert": null,"cert": null,"cert_key": null,"trust_dir": null,"plaintext": false}]}"#
     );
     assert_eq!(compact("contexts", &body), expected);
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use quorate_node::cluster::{Cluster, SettingsFile};
-use quorate_node::provision::{CONFIG_FILE, NodePlan, Plan, provision};
+use quorate_node::provision::{CONFIG_FILE, NodePlan, OPERATOR, Plan, provision};
 use serde::Serialize;
 
 use crate::clock;
@@ -18,8 +18,8 @@ const PORTS: [u16; 3] = [7400, 7401, 7402];
 
 /// Make the keys, certificates and configurations of a new cluster
 ///
-/// Makes one folder per node, to be copied to its machine, one for clients, and one for the certificate authority,
-/// whose key belongs on no node. Nothing is ever overwritten. docs/operations/three-machines.md goes through it all.
+/// Makes one folder per node, to be copied to its machine, one for clients, one for operators, and one for the certificate
+/// authority, whose key belongs on no node. Nothing is ever overwritten. docs/operations/three-machines.md goes through it all.
 ///
 ///   quorate init --name ledger.example/prod --out cluster \
 ///     --node 1=ledger-1.example --node 2=ledger-2.example --node 3=ledger-3.example
@@ -50,14 +50,15 @@ pub(crate) struct Args {
 
 /// A `--node`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct NodeSpec {
+pub(crate) struct NodeSpec {
     id: u64,
     host: String,
     ports: [u16; 3],
 }
 
 impl NodeSpec {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads `ID=HOST[:CLIENT[:PEER[:HTTP]]]`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (id, rest) = text.split_once('=').ok_or("expected ID=HOST, such as 1=ledger-1.example")?;
         let id = id
             .parse()
@@ -91,7 +92,7 @@ impl NodeSpec {
     }
 
     /// A loopback address is used by several nodes of one machine, so each listens on its own.
-    fn plan(&self, listen: Option<IpAddr>) -> NodePlan {
+    pub(crate) fn plan(&self, listen: Option<IpAddr>) -> NodePlan {
         let own = self.host.parse::<IpAddr>().ok().filter(IpAddr::is_loopback);
         let listen = listen.or(own).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let [client_port, peer_port, http_port] = self.ports;
@@ -108,6 +109,8 @@ struct Made {
     endpoints: Vec<String>,
     policies: Vec<String>,
     cacert: String,
+    cert: String,
+    cert_key: String,
     nodes: Vec<MadeNode>,
 }
 
@@ -156,6 +159,8 @@ fn made(out: &Path, plan: &Plan, cluster: &Cluster) -> Made {
             .map(|ledger| show(&["client", &format!("{ledger}.policy")]))
             .to_vec(),
         cacert: show(&["client", "authority.crt"]),
+        cert: show(&[OPERATOR, "operator.crt"]),
+        cert_key: show(&[OPERATOR, "operator.key"]),
         nodes: plan.nodes.iter().map(node).collect(),
     }
 }
@@ -178,7 +183,8 @@ fn text(made: &Made, program: &str) -> String {
     line(format!("  export QUORATE_POLICY={}", made.policies.join(",")));
     line(format!("  export QUORATE_CACERT={}", made.cacert));
     line(format!("  {program} put greeting hello"));
-    line(format!("\nKeep {}/authority off the nodes: its key makes certificates for new ones.", made.out));
+    line(format!("\nWho has {}/{OPERATOR} may add and remove nodes: `{program} member --help`.", made.out));
+    line(format!("Keep {}/authority off the nodes: its key makes certificates for new ones.", made.out));
     text
 }
 

@@ -3,7 +3,8 @@
 //! Contract: `server` is one node in this process, and everything it is told is in its configuration file. `init`
 //! makes the files of a cluster of several machines, `dev` those of a cluster on this one, both through
 //! `quorate_node::provision`, so that a development cluster differs from a real one in nothing but its addresses.
-//! `dev` runs each node as a process of its own, started as anybody would start it, so that one can be killed while the
+//! `join` makes those
+//! of one node that was invited, and registers it. `dev` runs each node as a process of its own, started as anybody would start it, so that one can be killed while the
 //! others go on. `health` asks a node over plain HTTP whether it is ready, for supervisors that can run a command but
 //! have no HTTP client.
 //!
@@ -12,6 +13,7 @@
 pub(crate) mod dev;
 pub(crate) mod health;
 pub(crate) mod init;
+pub(crate) mod join;
 mod logging;
 mod notify;
 mod open_files;

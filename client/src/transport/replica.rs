@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use quorate_core::position::NodeId;
-use quorate_proto::v1::ledger_client::LedgerClient;
+use quorate_proto::v1::{admin_client::AdminClient, ledger_client::LedgerClient};
 use rustls::ClientConfig;
 use tonic::transport::Channel;
 
@@ -22,16 +22,18 @@ pub(crate) struct Replica {
     /// Which node answers there, once it has said so. Its own word: only used to follow leader hints.
     node: OnceLock<NodeId>,
     client: LedgerClient<Channel>,
+    admin: AdminClient<Channel>,
 }
 
 impl Replica {
     /// A replica at this address; nothing is dialled yet.
     pub(crate) fn new(address: EndpointAddress, tls: Option<Arc<ClientConfig>>) -> Result<Self, ConfigError> {
         let channel = address.channel(tls)?;
+        let admin = AdminClient::new(channel.clone());
         let client = LedgerClient::new(channel)
             .max_decoding_message_size(MAX_ANSWER)
             .max_encoding_message_size(MAX_REQUEST);
-        Ok(Self { address, node: OnceLock::new(), client })
+        Ok(Self { address, node: OnceLock::new(), client, admin })
     }
 
     /// Its address, as text.
@@ -56,5 +58,10 @@ impl Replica {
     /// A handle to send one call with.
     pub(super) fn client(&self) -> LedgerClient<Channel> {
         self.client.clone()
+    }
+
+    /// The same for the calls of operators.
+    pub(super) fn admin(&self) -> AdminClient<Channel> {
+        self.admin.clone()
     }
 }

@@ -26,12 +26,12 @@ pub(crate) trait Rpc: Clone + Send + Sync {
 }
 
 macro_rules! unary {
-    ($($request:ident => $method:ident -> $response:ident;)*) => { $(
+    ($service:ident: $($request:ident => $method:ident -> $response:ident;)*) => { $(
         impl Rpc for v1::$request {
             type Response = v1::$response;
 
             async fn send(self, replica: &Replica, timeout: Duration) -> Result<Self::Response, Failure> {
-                let mut client = replica.client();
+                let mut client = replica.$service();
                 within(replica, timeout, client.$method(request(self, timeout))).await
             }
         }
@@ -39,6 +39,7 @@ macro_rules! unary {
 }
 
 unary! {
+    client:
     CommitRequest => commit -> CommitResponse;
     GetRequest => get -> GetResponse;
     GetManyRequest => get_many -> GetManyResponse;
@@ -51,6 +52,17 @@ unary! {
     CreateLedgerRequest => create_ledger -> CreateLedgerResponse;
     ListLedgersRequest => list_ledgers -> ListLedgersResponse;
     StatusRequest => status -> StatusResponse;
+}
+
+unary! {
+    admin:
+    ListMembersRequest => list_members -> ListMembersResponse;
+    InviteRequest => invite -> InviteResponse;
+    PromoteRequest => promote -> ChangeResponse;
+    RemoveRequest => remove -> ChangeResponse;
+    ReplaceRequest => replace -> ChangeResponse;
+    TransferLeadershipRequest => transfer_leadership -> TransferLeadershipResponse;
+    DrainRequest => drain -> DrainResponse;
 }
 
 /// Messages of a stream of leaves, as they come.

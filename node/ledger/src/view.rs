@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use quorate_core::{
     hash::Hash,
-    name::{ClusterOrigin, LedgerName},
+    name::{ClusterId, ClusterOrigin, LedgerName},
     position::{BlockHeight, Epoch, LogIndex, Micros, Revision},
     tree::Frontier,
 };
+
+use crate::registry::Registry;
 
 /// The number a ledger has in the store of every replica, given in the order of birth: 0 is `_system`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,8 +28,12 @@ pub struct ClusterState {
     pub origin: Option<ClusterOrigin>,
     /// Height and hash of the last applied block.
     pub last_block: Option<(BlockHeight, Hash)>,
+    /// The cluster's id; `None` before the first block.
+    pub id: Option<ClusterId>,
     /// The epoch of the cosigner set in force; 0 before there is one.
     pub epoch: Epoch,
+    /// The nodes of the cluster, from the documents of `_system`.
+    pub registry: Arc<Registry>,
     /// The replicated settings.
     pub settings: Settings,
     /// The id of the next ledger.

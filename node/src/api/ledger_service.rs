@@ -9,6 +9,7 @@ use quorate_proto::v1::{self, ledger_server::Ledger};
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use super::{
+    access,
     errors::{Problem, Reason},
     interface::{Api, Deadline},
     metrics,
@@ -17,7 +18,7 @@ use super::{
 
 impl Api {
     /// Answers one call.
-    async fn call<Q, A, F>(
+    pub(super) async fn call<Q, A, F>(
         &self,
         name: &'static str,
         request: Request<Q>,
@@ -26,6 +27,7 @@ impl Api {
     where
         F: Future<Output = Result<A, Problem>> + Send,
     {
+        access::check(name, &request)?;
         let clock = &self.parts().clock;
         let started = clock.monotonic();
         let limit = Duration::from_millis(self.parts().limits.call_timeout_ms);
@@ -178,6 +180,11 @@ impl Ledger for Api {
     ) -> Answer<v1::ListLedgersResponse> {
         let work = |api: Api, v1::ListLedgersRequest {}, _| async move { api.answer_list_ledgers().await };
         self.call("ListLedgers", request, work).await
+    }
+
+    async fn list_epochs(&self, request: Request<v1::ListEpochsRequest>) -> Answer<v1::ListEpochsResponse> {
+        let work = |api: Api, asked, until| async move { api.answer_list_epochs(asked, until).await };
+        self.call("ListEpochs", request, work).await
     }
 
     async fn status(&self, _request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {

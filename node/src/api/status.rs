@@ -3,23 +3,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use prost::Message;
-use quorate_core::{name::LedgerName, position::TreeSize};
-use quorate_ledger::system::{COSIGNERS_KEY, CosignerSet};
+use quorate_core::position::TreeSize;
 use quorate_proto::v1;
 
 use super::{
     errors::{Problem, Reason},
     interface::Api,
-    proofs::misplaced,
     resources,
 };
 use crate::{
     consensus::{Role, Status},
-    store::{
-        faults::StoreFault,
-        state::{LedgerView, ReadView, StoredContent},
-    },
+    membership::Office,
+    store::state::{LedgerView, ReadView},
 };
 
 /// Entries that are committed and not applied, from which on a node counts as not caught up.
@@ -45,7 +40,7 @@ impl Api {
             committed_index: index(consensus.committed),
             applied_index: index(view.applied().last),
             ledgers: view.ledgers().iter().map(|ledger| self.ledger_status(ledger)).collect(),
-            members: members(&view, &consensus).unwrap_or_default(),
+            members: members(&view, &consensus),
             fault,
             leader_silence_ms: u64::try_from(self.backend().leader_silence().as_millis()).unwrap_or(u64::MAX),
             time: parts.clock.now().get(),
@@ -91,6 +86,11 @@ impl Api {
         if consensus.role == Role::Stopped {
             return Some(consensus.fault.unwrap_or_else(|| "consensus has stopped".to_owned()));
         }
+        if self.parts().office.as_ref().is_some_and(Office::is_drained) {
+            return Some(
+                "this node is drained: `quorate member drain --undo` lets it serve again".to_owned(),
+            );
+        }
         if !consensus.recovered {
             return Some("what was committed before the start is being applied".to_owned());
         }
@@ -119,8 +119,8 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-/// The members, from the cosigner set and from consensus, by id.
-fn members(view: &ReadView, consensus: &Status) -> Result<Vec<v1::Member>, Problem> {
+/// The nodes that are or were members, from the registry and from consensus, by id.
+fn members(view: &ReadView, consensus: &Status) -> Vec<v1::Member> {
     let membership = &consensus.membership;
     let mut members: BTreeMap<u64, v1::Member> = BTreeMap::new();
     for (id, member) in &membership.members {
@@ -130,33 +130,19 @@ fn members(view: &ReadView, consensus: &Status) -> Result<Vec<v1::Member>, Probl
             peer_address: member.peer_address.clone(),
             cosigner_vkey: String::new(),
             voter: membership.is_voter(*id),
+            state: String::new(),
         };
         members.insert(*id, member);
     }
-    for cosigner in cosigner_set(view)?.map(|set| set.cosigners).unwrap_or_default() {
-        let member = members.entry(cosigner.node_id).or_default();
-        member.node_id = cosigner.node_id;
-        member.client_address = cosigner.client_address;
-        member.peer_address = cosigner.peer_address;
-        member.cosigner_vkey = cosigner.vkey;
+    for (id, node) in view.cluster().registry.nodes() {
+        let member = members.entry(id.get()).or_default();
+        member.node_id = id.get();
+        member.client_address = node.client_address.clone();
+        member.peer_address = node.peer_address.clone();
+        member.cosigner_vkey = node.vkey.clone();
+        member.state = node.standing().name().to_owned();
     }
-    Ok(members.into_values().collect())
-}
-
-/// The cosigner set in force; `None` before there is one.
-pub(super) fn cosigner_set(view: &ReadView) -> Result<Option<CosignerSet>, Problem> {
-    let Some(system) = view.ledger(&LedgerName::system()) else {
-        return Ok(None);
-    };
-    let Some(newest) = system.newest(COSIGNERS_KEY)? else {
-        return Ok(None);
-    };
-    let StoredContent::Present(content) = system.written(newest.index(), COSIGNERS_KEY)? else {
-        return Err(misplaced(newest.index(), "the cosigner set has to be here").into());
-    };
-    let set = CosignerSet::decode(content.value);
-    let set = set.map_err(|error| -> StoreFault { misplaced(newest.index(), error) })?;
-    Ok(Some(set))
+    members.into_values().collect()
 }
 
 /// How far the newest certified checkpoint is behind, in leaves.

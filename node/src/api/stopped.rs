@@ -92,7 +92,7 @@ impl Stopped {
         incoming: Incoming,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        serve(LedgerServer::new(self), || false, incoming, shutdown).await
+        serve((LedgerServer::new(self), None), || false, incoming, shutdown).await
     }
 
     fn refuse<T>(&self) -> Answer<T> {
@@ -166,6 +166,10 @@ impl Ledger for Stopped {
     }
 
     async fn list_ledgers(&self, _: Request<v1::ListLedgersRequest>) -> Answer<v1::ListLedgersResponse> {
+        self.refuse()
+    }
+
+    async fn list_epochs(&self, _: Request<v1::ListEpochsRequest>) -> Answer<v1::ListEpochsResponse> {
         self.refuse()
     }
 

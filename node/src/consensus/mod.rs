@@ -7,7 +7,7 @@
 //! [`PeerTransport`], and blocks of a leader pass the [`BlockGuard`] before Raft sees them.
 //!
 //! Where things are: `log_storage`, `state_machine` and `network` are what openraft asks for; `inbound` is what peers
-//! ask for; `codec` maps messages, `types` maps types; `reads` is the read barrier; `maintenance` flushes and
+//! ask for; `members` changes who takes part; `codec` maps messages, `types` maps types; `reads` is the read barrier; `maintenance` flushes and
 //! purges. Own Protocol Buffers on the wire and on disk, never openraft's encodings.
 //!
 //! Invariants, by the names the simulation uses: *applied ≤ committed* · *purge ≤ flushed* · one block per (term, height) and
@@ -25,6 +25,7 @@ mod link;
 mod log_storage;
 mod machine;
 mod maintenance;
+mod members;
 mod network;
 mod node;
 mod own_fault;
@@ -44,6 +45,7 @@ pub use codec::Malformed;
 pub use envelope::EnvelopeError;
 pub use guard::{BlockGuard, Refusal};
 pub use machine::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotHandle};
+pub use members::Progress;
 pub use node::{Consensus, MembershipError, Proposal, ProposeError, StartError};
 pub use reads::ReadError;
 pub use settings::ConsensusConfig;

@@ -1,10 +1,6 @@
 //! Consensus of one node, as the rest of the node sees it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -205,6 +201,10 @@ impl Consensus {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    pub(super) fn raft(&self) -> &Raft {
+        &self.inner.raft
+    }
+
     /// Makes a new cluster of these voters. Called once, on one member or on all with the same members.
     ///
     /// # Errors
@@ -292,32 +292,6 @@ impl Consensus {
         Ok(position)
     }
 
-    /// Hands leadership to `node`, if this node leads; otherwise nothing happens.
-    ///
-    /// # Errors
-    /// [`MembershipError::Stopped`].
-    pub async fn transfer_leadership(&self, node: NodeId) -> Result<(), MembershipError> {
-        self.inner.raft.trigger().transfer_leader(node).await.map_err(|_| MembershipError::Stopped)
-    }
-
-    /// Adds a node that receives the log and does not vote. Returns when the change is committed.
-    ///
-    /// # Errors
-    /// See [`MembershipError`].
-    pub async fn add_learner(&self, node: NodeId, member: Member) -> Result<(), MembershipError> {
-        membership_result(self.inner.raft.add_learner(node, member, false).await)
-    }
-
-    /// Makes exactly these nodes voters; each must be a member. Nodes that stop voting leave the cluster.
-    /// Returns when the change is committed, through a joint configuration; a failure half-way leaves that in
-    /// force, and the same call finishes it.
-    ///
-    /// # Errors
-    /// See [`MembershipError`].
-    pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), MembershipError> {
-        membership_result(self.inner.raft.change_membership(voters, false).await)
-    }
-
     /// Flushes the state and purges the log, now rather than when it is due.
     ///
     /// # Errors
@@ -401,7 +375,7 @@ impl Consensus {
     }
 }
 
-fn membership_result<T>(
+pub(super) fn membership_result<T>(
     result: Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>,
 ) -> Result<(), MembershipError> {
     match result {

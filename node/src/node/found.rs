@@ -5,10 +5,11 @@
 
 use bytes::Bytes;
 use prost::Message;
-use quorate_core::name::LedgerName;
+use quorate_core::{name::LedgerName, position::NodeId};
 use quorate_ledger::{
-    block::{Condition, Precondition, Put, Request, Write},
+    block::{Condition, Request},
     outcome::RequestOutcome,
+    registry::{COSIGNERS_KEY, node_key},
     system,
 };
 
@@ -16,6 +17,7 @@ use crate::{
     clock::Clock,
     cluster::Cluster,
     consensus::{Consensus, Role},
+    membership::documents,
     sequencer::{FOUND_EVERY, Sequencer},
     signer::Signer,
     store::state::StateStore,
@@ -23,9 +25,6 @@ use crate::{
 
 /// The ledger every cluster is founded with.
 pub(super) const DEFAULT_LEDGER: &str = "default";
-
-/// How long the founding transaction may take, microseconds.
-const VALID_US: u64 = 60 * 1_000_000;
 
 /// What the founder works with.
 pub(super) struct Founder {
@@ -64,37 +63,22 @@ impl Founder {
         }
     }
 
-    /// The transaction that makes the first cosigner set, the settings and the ledger `default`.
+    /// The transaction that makes the first cosigner set with its nodes, the settings and the ledger `default`.
     fn setup(&self, default: &LedgerName) -> Result<Request, String> {
         let settings = system::SettingsRecord {
             max_not_after_us: self.cluster.settings.max_not_after_us,
             max_value_len: self.cluster.settings.max_value_len,
         };
-        let documents = [
-            (system::COSIGNERS_KEY.to_vec(), self.cluster.cosigner_set().encode_to_vec()),
+        let mut documents = vec![
+            (COSIGNERS_KEY.to_vec(), self.cluster.cosigner_set().encode_to_vec()),
             (system::SETTINGS_KEY.to_vec(), settings.encode_to_vec()),
             (system::ledger_key(default), self.record(default).encode_to_vec()),
         ];
-        let mut writes = Vec::new();
-        let mut preconditions = Vec::new();
-        for (key, value) in documents {
-            let key = Bytes::from(key);
-            let condition = Some(Condition::MustNotExist(true));
-            preconditions.push(Precondition { key: key.clone(), condition });
-            let put = Put { salt: salt()?, attributes: Bytes::new(), value: value.into(), expires_at: 0 };
-            writes.push(Write { key, put: Some(put), ..Write::default() });
+        for record in self.cluster.node_records() {
+            documents.push((node_key(NodeId::new(record.node_id)), record.encode_to_vec()));
         }
-        let meta = quorate_proto::v1::TransactionMeta { author: "quorate".to_owned() };
-        Ok(Request {
-            ledger: LedgerName::SYSTEM.to_owned(),
-            author: "quorate".to_owned(),
-            idempotency_key: Bytes::from_static(b"found"),
-            not_after: self.clock.now().get().saturating_add(VALID_US),
-            meta: meta.encode_to_vec().into(),
-            meta_salt: salt()?,
-            preconditions,
-            writes,
-        })
+        let new = documents.iter().map(|(key, _)| (key.clone(), Condition::MustNotExist(true))).collect();
+        documents::request(Bytes::from_static(b"found"), documents, new, &self.clock)
     }
 
     fn record(&self, ledger: &LedgerName) -> system::LedgerRecord {
@@ -104,11 +88,4 @@ impl Founder {
             log_vkey: self.signer.log_key(ledger).verifier().to_string(),
         }
     }
-}
-
-fn salt() -> Result<Bytes, String> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt)
-        .map_err(|error| format!("no random bytes from the operating system: {error}"))?;
-    Ok(Bytes::copy_from_slice(&salt))
 }

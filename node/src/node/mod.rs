@@ -15,11 +15,13 @@ mod admission;
 mod door;
 mod found;
 mod open;
+mod prepare;
 mod register;
 mod run;
 mod stopped;
 
 pub use admission::AdmissionError;
 pub use open::OpenError;
+pub(crate) use prepare::first_life;
 pub use register::RegisterError;
 pub use run::{RunError, Running, run};

@@ -24,6 +24,13 @@ use crate::{
     health::Health,
     http,
     machine::StateMachine,
+    membership::{
+        archive::Archive,
+        driver,
+        follow::Follower,
+        office::{Office, OfficeParts},
+        roster::{Roster, farewell},
+    },
     peer::Peers,
     sequencer::{Sequencer, SequencerParts},
     signer::{Signer, SignerParts, intake},
@@ -58,6 +65,9 @@ pub enum RunError {
     /// This node must not take part.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// It was a node of the cluster.
+    #[error("{}", farewell(*.0))]
+    Removed(u64),
     /// What is noted of the starts of nodes.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -79,7 +89,7 @@ impl RunError {
             Self::Open(OpenError::Log(fault)) => fault.is_damage(),
             Self::Open(OpenError::State(error)) => error.is_damage(),
             Self::Open(OpenError::Incomplete { .. }) | Self::Signer(_) => true,
-            Self::Admission(AdmissionError::Lost { .. }) => true,
+            Self::Admission(AdmissionError::Lost { .. }) | Self::Removed(_) => true,
             Self::Register(error) | Self::Admission(AdmissionError::Register(error)) => {
                 !matches!(error, RegisterError::Random(_))
             }
@@ -122,7 +132,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let cluster = Cluster::load(&config.node.cluster_file).map_err(OpenError::from)?;
     // Before certificates are looked at: a wrong node.id is not a certificate's fault.
-    let me = open::member(&config, &cluster)?.id;
+    let me = open::own_id(&config, &cluster)?;
     let mut ports = Ports::bind(&config, &cluster).await?;
     // Ends with this function.
     let mut reloading = JoinSet::new();
@@ -172,15 +182,20 @@ async fn begin(
     serving: impl FnOnce(),
 ) -> Result<Option<(Node, Api)>, RunError> {
     let cluster = who.cluster;
-    let keys = open::keys(config, cluster, &open::member(config, cluster)?)?;
+    let keys = open::keys(config, cluster, who.me)?;
     let stores = open::stores(config, cluster)?;
-    let register = Register::open(who.me, cluster, stores.log.clone()).await?;
+    let roster = Roster::new(who.me, cluster, Arc::clone(&stores.state));
+    if let Some(epoch) = roster.removed() {
+        return Err(RunError::Removed(epoch));
+    }
+    let register = Register::open(who.me, cluster, &stores).await?;
     let bytes = config.limits.message_bytes;
     let peers = Peers::new(ports.own, ports.peer_security.clone(), bytes);
-    for member in cluster.members.values() {
-        peers.learn_address(member.id, &member.peer);
+    for (node, address) in roster.addresses() {
+        peers.learn_address(node, &address);
     }
-    let door = Door::answer(ports.peer.clone(), ports.own, register.clone(), bytes, health.clone());
+    let admitting = (register.clone(), roster.clone());
+    let door = Door::answer(ports.peer.clone(), ports.own, admitting, bytes, health.clone());
     let admitted = async {
         let mut admitted = pin!(admission::admit(&register, &peers));
         if let Ok(admitted) = tokio::time::timeout(SILENT_START, &mut admitted).await {
@@ -195,7 +210,7 @@ async fn begin(
             return Ok(None);
         }
     }
-    Node::start(config, cluster, ports, health, Opened { keys, stores, peers, door }).await.map(Some)
+    Node::start(config, cluster, ports, health, Opened { keys, stores, peers, roster, door }).await.map(Some)
 }
 
 /// Why a node with an empty data directory is not started yet.
@@ -249,6 +264,7 @@ struct Opened {
     keys: NodeKeys,
     stores: Stores,
     peers: Peers,
+    roster: Roster,
     door: Door,
 }
 
@@ -269,27 +285,28 @@ impl Node {
         health: &Health,
         opened: Opened,
     ) -> Result<(Self, Api), RunError> {
-        let Opened { keys, stores: Stores { log, state }, peers, door } = opened;
+        let Opened { keys, stores: Stores { log, state }, peers, roster, door } = opened;
         let me = ports.own.node;
         let clock = ports.clock.clone();
         let disk = DiskGuard::new(&config.node.data_dir, config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
         let (intake, checkpoints) = intake(log.clone());
+        let vkey = keys.cosigner.verifier().to_string();
         let signer = SignerParts {
             me,
             origin: cluster.origin.clone(),
             key: keys.cosigner,
             log_secret: keys.log_secret,
-            members: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
+            founders: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
             log: log.clone(),
             state: Arc::clone(&state),
             clock: clock.clone(),
             health: health.clone(),
         };
         let (signer, heads) = Signer::open(signer, Arc::new(peers.clone())).map_err(RunError::Signer)?;
-        let chain = Arc::new(chain(cluster, &log, &state, &clock));
+        let chain = Arc::new(Chain::new(cluster, log.clone(), Arc::clone(&state), clock.clone()));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
-        let consensus = agree(config, cluster, log, machine, peers, Arc::clone(&chain)).await?;
+        let consensus = agree(config, cluster, log, machine, peers.clone(), Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
         let sequencer = Sequencer::start(SequencerParts {
             me,
@@ -311,8 +328,28 @@ impl Node {
             clock: clock.clone(),
         };
         tokio::spawn(founder.run());
+        let office = Office::new(OfficeParts {
+            me,
+            cluster: cluster.clone(),
+            consensus: consensus.clone(),
+            sequencer: sequencer.clone(),
+            signer: signer.clone(),
+            state: Arc::clone(&state),
+            clock: clock.clone(),
+        });
+        tokio::spawn(driver::drive(office.clone(), health.clone()));
+        let archive = Archive {
+            state: Arc::clone(&state),
+            signer: signer.clone(),
+            peers: peers.clone(),
+            health: health.clone(),
+        };
+        tokio::spawn(archive.run());
+        let follower =
+            Follower { me, vkey, roster, consensus: consensus.clone(), peers, health: health.clone() };
+        tokio::spawn(follower.run());
         let contact = LeaderContact::new(clock.clone());
-        door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone());
+        door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone(), office.clone());
         let api = Api::new(ApiParts {
             me,
             cluster: cluster.id,
@@ -324,6 +361,7 @@ impl Node {
             limits: config.limits.clone(),
             data_dir: config.node.data_dir.clone(),
             disk,
+            office: Some(office),
         });
         Ok((Self { consensus, state, health: health.clone(), door }, api))
     }
@@ -370,12 +408,6 @@ impl Node {
     }
 }
 
-/// The chain of the blocks that the members propose.
-fn chain(cluster: &Cluster, log: &LogStore, state: &Arc<StateStore>, clock: &Clock) -> Chain {
-    let keys = cluster.members.values().map(|member| (member.id, member.block_key)).collect();
-    Chain::new(cluster.id, keys, log.clone(), Arc::clone(state), clock.clone())
-}
-
 /// Starts consensus, and makes the cluster where this node has neither a log nor a vote.
 async fn agree(
     config: &NodeConfig,
@@ -385,7 +417,9 @@ async fn agree(
     peers: Peers,
     guard: Arc<Chain>,
 ) -> Result<Consensus, RunError> {
-    let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none();
+    // A node that joined later is told by the leader which cluster it is in.
+    let founds = cluster.members.contains_key(&NodeId::new(config.node.id));
+    let fresh = founds && log.bounds().last.is_none() && log.bounds().vote.is_none();
     let settings = consensus_config(config, cluster);
     let consensus = Consensus::start(&settings, log, machine, Arc::new(peers), guard).await?;
     if fresh {

@@ -39,9 +39,10 @@ impl Peers {
     {
         let node = NodeId::new(node);
         let client = self.reach(node);
+        let this = self.clone();
         async move {
             let answer = call(client?).await;
-            answer.map(Response::into_inner).map_err(|status| peer_error(node, &status))
+            answer.map(Response::into_inner).map_err(|status| this.failed(node, &status))
         }
         .boxed()
     }

@@ -35,7 +35,7 @@ mod tests;
 pub use authority::{Authority, AuthorityError, Issued};
 pub use config::{Credentials, Roots, ServerTls, TlsError};
 pub use connection::{Connection, ConnectionInfo};
-pub use identity::{IdentityError, PeerIdentity};
+pub use identity::{IdentityError, PeerIdentity, operator_name};
 pub use listener::{Incoming, Limits, ListenError, Listener, Security, listen};
 pub use peers::{DialError, PeerSecurity, PeerTls};
 pub use reload::{LOOK_EVERY, Reloader};

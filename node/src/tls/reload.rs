@@ -51,11 +51,12 @@ impl Reloader {
         if let Err(problem) = credentials.check_valid(clock.now()) {
             tracing::warn!(file = %files.server_certificate.display(), %problem, "clients will refuse this node");
         }
-        let server = ServerTls::new(&credentials)?;
+        let roots = Roots::load(&files.authority)?;
+        let server = ServerTls::with_operators(&credentials, &roots, own.cluster)?;
         expires("server", &credentials);
         let credentials = Credentials::load(&files.peer_certificate, &files.peer_key)?;
         expires("peer", &credentials);
-        let peer = PeerTls::new(own, credentials, Roots::load(&files.authority)?, clock.now())?;
+        let peer = PeerTls::new(own, credentials, roots, clock.now())?;
         Ok(Self { files: files.clone(), server, peer, clock: clock.clone(), on_client, on_peer })
     }
 
@@ -100,7 +101,7 @@ impl Reloader {
     fn take_server(&self) -> Result<(), TlsError> {
         let credentials = Credentials::load(&self.files.server_certificate, &self.files.server_key)?;
         credentials.check_valid(self.clock.now())?;
-        self.server.replace(&credentials)?;
+        self.server.replace(&credentials, &Roots::load(&self.files.authority)?)?;
         expires("server", &credentials);
         Ok(())
     }
@@ -154,7 +155,7 @@ impl Seen {
 }
 
 fn on_client(files: &config::Tls) -> Content {
-    content(&[&files.server_certificate], &files.server_key)
+    content(&[&files.authority, &files.server_certificate], &files.server_key)
 }
 
 fn on_peer(files: &config::Tls) -> Content {

@@ -294,6 +294,13 @@ impl ledger_server::Ledger for Node {
         self.answer(v1::ListLedgersResponse { ledgers }).await
     }
 
+    async fn list_epochs(
+        &self,
+        _: Request<v1::ListEpochsRequest>,
+    ) -> Result<Response<v1::ListEpochsResponse>, Status> {
+        Ok(Response::new(v1::ListEpochsResponse::default()))
+    }
+
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
         self.admit(false)?;
         let members = self

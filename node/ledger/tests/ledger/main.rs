@@ -5,6 +5,7 @@
 mod damage;
 mod deep;
 mod histories;
+mod membership;
 mod requests;
 mod support;
 mod system;

@@ -20,12 +20,13 @@ use quorate_core::{
     note::SignedNote,
     policy::Policy,
     position::{BlockHeight, Micros, NodeId, TreeSize},
+    possession::NodeStatement,
 };
 use quorate_ledger::{
     apply::apply,
     block::{Block, Genesis, Put, Request, Write},
     outcome::RequestOutcome,
-    system::{COSIGNERS_KEY, Cosigner, CosignerSet},
+    registry::{COSIGNERS_KEY, CosignerSet, NodeRecord, NodeState, node_key},
 };
 use quorate_proto::v1::{self, ledger_server::Ledger};
 use tonic::Status;
@@ -221,6 +222,7 @@ impl World {
             limits,
             data_dir: home.path().to_owned(),
             disk: disk.clone(),
+            office: None,
         });
         let world = Self { api, fake, hand, clock, health, disk, requests: AtomicU64::new(0), _home: home };
         world.found().await;
@@ -231,18 +233,37 @@ impl World {
         let cluster_id = Bytes::copy_from_slice(CLUSTER.as_bytes());
         let genesis = Genesis { cluster_id, cluster_name: origin().name().to_owned() };
         self.fake.apply(&Block { time: START, requests: Vec::new(), genesis: Some(genesis) });
-        let cosigner = |(key, node): (&CosignerKey, u8)| Cosigner {
-            node_id: node.into(),
-            vkey: key.verifier().to_string(),
-            block_public_key: BlockKey::from_seed(&[node + 100; 32]).public().as_bytes().to_vec().into(),
-            client_address: format!("127.0.0.1:{}", 7_400 + u16::from(node)),
-            peer_address: format!("127.0.0.1:{}", 7_500 + u16::from(node)),
+        let record = |(key, node): (&CosignerKey, u8)| {
+            let block = BlockKey::from_seed(&[node + 100; 32]);
+            let statement = NodeStatement {
+                cluster: CLUSTER,
+                node: NodeId::new(node.into()),
+                cosigner: *key.verifier().public_key(),
+                block: *block.public().as_bytes(),
+            };
+            NodeRecord {
+                node_id: node.into(),
+                vkey: key.verifier().to_string(),
+                block_public_key: block.public().as_bytes().to_vec().into(),
+                client_address: format!("127.0.0.1:{}", 7_400 + u16::from(node)),
+                peer_address: format!("127.0.0.1:{}", 7_500 + u16::from(node)),
+                state: NodeState::Member.into(),
+                cosigner_proof: key.possess(&statement).to_vec().into(),
+                block_proof: block.possess(&statement).to_vec().into(),
+                ..NodeRecord::default()
+            }
         };
-        let set = CosignerSet { epoch: 1, cosigners: self.fake.keys.iter().zip(1..).map(cosigner).collect() };
-        let put = Put { salt: vec![2; 16].into(), value: set.encode_to_vec().into(), ..Put::default() };
-        let write = Write { key: Bytes::from_static(COSIGNERS_KEY), put: Some(put), erase: None };
-        let outcomes =
-            self.fake.block(vec![Request { ledger: "_system".to_owned(), ..self.bare(vec![write]) }]);
+        let records: Vec<NodeRecord> = self.fake.keys.iter().zip(1..).map(record).collect();
+        let set = CosignerSet { epoch: 1, cosigners: records.iter().map(NodeRecord::cosigner).collect() };
+        let put = |key: Vec<u8>, value: Vec<u8>| {
+            let put = Put { salt: vec![2; 16].into(), value: value.into(), ..Put::default() };
+            Write { key: key.into(), put: Some(put), erase: None }
+        };
+        let mut writes = vec![put(COSIGNERS_KEY.to_vec(), set.encode_to_vec())];
+        writes.extend(
+            records.iter().map(|record| put(node_key(NodeId::new(record.node_id)), record.encode_to_vec())),
+        );
+        let outcomes = self.fake.block(vec![Request { ledger: "_system".to_owned(), ..self.bare(writes) }]);
         assert!(matches!(outcomes[..], [RequestOutcome::Committed(_)]), "{outcomes:?}");
         self.create("default").await.unwrap();
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_core::{
     hash::Hash,
-    name::{ClusterOrigin, LedgerName},
+    name::{ClusterId, ClusterOrigin, LedgerName},
     position::{BlockHeight, Epoch, Micros, TreeSize},
     tree::Frontier,
 };
@@ -120,7 +120,9 @@ impl AppliedRow {
         let cluster = ClusterState {
             origin: None,
             last_block: None,
+            id: None,
             epoch: Epoch::new(0),
+            registry: Arc::default(),
             settings: Settings::default(),
             next_ledger: LedgerId(0),
         };
@@ -157,9 +159,10 @@ impl AppliedRow {
         if message.format != FORMAT {
             return Err(MetaError(format!("expected format {FORMAT}, found {}", message.format)));
         }
-        let cluster_id = message.cluster_id.as_ref().try_into().map_err(MetaError::new)?;
+        let cluster_id: [u8; 16] = message.cluster_id.as_ref().try_into().map_err(MetaError::new)?;
         let last_block =
             message.last_block.map(|block| Ok((BlockHeight::new(block.height), hash(&block.hash)?)));
+        let has_origin = message.origin.is_some();
         let cluster = ClusterState {
             origin: message
                 .origin
@@ -167,7 +170,10 @@ impl AppliedRow {
                 .transpose()
                 .map_err(MetaError::new)?,
             last_block: last_block.transpose()?,
+            id: has_origin.then(|| ClusterId::new(cluster_id)),
             epoch: Epoch::new(message.epoch),
+            // Read from the documents when all of them are at hand (`epochs`).
+            registry: Arc::default(),
             settings: Settings {
                 max_not_after_us: message.max_not_after_us,
                 max_value_len: message.max_value_len,

@@ -20,6 +20,7 @@ use rocksdb::checkpoint::Checkpoint;
 use super::{
     database::{Access, Database},
     directory::{sync_directory, sync_file},
+    epochs,
     load::{load, read_applied},
     meta::Applied,
     options::StateOptions,
@@ -111,6 +112,7 @@ impl StateStore {
             load(Arc::new(database), self.identity.cluster_id, &self.checking()).map_err(refused)?;
         check_position(position, &view)?;
         scrub(&view).map_err(refused)?;
+        epochs::check(&view).map_err(refused)?;
         self.check_continues(&view)?;
         accept(&view).map_err(SnapshotError::Refused)
     }

@@ -23,6 +23,7 @@ use super::{
     cosignatures::{self, StoredCosignature},
     database::{Access, Batch, Database},
     directory::Directory,
+    epochs,
     ledger::LedgerView,
     load::load,
     meta::{Applied, AppliedRow},
@@ -140,6 +141,9 @@ impl StateStore {
                 place(&mut after, view)?;
             }
             self.commit(&after, batch)?;
+            if after.cluster.epoch != before.cluster.epoch {
+                epochs::record(&after)?;
+            }
             Ok((after, effects))
         })
     }

@@ -96,7 +96,7 @@ async fn a_new_certificate_serves_new_handshakes_and_leaves_connections_alone() 
     let address = serve(Security::Server(tls.clone()), Limits::default()).await;
     let mut before = connect(&address, client_config(&old, None)).await.unwrap();
     assert!(alive(&mut before).await);
-    tls.replace(&server(&new)).unwrap();
+    tls.replace(&server(&new), &roots(&new)).unwrap();
     assert!(alive(&mut before).await, "an existing connection goes on");
     assert!(connect(&address, client_config(&old, None)).await.is_err(), "the old certificate is gone");
     let mut after = connect(&address, client_config(&new, None)).await.unwrap();

@@ -39,8 +39,10 @@ impl Store {
         Self {
             cluster: ClusterState {
                 origin: None,
+                id: None,
                 last_block: None,
                 epoch: Epoch::new(0),
+                registry: Arc::default(),
                 settings: Settings::default(),
                 next_ledger: LedgerId(0),
             },
