@@ -189,6 +189,13 @@ impl Cluster {
         id
     }
 
+    /// Starts a node that joined in another folder.
+    pub fn adopt(&mut self, id: u64, config: PathBuf, ports: [u16; 3]) {
+        let [client, _, http] = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        self.nodes.insert(id, Node { config, client, http, process: None });
+        self.start_node(id);
+    }
+
     /// Kills a node, if it runs, and takes it off the list; its files stay.
     pub fn forget(&mut self, id: u64) -> Option<Node> {
         self.kill(id);
@@ -402,7 +409,7 @@ fn line(text: &str) -> String {
 
 /// Ports that were free a moment ago. They are below the range that the operating system takes for outgoing
 /// connections: otherwise a client could sit on the port of a node that was killed and is to start again.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     static BASE: LazyLock<u16> = LazyLock::new(|| {
         // Differs from process to process, so that tests that run at once look at different ports.

@@ -66,6 +66,16 @@ impl Shell {
         self
     }
 
+    /// Runs a line as it is typed, where `quorate` is on the path, in the folder above that of the cluster.
+    pub fn script(&self, line: &str) -> Ran {
+        let program = binary();
+        let path = format!("{}:/usr/bin:/bin", program.parent().unwrap_or(&program).display());
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(self.dir.parent().unwrap_or(&self.dir));
+        command.env_clear().env("HOME", &self.dir).env("PATH", path).envs(self.variables.clone());
+        Ran::from(process::output(&mut command, LIMIT))
+    }
+
     /// Runs `quorate` with these arguments.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = Command::new(binary());

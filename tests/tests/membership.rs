@@ -279,6 +279,57 @@ fn an_invitation_lets_one_node_in_once() {
 }
 
 #[test]
+fn a_join_that_was_killed_goes_on_with_the_same_keys() {
+    let mut cluster = Cluster::start(3);
+    for millis in [0, 80, 250] {
+        let (id, invited) = cluster.invite();
+        let dir = cluster.path().join(format!("node-{id}"));
+        let mut join = std::process::Command::new(quorate_tests::cluster::binary());
+        join.args(["join", "--invite"]).arg(&invited.file).arg("--dir").arg(&dir);
+        let mut killed = join.stdout(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        let key = || fs::read(dir.join("keys/cosigner.key")).ok();
+        let before = key();
+        // Where it was done in time, the folder is complete and left alone.
+        let is_complete = dir.exists() && !dir.join("joining").exists();
+        let ran = cluster.join(id, &invited);
+        if is_complete {
+            refused(&ran, "nothing was written");
+            continue;
+        }
+        assert_eq!(ran.code, 0, "killed after {millis} ms: {}", ran.stderr);
+        assert!(before.is_none() || before == key(), "other keys");
+        assert_eq!(state(&cluster, id), ("joining".to_owned(), false));
+        let leftover = fs::read_dir(cluster.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(leftover.into_iter().all(|name| !name.to_string_lossy().ends_with(".joining")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_learns_of_a_new_leader_from_that_leader() {
+    let mut cluster = Cluster::start(3);
+    write(&cluster.client("trust"), "before").await;
+    cluster.kill(3);
+    let new = cluster.new_node();
+    done(&cluster, &["member", "promote", &new.to_string()]);
+    done(&cluster, &["member", "transfer", &new.to_string()]);
+    let client = cluster.client_by(cluster.policy_of_all(2), "trust-of-four");
+    write(&client, "by the new leader").await;
+    // It does not know that there is a node 4, and gets the registration and blocks of node 4 from node 4.
+    cluster.start_node(3);
+    cluster.wait_ready();
+    assert_eq!(cluster.leader(&client).await, new);
+    // So does a node that joins now and gets the whole log.
+    let another = cluster.new_node();
+    done(&cluster, &["member", "promote", &another.to_string()]);
+    let client = cluster.client_by(cluster.policy_of_all(3), "trust-of-five");
+    write(&client, "with five").await;
+    audit::replicas(&cluster, &client, "default").await;
+}
+
+#[test]
 fn a_node_that_joined_and_lost_its_data_never_takes_part_again() {
     let mut cluster = Cluster::start(3);
     let id = cluster.new_node();

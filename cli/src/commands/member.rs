@@ -333,6 +333,10 @@ impl Office<'_> {
 impl Goal {
     /// What is still missing; `None` when it is reached.
     fn of(self, members: &Members) -> Result<Option<String>, CliError> {
+        if members.leader != members.node_id {
+            // What a node says that does not lead may be old.
+            return Ok(Some("no leader answers".to_owned()));
+        }
         let rest = || (!members.change.is_empty()).then(|| members.change.clone());
         let find = |id: u64| members.members.iter().find(|member| member.node_id == id);
         Ok(match self {
@@ -384,7 +388,7 @@ fn became(id: u64, member: Option<&MemberInfo>) -> Option<String> {
 }
 
 fn went(id: u64, member: Option<&MemberInfo>) -> Option<String> {
-    let done = member.is_none_or(|member| member.state == "removed" && !member.voter);
+    let done = member.is_some_and(|member| member.state == "removed" && !member.voter);
     (!done).then(|| format!("node {id} is leaving"))
 }
 
@@ -489,6 +493,8 @@ mod tests {
         assert_eq!(said(MemberInfo { behind: Some(7), ..near.clone() }), "");
         let away = MemberInfo { silent_ms: Some(9_000), behind: Some(7), ..near };
         assert!(said(away).contains("9 s"));
+        let elected = Members { leader: 0, node_id: 3, ..with(member(4, "member", true)) };
+        assert_eq!(goal.of(&elected).unwrap().unwrap(), "no leader answers");
         assert!(goal.of(&Members::default()).unwrap_err().to_string().contains("no open invitation"));
         assert!(goal.of(&with(member(4, "removed", false))).is_err());
         let invitations = vec![quorate_client::InvitationInfo { node_id: 4, expires_at: 1 }];

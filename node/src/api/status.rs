@@ -100,7 +100,9 @@ impl Api {
         let view = self.view();
         // The founding transaction makes the first cosigner set and the ledger `default`.
         if view.cluster().epoch.get() == 0 {
-            return Some("the cluster is being founded".to_owned());
+            return Some(
+                "the cluster is being founded, or its state has not reached this node yet".to_owned(),
+            );
         }
         let (committed, applied) =
             (consensus.committed.map(|id| id.index), view.applied().last.map(|id| id.index));

@@ -20,6 +20,7 @@
 //! | [`documents`] | transactions of `_system` |
 //! | [`follow`] | follows the applied state: addresses, and whether this node is a node any more |
 //! | [`archive`] | asks other nodes for what this one lacks of earlier epochs |
+//! | `start` | starts the last three |
 //! | [`invitation`], [`join`] | the file that lets a new node in, and what that node does with it |
 
 pub(crate) mod archive;
@@ -32,6 +33,8 @@ pub(crate) mod office;
 pub(crate) mod plan;
 pub(crate) mod refusal;
 pub(crate) mod roster;
+mod start;
 
 pub use office::Office;
 pub use refusal::Refusal;
+pub(crate) use start::start;

@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     cluster::Cluster,
     consensus::{Consensus, Role},
-    membership::documents,
+    membership::{documents, office::OfficeParts},
     sequencer::{FOUND_EVERY, Sequencer},
     signer::Signer,
     store::state::StateStore,
@@ -37,6 +37,18 @@ pub(super) struct Founder {
 }
 
 impl Founder {
+    /// With these parts.
+    pub(super) fn new(parts: &OfficeParts) -> Self {
+        Self {
+            cluster: parts.cluster.clone(),
+            consensus: parts.consensus.clone(),
+            sequencer: parts.sequencer.clone(),
+            signer: parts.signer.clone(),
+            state: std::sync::Arc::clone(&parts.state),
+            clock: parts.clock.clone(),
+        }
+    }
+
     /// Runs until the cluster is founded.
     pub(super) async fn run(self) {
         let Ok(default) = LedgerName::new(DEFAULT_LEDGER) else {

@@ -25,9 +25,7 @@ use crate::{
     http,
     machine::StateMachine,
     membership::{
-        archive::Archive,
-        driver,
-        follow::Follower,
+        self,
         office::{Office, OfficeParts},
         roster::{Roster, farewell},
     },
@@ -205,12 +203,23 @@ async fn begin(
     };
     tokio::select! {
         admitted = admitted => admitted?,
+        // It registered, and was given up before it ever ran.
+        epoch = sent_away(&peers, register.others().len()) => return Err(RunError::Removed(epoch)),
         () = &mut shutdown => {
             tracing::info!("stopping");
             return Ok(None);
         }
     }
     Node::start(config, cluster, ports, health, Opened { keys, stores, peers, roster, door }).await.map(Some)
+}
+
+/// Completes when more than half of the `others` say that this node was removed; gives the epoch.
+async fn sent_away(peers: &Peers, others: usize) -> u64 {
+    let mut heard = peers.farewells();
+    match heard.wait_for(|heard| heard.len() > others / 2).await {
+        Ok(heard) => heard.values().copied().min().unwrap_or_default(),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Why a node with an empty data directory is not started yet.
@@ -319,15 +328,6 @@ impl Node {
             health: health.clone(),
             limits: config.limits.clone(),
         });
-        let founder = Founder {
-            cluster: cluster.clone(),
-            consensus: consensus.clone(),
-            sequencer: sequencer.clone(),
-            signer: signer.clone(),
-            state: Arc::clone(&state),
-            clock: clock.clone(),
-        };
-        tokio::spawn(founder.run());
         let office = Office::new(OfficeParts {
             me,
             cluster: cluster.clone(),
@@ -337,17 +337,8 @@ impl Node {
             state: Arc::clone(&state),
             clock: clock.clone(),
         });
-        tokio::spawn(driver::drive(office.clone(), health.clone()));
-        let archive = Archive {
-            state: Arc::clone(&state),
-            signer: signer.clone(),
-            peers: peers.clone(),
-            health: health.clone(),
-        };
-        tokio::spawn(archive.run());
-        let follower =
-            Follower { me, vkey, roster, consensus: consensus.clone(), peers, health: health.clone() };
-        tokio::spawn(follower.run());
+        membership::start(&office, vkey, roster, peers, health);
+        tokio::spawn(Founder::new(office.parts()).run());
         let contact = LeaderContact::new(clock.clone());
         door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone(), office.clone());
         let api = Api::new(ApiParts {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod commit;
+mod epochs;
 mod history;
 mod keys;
 mod log;

@@ -283,6 +283,16 @@ impl World {
     }
 
     /// Erases what a revision of a key wrote.
+    /// A later set with the same members.
+    pub(super) async fn next_epoch(&self) {
+        let set = self.fake.state.view().cluster().registry.next_set();
+        let put = Put { salt: vec![2; 16].into(), value: set.encode_to_vec().into(), ..Put::default() };
+        let write = Write { key: COSIGNERS_KEY.to_vec().into(), put: Some(put), erase: None };
+        let request = Request { ledger: "_system".to_owned(), ..self.bare(vec![write]) };
+        let outcome = self.fake.submit(request).await.unwrap();
+        assert!(matches!(outcome, RequestOutcome::Committed(_)), "{outcome:?}");
+    }
+
     pub(super) async fn erase(&self, key: &str, revision: u64) {
         let write = Write { key: Bytes::copy_from_slice(key.as_bytes()), put: None, erase: Some(revision) };
         let outcome = self.fake.submit(self.bare(vec![write])).await.unwrap();
@@ -336,8 +346,13 @@ impl World {
 
     /// The policy of `default`: a majority of the three.
     pub(super) fn policy(&self) -> Policy {
+        self.policy_of("default")
+    }
+
+    /// Whom to believe about a ledger.
+    pub(super) fn policy_of(&self, ledger: &str) -> Policy {
         let cosigners: Vec<VerifierKey> = self.fake.keys.iter().map(|key| key.verifier().clone()).collect();
-        let log = self.fake.log_key(&LedgerName::new("default").unwrap());
+        let log = self.fake.log_key(&LedgerName::new(ledger).unwrap());
         Policy::majority(log.verifier(), &cosigners).unwrap()
     }
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod directory;
+mod epochs;
 mod erase;
 mod model;
 mod snapshot;
