@@ -161,7 +161,8 @@ pub(super) fn keys(config: &NodeConfig, cluster: &Cluster, id: NodeId) -> Result
 pub(super) fn wires(config: &NodeConfig, own: PeerIdentity, clock: &Clock) -> Result<Wires, OpenError> {
     let Some(tls) = config.tls.as_ref().filter(|_| !config.listen.insecure_plaintext) else {
         tracing::warn!(
-            "no TLS, as configured: everything on the client and peer ports can be read and forged"
+            "no TLS, as configured: everything on the client and peer ports can be read and forged, and whoever reaches \
+             them may act as a node, and as an operator who changes the members"
         );
         return Ok(Wires { client: Security::Plaintext, peer: PeerSecurity::Plaintext, reloader: None });
     };
