@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_core::{
-    entry::{EntryError, MAX_LEDGERS_PER_BLOCK, request_id},
+    entry::{EntryError, MAX_LEDGERS_PER_BLOCK, MAX_NOT_AFTER, request_id},
     hash::Hash,
     name::{ClusterId, ClusterOrigin, LedgerName},
     position::{BlockHeight, Micros, Revision},
@@ -26,7 +26,7 @@ use crate::{
     outcome::{BlockOutcome, Committed, NewCheckpoint, Rejection, RequestOutcome},
     system::{self, SystemChange},
     trie::{TrieError, Tries},
-    view::{ClusterState, LeafSource, LedgerHead, LedgerId, View},
+    view::{ClusterState, LeafSource, LedgerHead, LedgerId, Settings, View},
 };
 
 /// Why a block could not be applied at all. Each of these stops the node: the block was agreed on, so what is wrong
@@ -196,7 +196,17 @@ where
             Earlier::Forgotten => true,
             Earlier::Never => false,
         };
-        let rules = Rules { time: ledger.time(), settings: self.before.settings };
+        if self.after.continues.is_some() && id != SYSTEM {
+            return Ok(Judged::rejected(Rejection::NotContinued));
+        }
+        let settings = match self.after.continues {
+            None => self.before.settings,
+            // The settings are those of the cluster before: they do not bound what founds this one.
+            Some(_) => {
+                Settings { max_not_after_us: MAX_NOT_AFTER.get(), max_value_len: system::MAX_VALUE_LEN }
+            }
+        };
+        let rules = Rules { time: ledger.time(), settings };
         if let Err(rejection) = judge::check_form(request, &rules) {
             return Ok(Judged::rejected(rejection));
         }
@@ -255,6 +265,7 @@ where
             SystemChange::Birth(name) => self.give_birth(name),
             SystemChange::Epoch(epoch) => self.after.epoch = epoch,
             SystemChange::Settings(settings) => self.after.settings = settings,
+            SystemChange::Continued => self.after.continues = None,
         }
     }
 

@@ -17,6 +17,7 @@ pub mod effects;
 mod judge;
 mod open_ledger;
 pub mod outcome;
+pub mod replay;
 pub mod system;
 pub mod trie;
 pub mod view;

@@ -125,6 +125,9 @@ pub enum Rejection {
         /// What is wrong with it.
         problem: String,
     },
+    /// The cluster continues another one, and its first transaction, which says so, is not in the log yet.
+    #[error("the cluster was restored or recovered and is being founded: send the request again in a moment")]
+    NotContinued,
     /// The block already touches as many ledgers as a block may.
     #[error("the block touches more than 64 ledgers: send the request again")]
     TooManyLedgers,

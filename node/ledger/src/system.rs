@@ -10,6 +10,7 @@
 //! | `cosigners` | [`CosignerSet`] | the epoch of the blocks that follow |
 //! | `settings` | [`SettingsRecord`] | the settings by which the blocks that follow are judged |
 //! | `ledgers/<name>` | [`LedgerRecord`] | the ledger is born in this block; written once and never again |
+//! | `lineage/<n>` | [`Lineage`] | written by the first transaction of a cluster that continues another, and by no other |
 //!
 //! Who may write here is for the interface of the node to decide, before a request gets here.
 
@@ -30,6 +31,10 @@ use crate::{
     outcome::Rejection,
     view::{ClusterState, Settings},
 };
+
+mod lineage;
+
+pub use lineage::{LINEAGE_PREFIX, Lineage, LineageLedger};
 
 /// Key of the [`CosignerSet`].
 pub const COSIGNERS_KEY: &[u8] = b"cosigners";
@@ -121,6 +126,8 @@ pub(crate) enum SystemChange {
     Epoch(Epoch),
     /// Settings come into force with the next block.
     Settings(Settings),
+    /// The cluster has said what it continues.
+    Continued,
 }
 
 /// What a request to `_system` changes in the cluster, whose state after the requests before it is `cluster`.
@@ -129,6 +136,9 @@ pub(crate) fn judge(
     facts: &Facts,
     cluster: &ClusterState,
 ) -> Result<Vec<SystemChange>, Rejection> {
+    if let Some(document) = &cluster.continues {
+        return lineage::judge(request, facts, cluster, document);
+    }
     let writes = request.writes.iter().zip(&facts.writes).enumerate();
     let change = |(position, (write, facts))| {
         change_of(write, facts, cluster)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::bytes::Bytes;
 use quorate_core::{
     hash::Hash,
     name::{ClusterOrigin, LedgerName},
@@ -32,6 +33,9 @@ pub struct ClusterState {
     pub settings: Settings,
     /// The id of the next ledger.
     pub next_ledger: LedgerId,
+    /// In a cluster that continues another, until its first transaction: the encoded
+    /// [`Lineage`](crate::system::Lineage) that this transaction has to write.
+    pub continues: Option<Bytes>,
 }
 
 /// Settings that affect apply: replicated in `_system`, never per-node configuration.

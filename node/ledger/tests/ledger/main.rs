@@ -5,6 +5,8 @@
 mod damage;
 mod deep;
 mod histories;
+mod lineage;
+mod replay;
 mod requests;
 mod support;
 mod system;

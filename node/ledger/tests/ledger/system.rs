@@ -5,7 +5,7 @@ use quorate_core::{
     block::BlockKey,
     entry::Leaf,
     key::CosignerKey,
-    name::LedgerName,
+    name::{ClusterOrigin, LedgerName},
     position::{Epoch, Micros, NodeId},
 };
 use quorate_ledger::{
@@ -21,7 +21,11 @@ use super::support::{
 };
 
 fn cosigner(node: u8) -> Cosigner {
-    let name = origin().node(NodeId::new(u64::from(node)));
+    cosigner_of(&origin(), node)
+}
+
+pub(crate) fn cosigner_of(origin: &ClusterOrigin, node: u8) -> Cosigner {
+    let name = origin.node(NodeId::new(u64::from(node)));
     let key = CosignerKey::from_seed(&name, &[node; 32]).unwrap();
     let block_key = BlockKey::from_seed(&[100 + node; 32]).public();
     Cosigner {

@@ -43,6 +43,7 @@ impl Store {
                 epoch: Epoch::new(0),
                 settings: Settings::default(),
                 next_ledger: LedgerId(0),
+                continues: None,
             },
             heads: BTreeMap::new(),
             leaves: BTreeMap::new(),
