@@ -70,6 +70,11 @@ impl Chain {
         }
     }
 
+    /// Whether the cluster was founded, by a block or by the history that it continues.
+    pub fn is_founded(&self) -> bool {
+        self.state.view().cluster().origin.is_some()
+    }
+
     /// The last block at or before a Raft index: from the log down to the applied position, else the applied one.
     fn at_or_before(&self, index: u64, applied: &Applied) -> Result<Option<Link>, StoreFault> {
         let damaged = |fault: &dyn std::fmt::Display| StoreFault::damaged("log", fault);

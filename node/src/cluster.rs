@@ -22,6 +22,8 @@ use quorate_ledger::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::continuation::{Continued, ContinuedFile};
+
 /// Most nodes a cluster may be founded with.
 pub const MAX_NODES: usize = 9;
 
@@ -36,6 +38,8 @@ pub struct Cluster {
     pub members: BTreeMap<NodeId, Member>,
     /// The replicated settings it is founded with.
     pub settings: Settings,
+    /// What it continues, if it was restored or recovered.
+    pub continues: Option<Continued>,
 }
 
 /// A member of a cluster.
@@ -64,6 +68,9 @@ pub struct ClusterFile {
     /// Settings that are replicated.
     #[serde(default)]
     pub settings: SettingsFile,
+    /// What it continues; absent in a cluster that begins with itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<ContinuedFile>,
     /// The members.
     #[serde(rename = "node")]
     pub nodes: Vec<MemberFile>,
@@ -159,7 +166,9 @@ impl Cluster {
             max_not_after_us: file.settings.max_not_after_s.saturating_mul(1_000_000),
             max_value_len: file.settings.max_value_bytes,
         };
-        Ok(Self { id, origin, members, settings })
+        let continues = file.continues.as_ref().map(Continued::from_file).transpose();
+        let continues = continues.map_err(|problem| format!("continues.{problem}"))?;
+        Ok(Self { id, origin, members, settings, continues })
     }
 
     /// The first cosigner set, epoch 1.

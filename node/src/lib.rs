@@ -21,6 +21,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod consensus;
+pub mod continuation;
 pub mod disk;
 pub mod health;
 pub mod http;

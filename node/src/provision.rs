@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::{
     cluster::{Cluster, ClusterFile, MemberFile, SettingsFile},
     config::{self, NodeConfig},
+    continuation::ContinuedFile,
     tls::{Authority, AuthorityError, PeerIdentity, files},
 };
 
@@ -83,6 +84,25 @@ pub enum ProvisionError {
 
 /// Makes all files of a cluster below `out`.
 pub fn provision(plan: &Plan, out: &Path, now: Micros) -> Result<Cluster, ProvisionError> {
+    make(plan, out, now, None)
+}
+
+/// The same for a cluster that continues another; the data directories are for the caller to fill.
+pub(crate) fn provision_continuing(
+    plan: &Plan,
+    out: &Path,
+    now: Micros,
+    continues: ContinuedFile,
+) -> Result<Cluster, ProvisionError> {
+    make(plan, out, now, Some(continues))
+}
+
+fn make(
+    plan: &Plan,
+    out: &Path,
+    now: Micros,
+    continues: Option<ContinuedFile>,
+) -> Result<Cluster, ProvisionError> {
     if out.join("node-1").exists() || out.join("authority").exists() {
         return Err(ProvisionError::Occupied(out.to_owned()));
     }
@@ -101,6 +121,7 @@ pub fn provision(plan: &Plan, out: &Path, now: Micros) -> Result<Cluster, Provis
         name: plan.name.clone(),
         id: id.to_string(),
         settings: plan.settings.clone(),
+        continues,
         nodes: members,
     };
     let cluster = Cluster::from_file(&file).map_err(ProvisionError::Plan)?;

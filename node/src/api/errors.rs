@@ -223,6 +223,7 @@ impl From<Rejection> for Problem {
                 Reason::EraseOfUnknown.detailed(text, ErrorDetail { field, ..of_state(&state) })
             }
             Rejection::Malformed { field, .. } => with_field(Reason::Malformed, &field, text),
+            Rejection::NotContinued => Reason::NotFounded.refuse(text),
             Rejection::TooManyLedgers => Reason::BlockFull.refuse(text),
         })
     }

@@ -51,6 +51,12 @@ pub use status::{Role, Status};
 pub use transport::{AppendAnswers, PeerError, PeerTransport};
 pub use types::{Member, Membership, NodeId};
 
+/// The bytes of a [`Payload::Membership`].
+#[must_use]
+pub fn encode_membership(membership: &Membership) -> bytes::Bytes {
+    codec::encode_membership(membership)
+}
+
 /// Decodes the bytes of a [`Payload::Membership`].
 ///
 /// # Errors

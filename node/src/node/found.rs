@@ -2,6 +2,8 @@
 //!
 //! Every node runs this until the cluster is founded; only what the leader does has an effect. The transaction is
 //! guarded by preconditions, so that it is committed once, whoever tries it how often.
+//!
+//! A cluster that continues another has the history of that one instead of a first block; its first transaction says so.
 
 use bytes::Bytes;
 use prost::Message;
@@ -43,7 +45,7 @@ impl Founder {
         let Ok(default) = LedgerName::new(DEFAULT_LEDGER) else {
             return;
         };
-        while self.state.view().ledger(&default).is_none() {
+        while !self.is_done(&default) {
             if self.consensus.status().borrow().role == Role::Leader
                 && let Err(problem) = self.step(&default).await
             {
@@ -53,11 +55,25 @@ impl Founder {
         }
     }
 
+    /// Whether there is the ledger `default`, and nothing left to be said of a history that is continued.
+    fn is_done(&self, default: &LedgerName) -> bool {
+        let view = self.state.view();
+        view.ledger(default).is_some() && view.cluster().continues.is_none()
+    }
+
     async fn step(&self, default: &LedgerName) -> Result<(), String> {
+        if let Some(document) = self.state.view().cluster().continues.clone() {
+            let request = self.continuation(document)?;
+            return self.submit(request).await;
+        }
         if self.state.view().ledger(&LedgerName::system()).is_none() {
             return self.sequencer.found().await.map_err(|error| error.to_string());
         }
-        match self.sequencer.submit(self.setup(default)?).await {
+        self.submit(self.setup(default)?).await
+    }
+
+    async fn submit(&self, request: Request) -> Result<(), String> {
+        match self.sequencer.submit(request).await {
             Ok(RequestOutcome::Rejected(rejection)) => Err(rejection.to_string()),
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),
@@ -75,20 +91,46 @@ impl Founder {
             (system::SETTINGS_KEY.to_vec(), settings.encode_to_vec()),
             (system::ledger_key(default), self.record(default).encode_to_vec()),
         ];
-        let mut writes = Vec::new();
-        let mut preconditions = Vec::new();
+        let absent = documents.iter().map(|(key, _)| key.clone()).collect();
+        self.request(b"found".to_vec(), documents.to_vec(), absent)
+    }
+
+    /// The transaction that says what this cluster continues, with its cosigners and its ledgers under the new origin.
+    fn continuation(&self, document: Bytes) -> Result<Request, String> {
+        let lineage = system::Lineage::decode(document.clone()).map_err(|error| error.to_string())?;
+        let view = self.state.view();
+        let epoch = view.cluster().epoch.next().ok_or("there is no epoch after the last one")?;
+        let cosigners = system::CosignerSet { epoch: epoch.get(), ..self.cluster.cosigner_set() };
+        let mut documents = vec![
+            (lineage.key(), document.to_vec()),
+            (system::COSIGNERS_KEY.to_vec(), cosigners.encode_to_vec()),
+        ];
+        let ledgers =
+            view.ledgers().iter().map(|ledger| &ledger.head().name).filter(|name| !name.is_system());
+        documents.extend(ledgers.map(|name| (system::ledger_key(name), self.record(name).encode_to_vec())));
+        self.request(lineage.key(), documents, vec![lineage.key()])
+    }
+
+    /// A transaction of these documents, if those under the keys `absent` are not there yet.
+    fn request(
+        &self,
+        idempotency_key: Vec<u8>,
+        documents: Vec<(Vec<u8>, Vec<u8>)>,
+        absent: Vec<Vec<u8>>,
+    ) -> Result<Request, String> {
+        let condition = Some(Condition::MustNotExist(true));
+        let preconditions =
+            absent.into_iter().map(|key| Precondition { key: key.into(), condition }).collect();
+        let mut writes = Vec::with_capacity(documents.len());
         for (key, value) in documents {
-            let key = Bytes::from(key);
-            let condition = Some(Condition::MustNotExist(true));
-            preconditions.push(Precondition { key: key.clone(), condition });
             let put = Put { salt: salt()?, attributes: Bytes::new(), value: value.into(), expires_at: 0 };
-            writes.push(Write { key, put: Some(put), ..Write::default() });
+            writes.push(Write { key: key.into(), put: Some(put), ..Write::default() });
         }
         let meta = quorate_proto::v1::TransactionMeta { author: "quorate".to_owned() };
         Ok(Request {
             ledger: LedgerName::SYSTEM.to_owned(),
             author: "quorate".to_owned(),
-            idempotency_key: Bytes::from_static(b"found"),
+            idempotency_key: idempotency_key.into(),
             not_after: self.clock.now().get().saturating_add(VALID_US),
             meta: meta.encode_to_vec().into(),
             meta_salt: salt()?,

@@ -195,6 +195,9 @@ pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, O
         StateStore::create(&state_dir, identity, &options)?;
     }
     let state = StateStore::open(&state_dir, identity, options)?;
+    if let Some(continues) = cluster.continues.as_ref().filter(|_| state.view().applied().last.is_some()) {
+        continues.check(&state.view()).map_err(store::faults::OpenError::from)?;
+    }
     if !has_log {
         if state.view().applied().last.is_some() {
             return Err(OpenError::Incomplete { missing: log_dir, there: state_dir });

@@ -18,7 +18,10 @@ use tokio::sync::Mutex;
 use crate::{
     cluster::Cluster,
     peer::{EnrollHandler, Enrolled, Life},
-    store::log::{LogFault, LogStore},
+    store::{
+        log::{LogFault, LogStore},
+        state::SEEDED_AT,
+    },
 };
 
 const OWN: &[u8] = b"life/own";
@@ -54,7 +57,7 @@ struct Inner {
 
 impl Register {
     /// Reads the notes, and draws this node's life if it has none. A log that has been in use before there were notes
-    /// takes part.
+    /// takes part. One that was only seeded ([`SEEDED_AT`]) does not: nobody was told anything yet.
     pub(super) async fn open(me: NodeId, cluster: &Cluster, log: LogStore) -> Result<Self, RegisterError> {
         let own = match log.record(OWN) {
             Some(record) => {
@@ -67,7 +70,8 @@ impl Register {
             }
         };
         let bounds = log.bounds();
-        let takes_part = log.record(TAKES_PART).is_some() || bounds.last.is_some() || bounds.vote.is_some();
+        let has_entries = bounds.last.is_some_and(|last| last != SEEDED_AT);
+        let takes_part = log.record(TAKES_PART).is_some() || has_entries || bounds.vote.is_some();
         let others = cluster.members.keys().copied().filter(|id| *id != me).collect();
         let takes_part = AtomicBool::new(takes_part);
         Ok(Self(Arc::new(Inner { log, others, own, takes_part, noting: Mutex::default() })))

@@ -376,7 +376,8 @@ fn chain(cluster: &Cluster, log: &LogStore, state: &Arc<StateStore>, clock: &Clo
     Chain::new(cluster.id, keys, log.clone(), Arc::clone(state), clock.clone())
 }
 
-/// Starts consensus, and makes the cluster where this node has neither a log nor a vote.
+/// Starts consensus, and makes the cluster where this node has neither a log nor a vote. A cluster that continues another
+/// is made already: its first entry stands for a history, and a node without that gets it as a snapshot.
 async fn agree(
     config: &NodeConfig,
     cluster: &Cluster,
@@ -385,7 +386,7 @@ async fn agree(
     peers: Peers,
     guard: Arc<Chain>,
 ) -> Result<Consensus, RunError> {
-    let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none();
+    let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none() && cluster.continues.is_none();
     let settings = consensus_config(config, cluster);
     let consensus = Consensus::start(&settings, log, machine, Arc::new(peers), guard).await?;
     if fresh {

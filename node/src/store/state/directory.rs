@@ -38,13 +38,13 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Makes the directory `path` complete or not at all: `fill` makes the first database at the path it gets.
-    pub(crate) fn create(
+    pub(crate) fn create<E: From<OpenError> + From<StoreFault>>(
         path: &Path,
         identity: Identity,
-        fill: impl FnOnce(&Path) -> Result<(), StoreFault>,
-    ) -> Result<(), OpenError> {
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
         if let Some(found) = first_entry(path)? {
-            return Err(OpenError::NotQuorate { path: path.to_owned(), found });
+            return Err(OpenError::NotQuorate { path: path.to_owned(), found }.into());
         }
         let new = path.with_extension("new");
         if new.exists() {
@@ -72,6 +72,13 @@ impl Directory {
         let current = directory.current()?;
         directory.clean(&current)?;
         Ok((directory, path.join(current)))
+    }
+
+    /// Checks who the directory belongs to, and gives the path of the present database. Only reads.
+    pub(crate) fn inspect(path: &Path, identity: Identity) -> Result<PathBuf, OpenError> {
+        let directory = Self { path: path.to_owned() };
+        directory.check_identity(identity)?;
+        Ok(path.join(directory.current()?))
     }
 
     /// A path for a snapshot that is being taken; nothing is there.

@@ -67,6 +67,8 @@ struct AppliedMessage {
     max_value_len: u32,
     #[prost(uint32, tag = "10")]
     next_ledger: u32,
+    #[prost(bytes = "bytes", optional, tag = "11")]
+    continues: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -123,6 +125,7 @@ impl AppliedRow {
             epoch: Epoch::new(0),
             settings: Settings::default(),
             next_ledger: LedgerId(0),
+            continues: None,
         };
         Self { cluster_id, applied: Applied::default(), cluster }
     }
@@ -148,6 +151,7 @@ impl AppliedRow {
             max_not_after_us: cluster.settings.max_not_after_us,
             max_value_len: cluster.settings.max_value_len,
             next_ledger: cluster.next_ledger.0,
+            continues: cluster.continues.clone(),
         };
         message.encode_to_vec()
     }
@@ -173,6 +177,7 @@ impl AppliedRow {
                 max_value_len: message.max_value_len,
             },
             next_ledger: LedgerId(message.next_ledger),
+            continues: message.continues,
         };
         let last = message.log_id.map(|id| LogId { term: id.term, index: id.index });
         let membership = message.membership.map(|m| (LogId { term: m.term, index: m.index }, m.bytes));

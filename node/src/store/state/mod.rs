@@ -40,6 +40,7 @@ mod proofs;
 mod rows;
 mod runs;
 mod scrub;
+mod seed;
 mod snapshot;
 mod store;
 #[cfg(test)]
@@ -57,6 +58,8 @@ pub use ledger::{LedgerView, Records};
 pub use meta::Applied;
 pub use options::StateOptions;
 pub use runs::LogRecord;
+pub(crate) use seed::SEEDED_AT;
+pub use seed::{SeedError, Seeded, Seeder};
 pub use snapshot::SnapshotError;
 pub use store::StateStore;
 pub use view::ReadView;
