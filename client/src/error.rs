@@ -163,6 +163,18 @@ pub enum Distrust {
         /// Origin in the answer.
         got: String,
     },
+    /// It is of another cluster.
+    #[error(
+        "it is signed by the cluster {got}, and the policy is that of {wanted}. If {got} was restored or recovered from \
+         {wanted}, get its policy from whoever runs it; `quorate verify --old-policy` then proves that an old receipt is in \
+         its history"
+    )]
+    OtherCluster {
+        /// Origin of the cluster of the policy.
+        wanted: String,
+        /// Origin of the cluster in the answer.
+        got: String,
+    },
     /// It shows an older state than the client has already seen.
     #[error("it shows the ledger at size {got}, older than the size {trusted} that was seen before the call")]
     OlderThanTrusted {

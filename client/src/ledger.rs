@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use quorate_core::hash::Hash;
 use quorate_core::name::{LedgerName, Origin};
-use quorate_core::note::OpenedNote;
-use quorate_core::policy::{CertifiedCheckpoint, Policy};
+use quorate_core::note::{OpenedNote, SignedNote};
+use quorate_core::policy::{CertifiedCheckpoint, Policy, PolicyError};
 use quorate_core::position::{LogIndex, TreeSize};
 use quorate_proto::convert::{CheckpointParts, LeafAt, path_from_wire};
 use quorate_proto::v1;
@@ -49,6 +49,10 @@ impl Ledger {
     /// [`Error::NotFound`] if there is no such ledger; [`Error::Config`] if the policy lists neither it nor `_system`.
     pub async fn policy(&self) -> Result<Arc<Policy>, Error> {
         Ok(Arc::clone(&self.state().await?.policy))
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(crate) async fn state(&self) -> Result<Arc<LedgerState>, Error> {
@@ -214,7 +218,8 @@ impl Session {
         let wire = checkpoint.ok_or(Distrust::Missing { part: "the checkpoint" }).believe(endpoint)?;
         let parts =
             CheckpointParts::try_from(wire).map_err(|error| error.within("checkpoint")).believe(endpoint)?;
-        let certified = self.state.notes.open(&parts.note).believe(endpoint)?;
+        let certified = self.state.notes.open(&parts.note);
+        let certified = certified.map_err(|error| self.explain(&parts.note, error)).believe(endpoint)?;
         let got = &certified.checkpoint().origin;
         if got != self.state.origin.as_str() {
             let (wanted, got) = (self.state.origin.to_string(), got.clone());
@@ -229,6 +234,19 @@ impl Session {
         let standing =
             self.state.keeper.accept(endpoint, self.anchor.as_ref(), &certified, &parts.consistency)?;
         Ok(Accepted { ground: Ground { certified, commit: parts.commit }, standing })
+    }
+
+    /// Why a checkpoint is not accepted: above all, that it is one of another cluster.
+    fn explain(&self, note: &str, error: PolicyError) -> Distrust {
+        let wanted = self.state.origin.cluster();
+        let origin =
+            SignedNote::parse(note).ok().and_then(|note| Origin::parse(&note.checkpoint().origin).ok());
+        match origin.filter(|origin| origin.cluster() != wanted) {
+            Some(other) => {
+                Distrust::OtherCluster { wanted: wanted.to_string(), got: other.cluster().to_string() }
+            }
+            None => error.into(),
+        }
     }
 
     /// That an answer to a read is as fresh as was asked for.

@@ -50,8 +50,8 @@ mod values;
 mod verify;
 
 pub use calls::{
-    Comparison, History, HistoryPage, LedgerInfo, LedgerStatus, Member, ReplicaCheckpoint, Scan, ScanPage,
-    Status,
+    Comparison, Continuation, History, HistoryPage, LedgerInfo, LedgerStatus, Lineage, LineageLedger, Member,
+    ReplicaCheckpoint, Scan, ScanPage, Status,
 };
 pub use client::Client;
 pub use config::ClientBuilder;
@@ -64,6 +64,9 @@ pub use values::{
     CommitRecord, Committed, Entry, HistoryEntry, KeyState, LogRecord, OperationRecord, ProvenInclusion,
     Read, TransactionId, TransactionRecord, Value, Written,
 };
+
+/// A leaf of the log as it is on the wire.
+pub use quorate_proto::v1::LogEntry;
 
 /// The core types that calls take and give.
 pub use quorate_core::{
