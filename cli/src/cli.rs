@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::backup;
 use crate::bench;
 use crate::commands::{
     authenticate, checkpoint, completions, context, delete, evidence, get, history, inspect, ledger,
@@ -10,7 +11,7 @@ use crate::commands::{
 use crate::error::CliError;
 use crate::exit::{self, Exit};
 use crate::global::Global;
-use crate::run::{dev, health, init, server};
+use crate::run::{dev, health, init, recover, server};
 use crate::session::Session;
 
 /// A ledger whose every answer is proven
@@ -48,6 +49,8 @@ enum Command {
     Verify(verify::Args),
     Evidence(evidence::Args),
     Policy(policy::Args),
+    Backup(backup::Args),
+    Recover(recover::Args),
     Notarize(notarize::Args),
     Authenticate(authenticate::Args),
     #[command(about = "Record artifacts as not to be used")]
@@ -85,6 +88,8 @@ impl Cli {
                 online(global, async |session| checkpoint::run(session, &args).await)
             }
             Command::Policy(args) => policy::run(global, &args),
+            Command::Backup(args) => backup::run(global, &args),
+            Command::Recover(args) => recover::run(global, &args),
             Command::Notarize(args) => online(global, async |session| notarize::run(session, args).await),
             Command::Authenticate(args) => {
                 online(global, async |session| authenticate::run(session, args).await)
@@ -102,9 +107,9 @@ impl Cli {
 }
 
 /// Runs a command that talks to the cluster.
-pub(crate) fn online<F>(global: &Global, command: F) -> Result<Exit, CliError>
+pub(crate) fn online<T, F>(global: &Global, command: F) -> Result<T, CliError>
 where
-    F: AsyncFnOnce(&Session) -> Result<Exit, CliError>,
+    F: AsyncFnOnce(&Session) -> Result<T, CliError>,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::other(format!("no threads can be started: {error}")))?;
@@ -112,7 +117,7 @@ where
         let session = Session::open(global)?;
         let ended = command(&session).await;
         let closed = session.close().await;
-        let ended = ended.and_then(|exit| closed.map(|()| exit));
+        let ended = ended.and_then(|result| closed.map(|()| result));
         ended.map_err(|error| crate::evidence::kept(global, error))
     })
 }

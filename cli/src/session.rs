@@ -57,6 +57,11 @@ impl Session {
         Ok(clients)
     }
 
+    /// A client of the endpoints that `global` names, with a memory of its own.
+    pub(crate) fn client(global: &Global, trust: Arc<MemoryTrust>) -> Result<Client, CliError> {
+        Ok(prepare(global, &global.settings()?)?.trust(trust).build()?)
+    }
+
     /// How this session reads.
     pub(crate) fn read_options(&self) -> ReadOptions {
         if self.verify { ReadOptions::new() } else { ReadOptions::new().unverified() }

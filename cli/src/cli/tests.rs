@@ -18,6 +18,28 @@ fn clap_finds_no_contradiction_in_it() {
     Cli::command().debug_assert();
 }
 
+/// Commands that destroy or replace a cluster are run by tests of their own; that the pages spell them right is seen here.
+#[test]
+fn the_pages_for_disasters_spell_their_commands_right() {
+    let pages = [
+        include_str!("../../../docs/operations/backup.md"),
+        include_str!("../../../docs/operations/quorum-loss.md"),
+    ];
+    let mut commands = 0;
+    for page in pages {
+        for block in page.split("```sh").skip(1).filter_map(|rest| rest.split_once("```")) {
+            let lines = block.0.lines().skip(1).collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+            for line in
+                lines.lines().filter_map(|line| line.split(" #").next()?.trim().strip_prefix("quorate "))
+            {
+                parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                commands += 1;
+            }
+        }
+    }
+    assert_eq!(commands, 9);
+}
+
 #[test]
 fn every_command_of_the_documents_is_accepted() {
     for line in [
@@ -44,6 +66,14 @@ fn every_command_of_the_documents_is_accepted() {
         "verify --receipt r --key k",
         "policy show",
         "policy export --out f -l builds",
+        "backup create --to d",
+        "backup create --to d --replica 3 -o json",
+        "backup verify d --policy p",
+        "backup export d --out e",
+        "backup import e --to d",
+        "backup restore d --out c --node 1=a.example --node 2=b.example:1:2:3",
+        "recover --from a/quorate.toml --from b/quorate.toml --out c --node 1=a.example --i-understand n",
+        "verify --receipt r --old-policy a.policy,b.policy",
         "notarize f d git://.@HEAD hash:00 --attr a=b --signer me --receipt-dir r --exclude .git",
         "notarize --git v1..v2 --repo /srv/r",
         "authenticate f --signer me",

@@ -300,6 +300,19 @@ pub(crate) struct Receipt {
     pub(crate) artifact: Option<Artifact>,
     pub(crate) verified: bool,
     pub(crate) checkpoint: Checkpoint,
+    /// With `--old-policy`: the present cluster, whose history begins with that of the receipt.
+    pub(crate) continued_by: Option<ContinuedBy>,
+}
+
+/// The cluster that continues the history of a receipt.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ContinuedBy {
+    pub(crate) cluster: String,
+    /// Number of the document in its `_system` that says so.
+    pub(crate) lineage: String,
+    /// `restored` or `recovered`.
+    pub(crate) lineage_kind: String,
+    pub(crate) checkpoint: Checkpoint,
 }
 
 /// An artifact: of `notarization`, `authentication`, `retraction`, `receipt` and `inspection`.

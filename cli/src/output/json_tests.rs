@@ -279,9 +279,10 @@ fn receipt_and_inspection() {
         artifact: Some(artifact("trusted")),
         verified: true,
         checkpoint: checkpoint(),
+        continued_by: None,
     };
     let expected = format!(
-        r#"{{"schema": 1,"kind": "receipt","receipt": "r","proves": "transaction","index": "17","time": "t","author": "anonymous","items": [{{{ITEM}}}],"artifact": {ARTIFACT},"verified": true,{CHECKPOINT}}}"#
+        r#"{{"schema": 1,"kind": "receipt","receipt": "r","proves": "transaction","index": "17","time": "t","author": "anonymous","items": [{{{ITEM}}}],"artifact": {ARTIFACT},"verified": true,{CHECKPOINT},"continued_by": null}}"#
     );
     assert_eq!(compact("receipt", &body), expected);
     let body = Inspection {

@@ -30,6 +30,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     name: String,
 
+    #[command(flatten)]
+    nodes: Nodes,
+
+    /// Folder to make the files in
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// The nodes of a cluster that is made.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Nodes {
     /// A node: its id, from 1, and the host name or address under which all others reach it; then its ports for
     /// clients, nodes and HTTP [default: 7400:7401:7402]
     #[arg(long = "node", value_name = "ID=HOST[:CLIENT[:PEER[:HTTP]]]", required = true, value_parser = NodeSpec::parse)]
@@ -42,10 +53,22 @@ pub(crate) struct Args {
     /// Data directory on the nodes; a relative one is below the node's folder
     #[arg(long, value_name = "DIR", default_value = "data")]
     data_dir: PathBuf,
+}
 
-    /// Folder to make the files in
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+impl Nodes {
+    /// What the cluster is to be.
+    pub(crate) fn plan(&self, name: String, settings: SettingsFile) -> Plan {
+        let nodes = self.nodes.iter().map(|node| node.plan(self.listen)).collect();
+        Plan { name, nodes, data_dir: self.data_dir.clone(), settings }
+    }
+}
+
+/// What to do with the files of a cluster that was made, for people.
+pub(crate) fn next_steps(out: &Path, nodes: &Nodes, cluster: &Cluster) -> String {
+    let plan = nodes.plan(cluster.origin.name().to_owned(), SettingsFile::default());
+    let made = made(out, &plan, cluster);
+    let text = text(&made, &program());
+    text.split_once("\n\n").map_or_else(|| text.clone(), |(_, steps)| steps.to_owned())
 }
 
 /// A `--node`.
@@ -122,12 +145,7 @@ struct MadeNode {
 
 /// Makes the files.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let plan = Plan {
-        name: args.name.clone(),
-        nodes: args.nodes.iter().map(|node| node.plan(args.listen)).collect(),
-        data_dir: args.data_dir.clone(),
-        settings: SettingsFile::default(),
-    };
+    let plan = args.nodes.plan(args.name.clone(), SettingsFile::default());
     let cluster = provision(&plan, &args.out, clock::now())
         .map_err(|error| CliError::usage(error.to_string(), "`quorate init --help` shows an example"))?;
     global.output().result("init", &made(&args.out, &plan, &cluster), |made| text(made, &program()))?;

@@ -7,7 +7,8 @@
 //! others go on. `health` asks a node over plain HTTP whether it is ready, for supervisors that can run a command but
 //! have no HTTP client.
 //!
-//! No command here reads or changes the data of a node; that is the node's own work.
+//! No command here reads or changes the data of a node; that is the node's own work. (`quorate backup restore` and
+//! `quorate recover`, elsewhere, make the data of nodes that never ran.)
 
 pub(crate) mod dev;
 pub(crate) mod health;
@@ -16,6 +17,9 @@ mod logging;
 mod notify;
 mod open_files;
 mod probe;
+pub(crate) mod recover;
 mod runtime;
 pub(crate) mod server;
 mod stop;
+
+pub(crate) use init::{Nodes, next_steps};
