@@ -82,10 +82,18 @@ impl Cluster {
 
     /// A cluster whose files are made and whose nodes do not run.
     pub fn prepare(count: u64) -> Self {
+        Self::made_by(count, |out| {
+            let mut init = Command::new(binary());
+            init.args(["init", "--name", "test.example/cluster", "--out"]).arg(out);
+            init
+        })
+    }
+
+    /// The same, made by a command of which only the nodes are missing: `init`, or one that continues another cluster.
+    pub fn made_by(count: u64, command: impl FnOnce(&Path) -> Command) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("cluster");
-        let mut init = Command::new(binary());
-        init.args(["init", "--name", "test.example/cluster", "--out"]).arg(&out);
+        let mut init = command(&out);
         let mut nodes = BTreeMap::new();
         for id in 1..=count {
             let [client, peer, http] = free_ports();
@@ -96,7 +104,7 @@ impl Cluster {
         }
         init.args(["--listen", "127.0.0.1"]);
         let made = init.output().expect("the quorate binary can be run (set QUORATE_BIN)");
-        assert!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
+        assert!(made.status.success(), "no cluster: {}", String::from_utf8_lossy(&made.stderr));
         Self { dir, nodes }
     }
 
