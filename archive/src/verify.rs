@@ -7,7 +7,7 @@
 //!
 //! Memory: the present operation of every key of one ledger at a time, and what one segment holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use quorate_core::{
     entry::{OpKind, Operation},
@@ -15,7 +15,7 @@ use quorate_core::{
     name::{ClusterOrigin, LedgerName},
     policy::{CertifiedCheckpoint, Policy},
     position::{Epoch, LogIndex, Micros, Revision, TreeSize},
-    state_tree::{MemoryStateTree, StateLeaf},
+    state_tree::{CritTree, StateLeaf, StateTip},
     tree::Frontier,
 };
 
@@ -173,13 +173,13 @@ impl Archive {
 #[derive(Default)]
 struct State {
     log: Frontier,
-    tree: MemoryStateTree,
+    tree: CritTree<StateTip>,
     time: Micros,
     epoch: Epoch,
     transactions: u64,
     erased: u64,
     /// Puts whose contents are not there and were not erased yet: log index and key.
-    absent: BTreeMap<LogIndex, BTreeSet<Vec<u8>>>,
+    absent: BTreeSet<(LogIndex, Vec<u8>)>,
 }
 
 /// What is wrong, and at which leaf.
@@ -193,82 +193,57 @@ impl State {
             return Err((at, "its time or epoch is earlier than that of the block before".to_owned()));
         }
         (self.time, self.epoch) = (commit.time, commit.epoch);
-        let mut written: BTreeMap<&[u8], (LogIndex, &Operation)> = BTreeMap::new();
         for transaction in block.transactions() {
             self.transactions = self.transactions.saturating_add(1);
-            self.transaction(transaction, &mut written).map_err(|problem| (transaction.index(), problem))?;
+            self.note_contents(transaction);
         }
-        let leaves = written.values().map(|(index, operation)| StateLeaf::new(*index, operation.encode()));
-        let leaves = leaves.collect::<Result<Vec<_>, _>>().map_err(|error| (at, error.to_string()))?;
-        self.tree.insert_all(leaves).map_err(|error| (at, error.to_string()))?;
-        if self.tree.root() != commit.state_root {
-            let problem = format!(
-                "the operations lead to the state root {}, and the commit leaf says {}",
-                self.tree.root(),
-                commit.state_root
-            );
-            return Err((at, problem));
+        self.write(block)?;
+        let root = self.tree.root_hash();
+        if root != commit.state_root {
+            let said = commit.state_root;
+            return Err((
+                at,
+                format!("the operations lead to the state root {root}, and the commit leaf says {said}"),
+            ));
         }
         self.log.extend(block.leaf_hashes().iter().copied());
         Ok(())
     }
 
-    fn transaction<'b>(
-        &mut self,
-        transaction: &'b Transaction,
-        written: &mut BTreeMap<&'b [u8], (LogIndex, &'b Operation)>,
-    ) -> Result<(), String> {
-        let index = transaction.index();
+    /// Notes values that are not there, and those that are erased now.
+    fn note_contents(&mut self, transaction: &Transaction) {
         for (operation, content) in transaction.operations().iter().zip(transaction.contents()) {
-            let newest = self.newest(written, &operation.key)?;
-            match operation.kind {
-                OpKind::Erase => self.erase(operation, newest)?,
-                OpKind::Put | OpKind::Delete => {
-                    follows(operation, newest)?;
-                    if operation.kind == OpKind::Put && content.is_none() {
-                        self.absent.entry(index).or_default().insert(operation.key.clone());
-                        self.erased = self.erased.saturating_add(1);
-                    }
-                    written.insert(&operation.key, (index, operation));
+            match (operation.kind, operation.prev_index) {
+                (OpKind::Put, _) if content.is_none() => {
+                    self.erased = self.erased.saturating_add(1);
+                    self.absent.insert((transaction.index(), operation.key.clone()));
                 }
+                (OpKind::Erase, Some(erased)) if !self.absent.is_empty() => {
+                    self.absent.remove(&(erased, operation.key.clone()));
+                }
+                _ => {}
             }
         }
-        Ok(())
     }
 
-    /// Log index, revision and kind of a key's newest write.
-    fn newest(
-        &self,
-        written: &BTreeMap<&[u8], (LogIndex, &Operation)>,
-        key: &[u8],
-    ) -> Result<Option<(LogIndex, Revision, OpKind)>, String> {
-        if let Some((index, operation)) = written.get(key) {
-            return Ok(Some((*index, operation.revision, operation.kind)));
-        }
-        let Some(leaf) = self.tree.get(key) else {
-            return Ok(None);
-        };
-        let operation = Operation::decode(leaf.op()).map_err(|error| error.to_string())?;
-        Ok(Some((leaf.index(), operation.revision, operation.kind)))
-    }
-
-    fn erase(
-        &mut self,
-        operation: &Operation,
-        newest: Option<(LogIndex, Revision, OpKind)>,
-    ) -> Result<(), String> {
-        let erased = operation.prev_index.filter(|_| operation.revision >= Revision::FIRST);
-        let known = newest.zip(erased).is_some_and(|((index, revision, _), erased)| {
-            operation.revision < revision && erased < index
-                || (operation.revision, erased) == (revision, index)
-        });
-        let Some(erased) = erased.filter(|_| known) else {
-            return Err(format!("it erases revision {} of a key that has none", operation.revision));
-        };
-        if let Some(keys) = self.absent.get_mut(&erased) {
-            keys.remove(&operation.key);
-            if keys.is_empty() {
-                self.absent.remove(&erased);
+    /// Makes the writes of a block, each behind the key's write before; what they share is hashed once.
+    fn write(&mut self, block: &Block) -> Result<(), Problem> {
+        let mut edit = self.tree.edit();
+        for transaction in block.transactions() {
+            let index = transaction.index();
+            for (operation, bytes) in transaction.operations().iter().zip(transaction.operation_bytes()) {
+                let wrong = |problem: &dyn std::fmt::Display| (index, problem.to_string());
+                if operation.kind == OpKind::Erase {
+                    drop(edit);
+                    let newest = self.tree.get(&operation.key).and_then(|tip| brief(tip.leaf()));
+                    erases(operation, newest).map_err(|problem| wrong(&problem))?;
+                    edit = self.tree.edit();
+                    continue;
+                }
+                let leaf = StateLeaf::new(index, bytes.to_vec()).map_err(|error| wrong(&error))?;
+                let before = edit.insert(StateTip::new(leaf)).map_err(|error| wrong(&error))?;
+                let newest = before.as_ref().and_then(|tip| brief(tip.leaf()));
+                follows(operation, newest).map_err(|problem| wrong(&problem))?;
             }
         }
         Ok(())
@@ -276,7 +251,7 @@ impl State {
 
     /// The ledgers registered in `_system`.
     fn registered(&self) -> Result<BTreeSet<LedgerName>, String> {
-        let names = self.tree.leaves().filter_map(|leaf| leaf.key().strip_prefix(REGISTRY));
+        let names = self.tree.iter().filter_map(|tip| tip.leaf().key().strip_prefix(REGISTRY));
         names
             .map(|name| {
                 let name = String::from_utf8_lossy(name);
@@ -297,13 +272,13 @@ impl State {
                 checkpoint.size, checkpoint.root
             ));
         }
-        if let Some(index) = self.absent.keys().next() {
+        if let Some((index, _)) = self.absent.first() {
             return Err(format!("a value written at {index} is missing, and no operation erased it"));
         }
         Ok(VerifiedLedger {
             name: ledger.name.clone(),
             certified,
-            state_root: self.tree.root(),
+            state_root: self.tree.root_hash(),
             time: self.time,
             transactions: self.transactions,
             keys: u64::try_from(self.tree.len()).unwrap_or(u64::MAX),
@@ -313,8 +288,31 @@ impl State {
     }
 }
 
+/// A key's newest write: log index, revision and kind.
+type Newest = (LogIndex, Revision, OpKind);
+
+/// These of a leaf of the tree, whose operation was decoded before.
+fn brief(leaf: &StateLeaf) -> Option<Newest> {
+    let (kind, rest) = leaf.op().split_first()?;
+    let revision = Revision::from_be_bytes(*rest.first_chunk::<8>()?);
+    Some((leaf.index(), revision, OpKind::from_byte(*kind).ok()?))
+}
+
+/// An erase names a write that the key has.
+fn erases(operation: &Operation, newest: Option<Newest>) -> Result<(), String> {
+    let erased = operation.prev_index.filter(|_| operation.revision >= Revision::FIRST);
+    let known = newest.zip(erased).is_some_and(|((index, revision, _), erased)| {
+        operation.revision < revision && erased < index || (operation.revision, erased) == (revision, index)
+    });
+    if known {
+        Ok(())
+    } else {
+        Err(format!("it erases revision {} of a key that has none", operation.revision))
+    }
+}
+
 /// A write has the revision after the key's newest, and names its log index.
-fn follows(operation: &Operation, newest: Option<(LogIndex, Revision, OpKind)>) -> Result<(), String> {
+fn follows(operation: &Operation, newest: Option<Newest>) -> Result<(), String> {
     let expected = match newest {
         None => Some(Revision::FIRST),
         Some((_, revision, _)) => revision.next(),

@@ -281,6 +281,18 @@ async fn an_interrupted_backup_changes_nothing_and_is_finished_by_the_next() {
     assert!(verified["leaves"].as_str().unwrap().parse::<u64>().unwrap() > 2_000);
 }
 
+/// A node whose data is not the history that its cluster file names does not take part, and says so.
+fn another_history_is_refused(cluster: &mut Cluster) {
+    cluster.kill(1);
+    let path = cluster.path().join("node-1/cluster.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, root) = text.split_once("root = \"").unwrap();
+    fs::write(&path, format!("{before}root = \"{}{}", "00".repeat(32), &root[64..])).unwrap();
+    cluster.start_node(1);
+    let said = cluster.wait_unready(1, "the history of ledger _system that this cluster continues");
+    assert!(said.contains("as in the cluster file"), "{said}");
+}
+
 /// A node of a restored cluster that has nothing gets the history as a snapshot, never a replay on an empty state.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_the_history_gets_it_as_a_snapshot() {
@@ -299,4 +311,5 @@ async fn a_node_without_the_history_gets_it_as_a_snapshot() {
     client.ledger("default").commit(Transaction::new().put("k", "new")).await.unwrap();
     let log = audit::replicas(&new, &client, "default").await;
     assert!(log.leaves.len() > 10);
+    another_history_is_refused(&mut new);
 }

@@ -39,7 +39,7 @@ pub(super) struct Exported {
 pub(crate) struct Continued {
     pub(crate) out: String,
     /// `restored` or `recovered`.
-    pub(crate) kind_of_lineage: String,
+    pub(crate) lineage_kind: String,
     pub(crate) cluster: String,
     /// The cluster that it continues.
     pub(crate) previous: String,

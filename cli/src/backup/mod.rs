@@ -17,6 +17,8 @@ mod create;
 mod documents;
 mod export;
 mod restore;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub(crate) use args::{Args, run};

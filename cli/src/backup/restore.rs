@@ -63,7 +63,7 @@ pub(crate) fn document(
     });
     Continued {
         out: out.display().to_string(),
-        kind_of_lineage: lineage.kind.clone(),
+        lineage_kind: lineage.kind.clone(),
         cluster: cluster.origin.to_string(),
         previous: lineage.previous.clone(),
         lineage: lineage.number.to_string(),
@@ -79,7 +79,7 @@ pub(crate) fn text(document: &Continued, steps: &str) -> String {
     format!(
         "{} in {}: the cluster {} continues {} ({ledgers} ledgers), and says so in _system under lineage/{}\n\n{steps}\n\
          Clients of {} do not believe it until they are given the policies in {}/client.\n",
-        document.kind_of_lineage,
+        document.lineage_kind,
         document.out,
         document.cluster,
         document.previous,

@@ -387,6 +387,12 @@ async fn agree(
     guard: Arc<Chain>,
 ) -> Result<Consensus, RunError> {
     let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none() && cluster.continues.is_none();
+    if log.bounds().last.is_none() && cluster.continues.is_some() {
+        tracing::warn!(
+            "this cluster continues the history of another one, and this node has nothing of it: it waits until a node \
+             that has sends a snapshot"
+        );
+    }
     let settings = consensus_config(config, cluster);
     let consensus = Consensus::start(&settings, log, machine, Arc::new(peers), guard).await?;
     if fresh {

@@ -5,6 +5,7 @@ mod damage;
 mod directory;
 mod erase;
 mod model;
+mod seed;
 mod snapshot;
 pub(crate) mod support;
 mod vectors;
