@@ -133,7 +133,8 @@ fn ask(name: &str) -> Result<String, CliError> {
 fn refuse_a_living_cluster(survivor: &Survivor) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::other(format!("no threads can be started: {error}")))?;
-    let answers = runtime.block_on(client(survivor)?.status());
+    // Connections are made where there is a runtime.
+    let answers = runtime.block_on(async { Ok::<_, CliError>(client(survivor)?.status().await) })?;
     let part = |role: &str| ["leader", "follower", "candidate", "learner"].contains(&role);
     let id = survivor.cluster.id;
     let alive: Vec<String> = answers
