@@ -20,6 +20,10 @@ use quorate_core::{
 };
 use quorate_proto::v1::{Content, LogEntry};
 
+/// The documents of `_system` that a node reads back, as far as it does: epoch 1; 15 minutes and 4 MiB.
+const COSIGNERS: &[u8] = &[0x08, 1];
+const SETTINGS: &[u8] = &[0x08, 0x80, 0xd2, 0x93, 0xad, 0x03, 0x10, 0x80, 0x80, 0x80, 0x02];
+
 /// What a transaction does.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
@@ -173,7 +177,10 @@ impl Cluster {
         };
         let nodes = (1..=3).map(node).collect();
         let mut system = Ledger::new("_system");
-        system.block(vec![vec![put("ledgers/default", "registered")]]);
+        let documents =
+            [("cosigners", COSIGNERS), ("settings", SETTINGS), ("ledgers/default", b"registered")];
+        let documents = documents.map(|(key, value)| Op::Put(key.into(), value.to_vec()));
+        system.block(vec![documents.to_vec()]);
         let ledgers = vec![system, Ledger::new("default")];
         Self { origin, secret: [seed; 32], nodes, ledgers }
     }

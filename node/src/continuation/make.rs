@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Bounds while a state is filled: a machine that does nothing else.
-const WRITE_BUFFER: usize = 128 << 20;
+const WRITE_BUFFER: usize = 64 << 20;
 const TRIE_CACHE: usize = 256 << 20;
 
 /// Why no cluster was made. There is nothing at its place then.
@@ -138,7 +138,12 @@ pub(super) fn check_plan(plan: &Plan, out: &Path) -> Result<(), ContinueError> {
 
 /// Bounds while a state is filled.
 pub(super) fn options() -> StateOptions {
-    StateOptions { write_buffer_bytes: WRITE_BUFFER, trie_cache_bytes: TRIE_CACHE, ..StateOptions::default() }
+    StateOptions {
+        write_buffer_bytes: WRITE_BUFFER,
+        trie_cache_bytes: TRIE_CACHE,
+        bulk: true,
+        ..StateOptions::default()
+    }
 }
 
 /// A log that was purged up to the entry that the state stands for.

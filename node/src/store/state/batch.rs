@@ -7,7 +7,7 @@ use quorate_core::{
     hash::Hash,
     position::{LogIndex, Revision, TreeSize},
 };
-use quorate_ledger::effects::{LedgerEffects, NewRequest, TransactionRecord};
+use quorate_ledger::effects::{BucketSummary, LedgerEffects, NewRequest, TransactionRecord};
 
 use super::{
     contents::{self, Part, StoredContent, StoredMeta, TransactionContents},
@@ -246,16 +246,23 @@ fn put_state(batch: &mut Batch<'_>, effects: &LedgerEffects) -> Result<(), Store
         row_key.truncate(4);
         row_key.extend_from_slice(&change.first_key);
         match &change.bucket {
-            Some(bucket) => {
-                let mut row = [0; Hash::LEN + 4];
-                row[..Hash::LEN].copy_from_slice(bucket.hash.as_bytes());
-                row[Hash::LEN..].copy_from_slice(&bucket.count.to_be_bytes());
-                batch.put(Table::Buckets, &row_key, &row)?;
-            }
+            Some(bucket) => put_bucket(batch, &row_key, bucket)?,
             None => batch.delete(Table::Buckets, &row_key)?,
         }
     }
     Ok(())
+}
+
+/// A bucket of the state tree.
+pub(super) fn put_bucket(
+    batch: &mut Batch<'_>,
+    row_key: &[u8],
+    bucket: &BucketSummary,
+) -> Result<(), StoreFault> {
+    let mut row = [0; Hash::LEN + 4];
+    row[..Hash::LEN].copy_from_slice(bucket.hash.as_bytes());
+    row[Hash::LEN..].copy_from_slice(&bucket.count.to_be_bytes());
+    batch.put(Table::Buckets, row_key, &row)
 }
 
 /// The known requests. A request id used again after its time gets one more entry behind the older ones, so that

@@ -7,7 +7,12 @@
 //! What is seeded says what it continues ([`ClusterState::continues`](quorate_ledger::view::ClusterState)), so that the
 //! first transaction on top of it has to say so too.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use prost::Message;
@@ -19,6 +24,7 @@ use quorate_core::{
     tree::Frontier,
 };
 use quorate_ledger::{
+    effects::{BucketSummary, LedgerEffects},
     replay::{ReplayError, StoredBlock, replay},
     system::{COSIGNERS_KEY, CosignerSet, Lineage, SETTINGS_KEY, SettingsRecord},
     trie::Tries,
@@ -47,8 +53,8 @@ use crate::store::{
 /// The Raft entry that a seeded store stands for.
 pub(crate) const SEEDED_AT: LogId = LogId { term: 0, index: 0 };
 
-/// Rows removed in one batch.
-const FORGET_AT_ONCE: usize = 10_000;
+/// Rows written or removed in one batch.
+const AT_ONCE: usize = 10_000;
 
 /// Why a store was not seeded. There is none then.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -90,6 +96,9 @@ pub struct Seeder {
     tries: Tries,
     /// Contents that are not there, and whose erase operation has not come yet.
     absent: BTreeSet<(LedgerId, LogIndex, Vec<u8>)>,
+    /// The buckets of the state trees as they are now. They change with nearly every write, and are stored once, at the
+    /// end: nobody reads their rows before.
+    buckets: BTreeMap<(LedgerId, Vec<u8>), BucketSummary>,
 }
 
 impl StateStore {
@@ -168,14 +177,14 @@ fn forget_cosignatures(database: &Database) -> Result<(), StoreFault> {
         let mut batch = database.batch(0);
         let mut scan = database.scan_prefix(Table::Cosignatures, &[])?;
         let mut count = 0;
-        while count < FORGET_AT_ONCE
+        while count < AT_ONCE
             && let Some(key) = scan.next(|key, _| Ok(key.to_vec()))?
         {
             batch.delete(Table::Cosignatures, &key)?;
             count += 1;
         }
         database.write(batch)?;
-        if count < FORGET_AT_ONCE {
+        if count < AT_ONCE {
             return Ok(());
         }
     }
@@ -209,7 +218,12 @@ impl Seeder {
             names: Arc::default(),
             ledgers: Vec::new(),
         };
-        Ok(Self { view, tries: Tries::new(options.trie_cache_bytes), absent: BTreeSet::new() })
+        Ok(Self {
+            view,
+            tries: Tries::new(options.trie_cache_bytes),
+            absent: BTreeSet::new(),
+            buckets: BTreeMap::new(),
+        })
     }
 
     /// All that was added so far.
@@ -234,16 +248,27 @@ impl Seeder {
         let time = block.commit.time;
         let newborn =
             || LedgerHead { id, name: name.clone(), frontier: Frontier::new(), time, state_root: Hash::ZERO };
-        let effects =
+        let mut effects =
             replay(&self.view, &mut self.tries, head, newborn, block).map_err(|error| match error {
                 ReplayError::Apply(quorate_ledger::apply::ApplyError::Store(fault)) => fault.into(),
                 error => wrong(error.to_string()),
             })?;
+        self.note_buckets(&mut effects);
         let database = Arc::clone(&self.view.database);
         let mut batch = database.batch(batch::weight(&effects));
         let grown = grow(&self.view, &effects, &self.tries, &mut batch, Absent::ErasedLater)?;
         place(&mut self.view, grown)?;
         Ok(database.write(batch)?)
+    }
+
+    fn note_buckets(&mut self, effects: &mut LedgerEffects) {
+        let id = effects.id();
+        for change in std::mem::take(&mut effects.buckets) {
+            match change.bucket {
+                Some(bucket) => self.buckets.insert((id, change.first_key), bucket),
+                None => self.buckets.remove(&(id, change.first_key)),
+            };
+        }
     }
 
     fn note_absent(&mut self, id: LedgerId, head: Option<&LedgerHead>, block: &StoredBlock) {
@@ -263,8 +288,21 @@ impl Seeder {
         }
     }
 
+    fn write_buckets(&self) -> Result<(), StoreFault> {
+        let database = &self.view.database;
+        let mut batch = database.batch(0);
+        for (count, ((ledger, first_key), bucket)) in (1_usize..).zip(&self.buckets) {
+            batch::put_bucket(&mut batch, &rows::keyed(*ledger, first_key), bucket)?;
+            if count.is_multiple_of(AT_ONCE) {
+                database.write(std::mem::replace(&mut batch, database.batch(0)))?;
+            }
+        }
+        database.write(batch)
+    }
+
     /// Makes it a store: what it stands for, and everything on disk.
     fn finish(self, identity: Identity, seeded: Seeded) -> Result<(), SeedError> {
+        self.write_buckets()?;
         let system = LedgerName::system();
         let wrong = |problem: String| SeedError::History { ledger: system.clone(), problem };
         if let Some((ledger, index, _)) = self.absent.first() {

@@ -45,6 +45,7 @@ pub(crate) fn options() -> StateOptions {
         trie_cache_bytes: 16 << 10,
         tile_cache_bytes: 64 << 10,
         flush_entries: u64::MAX,
+        bulk: false,
     }
 }
 
