@@ -98,8 +98,9 @@ impl Api {
             return Some("no leader is known".to_owned());
         }
         let view = self.view();
-        // The founding transaction makes the first cosigner set and the ledger `default`.
-        if view.cluster().epoch.get() == 0 {
+        // The founding transaction makes the first cosigner set and the ledger `default`; that of a cluster that continues
+        // another says so, and makes the records of its ledgers anew.
+        if view.cluster().epoch.get() == 0 || view.cluster().continues.is_some() {
             return Some("the cluster is being founded".to_owned());
         }
         let (committed, applied) =
