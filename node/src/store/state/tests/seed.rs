@@ -41,7 +41,7 @@ fn storied() -> Rig {
         peer_address: "a.example:2".to_owned(),
     };
     let set = CosignerSet { epoch: 1, cosigners: vec![cosigner] };
-    let settings = SettingsRecord::from(Settings { max_value_len: 12_345, ..Settings::default() });
+    let settings = SettingsRecord::from(Settings { max_value_len: 54_321, ..Settings::default() });
     let documents = [put(COSIGNERS_KEY, &set.encode_to_vec()), put(SETTINGS_KEY, &settings.encode_to_vec())];
     rig.apply(&block(START, [request("_system", "set up", documents), birth(&origin(), "other")]));
     rig.commit((0..40_u8).map(|number| put(&[b'k', number], &[number; 50])));
@@ -154,7 +154,7 @@ fn a_seeded_store_holds_what_a_store_holds_that_applied_it() {
         assert_eq!(view.applied().membership, Some((SEEDED_AT, Bytes::from_static(b"members"))));
         let cluster = view.cluster();
         assert_eq!((cluster.origin.clone(), cluster.last_block), (Some(new_origin()), None));
-        assert_eq!((cluster.epoch.get(), cluster.settings.max_value_len), (1, 12_345));
+        assert_eq!((cluster.epoch.get(), cluster.settings.max_value_len), (1, 54_321));
         assert_eq!(cluster.continues.as_deref(), Some(&lineage().encode_to_vec()[..]));
     }
 }
@@ -176,7 +176,7 @@ fn a_store_is_made_another_clusters_with_the_same_rows() {
     same_rows(&rig.view(), &new.view());
     assert_eq!(new.view().applied().last, Some(SEEDED_AT));
     assert_eq!(new.view().cluster().last_block, None);
-    assert_eq!(new.view().cluster().settings.max_value_len, 12_345);
+    assert_eq!(new.view().cluster().settings.max_value_len, 54_321);
 }
 
 #[test]
