@@ -5,12 +5,12 @@ use clap::{Parser, Subcommand};
 use crate::bench;
 use crate::commands::{
     authenticate, checkpoint, completions, context, delete, evidence, get, history, inspect, ledger,
-    notarize, policy, put, retract, scan, status, tx, verify,
+    notarize, plan, policy, put, retract, scan, status, tx, verify,
 };
 use crate::error::CliError;
 use crate::exit::{self, Exit};
 use crate::global::Global;
-use crate::run::{dev, health, init, server};
+use crate::run::{certificates, dev, doctor, health, init, server};
 use crate::session::Session;
 
 /// A ledger whose every answer is proven
@@ -35,6 +35,9 @@ enum Command {
     Init(init::Args),
     /// Ask a node whether it is ready to serve
     Health(health::Args),
+    Doctor(doctor::Args),
+    Certificates(certificates::Args),
+    Plan(plan::Args),
     Put(put::Args),
     Get(get::Args),
     Delete(delete::Args),
@@ -69,6 +72,9 @@ impl Cli {
             Command::Server(args) => server::run(&args),
             Command::Init(args) => init::run(global, &args),
             Command::Health(args) => health::run(global, &args),
+            Command::Doctor(args) => doctor::run(global, &args),
+            Command::Certificates(args) => certificates::run(global, &args),
+            Command::Plan(args) => plan::run(global, &args),
             Command::Verify(args) => verify::run(global, &args),
             Command::Evidence(args) => evidence::run(global, &args),
             Command::Context(args) => context::run(global, &args),

@@ -51,7 +51,7 @@ mod verify;
 
 pub use calls::{
     Comparison, History, HistoryPage, LedgerInfo, LedgerStatus, Member, ReplicaCheckpoint, Scan, ScanPage,
-    Status,
+    SnapshotTransfer, Status,
 };
 pub use client::Client;
 pub use config::ClientBuilder;

@@ -10,7 +10,10 @@
 //! * [`signer`] — cosigns what was computed here, and counts the others' cosignatures
 //! * [`tls`], [`peer`], [`http`], [`api`] — who may connect, and what they are told
 //! * [`health`], [`disk`] — whether it may serve, and take writes
+//! * [`scrub`] — what is stored is read again and recomputed, now and then
+//! * [`pace`], [`upkeep`] — how fast work that can wait goes, and what of it is shown
 //! * [`node`] — all of it put together
+//! * [`doctor`] — what can be found out about a node on its machine
 #![forbid(unsafe_code)]
 
 pub mod abort;
@@ -22,13 +25,17 @@ pub mod cluster;
 pub mod config;
 pub mod consensus;
 pub mod disk;
+pub mod doctor;
 pub mod health;
 pub mod http;
 pub mod machine;
 pub mod node;
+pub mod pace;
 pub mod peer;
 pub mod provision;
+pub mod scrub;
 pub mod sequencer;
 pub mod signer;
 pub mod store;
 pub mod tls;
+pub mod upkeep;

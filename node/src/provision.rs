@@ -228,6 +228,8 @@ fn config_text(node: &NodePlan, data_dir: &Path) -> Result<String, ProvisionErro
         }),
         limits: config::Limits::default(),
         storage: config::Storage::default(),
+        snapshot: config::Snapshot::default(),
+        scrub: config::Scrub::default(),
         raft: config::Raft::default(),
         log: config::Log::default(),
     };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use quorate_client::{Comparison, Error, ReplicaCheckpoint, Status};
 
+use super::status_upkeep;
 use crate::error::{CliError, proof_advice};
 use crate::evidence;
 use crate::exit::Exit;
@@ -115,6 +116,7 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         written_bytes: Some(status.written_bytes.to_string()),
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
         limitation: Some(status.limitation.clone()).filter(|limitation| !limitation.is_empty()),
+        upkeep: Some(status_upkeep::document(status)),
         ..json::Replica::default()
     }
 }
@@ -241,6 +243,9 @@ fn table(status: &json::Status) -> String {
             ("limited", &replica.limitation),
             ("not believed", &replica.distrust),
         ];
+        for line in replica.upkeep.iter().flat_map(status_upkeep::lines) {
+            notes.push_str(&format!("{}: {}\n", replica.endpoint, text::line(&line)));
+        }
         for (what, why) in wrong {
             if let Some(why) = why {
                 let why = why.strip_prefix(&format!("{}: ", replica.endpoint)).unwrap_or(why);

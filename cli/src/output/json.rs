@@ -250,12 +250,40 @@ pub(crate) struct Replica {
     pub(crate) fault: Option<String>,
     /// What it does not do now although it serves.
     pub(crate) limitation: Option<String>,
+    /// How it looks after itself.
+    pub(crate) upkeep: Option<Upkeep>,
     /// Root of the log at the size at which all are compared, as proven by a certified checkpoint of this replica.
     pub(crate) proven_log_root: Option<String>,
     /// Whether the replica's own signature is on that checkpoint, beside those that certify it.
     pub(crate) signed_by_itself: Option<bool>,
     /// Why the checkpoint it shows is not believed.
     pub(crate) distrust: Option<String>,
+}
+
+/// How a replica looks after itself.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Upkeep {
+    /// Snapshots on their way.
+    pub(crate) transfers: Vec<Transfer>,
+    /// When everything that it stores had been read again and found right; `null` if that is not known.
+    pub(crate) scrubbed: Option<String>,
+    pub(crate) scrubbing: bool,
+    pub(crate) server_certificate_ends: Option<String>,
+    pub(crate) peer_certificate_ends: Option<String>,
+    /// Whether one of them ends within 30 days, or has ended.
+    pub(crate) certificate_ends_soon: bool,
+    pub(crate) disk_free_bytes: String,
+}
+
+/// A snapshot on its way.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Transfer {
+    /// `sent` or `received`.
+    pub(crate) direction: String,
+    pub(crate) peer: String,
+    pub(crate) done_bytes: String,
+    pub(crate) total_bytes: String,
+    pub(crate) checking: bool,
 }
 
 /// `status`: the word of each replica; what `proven_log_root` and `distrust` say is verified.

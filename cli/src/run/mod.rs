@@ -9,7 +9,9 @@
 //!
 //! No command here reads or changes the data of a node; that is the node's own work.
 
+pub(crate) mod certificates;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod init;
 mod logging;

@@ -10,7 +10,7 @@ mod receipts;
 mod scan;
 mod transactions;
 
-pub use cluster::{LedgerInfo, LedgerStatus, Member, Status};
+pub use cluster::{LedgerInfo, LedgerStatus, Member, SnapshotTransfer, Status};
 pub use compare::{Comparison, ReplicaCheckpoint};
 pub use history::{History, HistoryPage};
 pub use scan::{Scan, ScanPage};

@@ -35,6 +35,7 @@ use crate::{
         faults::StoreFault,
         state::{LedgerView, ReadView, StateStore},
     },
+    upkeep::Upkeep,
 };
 
 /// Streams of the log that are served at once, at most.
@@ -45,6 +46,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the interface of a node is made of.
 pub struct ApiParts {
+    /// What this node does beside serving.
+    pub upkeep: Upkeep,
     /// This node.
     pub me: NodeId,
     /// The cluster.

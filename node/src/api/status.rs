@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prost::Message;
-use quorate_core::{name::LedgerName, position::TreeSize};
+use quorate_core::{
+    name::LedgerName,
+    position::{Micros, TreeSize},
+};
 use quorate_ledger::system::{COSIGNERS_KEY, CosignerSet};
 use quorate_proto::v1;
 
@@ -20,6 +23,7 @@ use crate::{
         faults::StoreFault,
         state::{LedgerView, ReadView, StoredContent},
     },
+    upkeep::Transfer,
 };
 
 /// Entries that are committed and not applied, from which on a node counts as not caught up.
@@ -33,6 +37,7 @@ impl Api {
         let index = |id: Option<crate::store::log::LogId>| id.map_or(0, |id| id.index);
         let fault = parts.health.fault().or_else(|| consensus.fault.clone()).unwrap_or_default();
         let used = resources::read(&parts.data_dir);
+        let (scrub, (server, peer)) = (parts.upkeep.scrub.now(), parts.upkeep.certificates.now());
         v1::StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: parts.origin.as_str().to_owned(),
@@ -52,6 +57,13 @@ impl Api {
             limitation: self.limitation().unwrap_or_default(),
             memory_bytes: used.memory_bytes,
             written_bytes: used.written_bytes,
+            transfers: parts.upkeep.transfers.now().into_iter().map(transfer).collect(),
+            scrubbed_at: scrub.passed_at.map_or(0, Micros::get),
+            scrubbing: scrub.running,
+            scrub_read_bytes: scrub.read,
+            server_certificate_ends_at: server.map_or(0, Micros::get),
+            peer_certificate_ends_at: peer.map_or(0, Micros::get),
+            disk_free_bytes: parts.disk.free().unwrap_or(0),
         }
     }
 
@@ -106,6 +118,16 @@ impl Api {
             (consensus.committed.map(|id| id.index), view.applied().last.map(|id| id.index));
         let behind = committed.unwrap_or(0).saturating_sub(applied.unwrap_or(0));
         (behind > BEHIND).then(|| format!("catching up: {behind} entries are committed and not applied"))
+    }
+}
+
+fn transfer(transfer: Transfer) -> v1::SnapshotTransfer {
+    v1::SnapshotTransfer {
+        direction: transfer.direction.name().to_owned(),
+        peer: transfer.peer,
+        done_bytes: transfer.done,
+        total_bytes: transfer.total,
+        checking: transfer.checking,
     }
 }
 

@@ -18,9 +18,14 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::store::{
-    faults::StoreFault,
-    log::{LogFault, LogId, LogStore, next_index},
+use crate::{
+    disk::DiskGuard,
+    pace::Load,
+    store::{
+        faults::StoreFault,
+        log::{LogFault, LogId, LogStore, next_index},
+    },
+    upkeep::Transfers,
 };
 
 use super::{
@@ -34,6 +39,7 @@ use super::{
     own_fault::OwnFault,
     reads::{ReadError, ReadRounds, leader_round, member_round},
     settings::ConsensusConfig,
+    snapshot_kept::Outgoing,
     state_machine::RaftMachine,
     status::{self, Role, Status},
     transport::PeerTransport,
@@ -124,6 +130,7 @@ struct Inner {
     offer_again: Duration,
     log: LogStore,
     inbound: Inbound,
+    network: Network,
     member_reads: ReadRounds,
     status: watch::Receiver<Status>,
     applied: watch::Receiver<Option<LogId>>,
@@ -166,8 +173,17 @@ impl Consensus {
         log.limit_purge(next_index(durable.last));
         let (applied_sender, applied) = watch::channel(durable.last);
         let fault = OwnFault::default();
-        let state =
-            RaftMachine::new(Arc::clone(&machine), log.clone(), Arc::new(applied_sender), fault.clone());
+        let written = log.clone();
+        let load = Load::new(move || written.appended_bytes());
+        let outgoing = Outgoing::new(Arc::clone(&machine), config.snapshot, load);
+        let transfers = Transfers::default();
+        let state = RaftMachine::new(
+            Arc::clone(&machine),
+            outgoing.clone(),
+            log.clone(),
+            Arc::new(applied_sender),
+            fault.clone(),
+        );
         let state = state.map_err(|e| StartError::Recovery(e.to_string()))?;
         let postmark = Postmark::new(config.cluster_id, config.node_id);
         let network = Network {
@@ -175,12 +191,12 @@ impl Consensus {
             postmark: postmark.clone(),
             timeouts: config.timeouts(),
             snapshot_chunk_bytes: config.snapshot_chunk_bytes.max(1),
+            transfers: transfers.clone(),
         };
         let raft_log = RaftLog::new(log.clone(), config.max_append_bytes, fault.clone());
         let raft = Raft::new(config.node_id, raft_config, network.clone(), raft_log, state).await;
         let raft = raft.map_err(|e| StartError::Recovery(fault.or(&e)))?;
         let (status, follow) = status::follow(&raft, fault);
-        let maintain = maintenance::start(config, raft.clone(), log.clone(), applied.clone());
         let leading = raft.clone();
         let (leader_reads, lead) = ReadRounds::start(move || Box::pin(leader_round(leading.clone())));
         let (own, reading, local, remote) =
@@ -198,10 +214,16 @@ impl Consensus {
             timeouts: config.timeouts(),
             status: status.clone(),
             receiving: Arc::default(),
+            transfers: transfers.clone(),
+            disk: Arc::default(),
         };
-        let tasks = [follow, maintain, lead, read].iter().map(|task| task.abort_handle()).collect();
+        let (log_of, kept) = (log.clone(), outgoing.clone());
+        let maintain =
+            maintenance::start(config, raft.clone(), log_of, applied.clone(), kept, inbound.clone());
+        let expire = maintenance::expire(outgoing);
+        let tasks = [follow, maintain, expire, lead, read].iter().map(|task| task.abort_handle()).collect();
         let offer_again = Duration::from_millis((config.heartbeat_ms / 4).max(1));
-        let inner = Inner { raft, offer_again, log, inbound, member_reads, status, applied, tasks };
+        let inner = Inner { raft, offer_again, log, inbound, network, member_reads, status, applied, tasks };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -300,6 +322,25 @@ impl Consensus {
         self.inner.raft.trigger().transfer_leader(node).await.map_err(|_| MembershipError::Stopped)
     }
 
+    /// Tells other nodes, when they ask, whether this node's disk has room to lead. Before this is called it has none.
+    pub fn watch_disk(&self, disk: DiskGuard) {
+        self.inner.inbound.disk.get_or_init(|| disk);
+    }
+
+    /// Asks the other voters for one that has room to lead: of these the one with the longest log.
+    pub async fn voter_with_room(&self) -> Option<NodeId> {
+        let (own, voters) = {
+            let status = self.inner.status.borrow();
+            let voters = status.membership.members.keys().copied();
+            let voters = voters.filter(|node| status.membership.is_voter(*node)).collect::<Vec<_>>();
+            (status.leader, voters)
+        };
+        let others = voters.into_iter().filter(|node| Some(*node) != own);
+        let ask = async |node| Some((self.inner.network.ask_room(node).await.ok()??, node));
+        let answers = futures::future::join_all(others.map(ask)).await;
+        answers.into_iter().flatten().max().map(|(_, node)| node)
+    }
+
     /// Adds a node that receives the log and does not vote. Returns when the change is committed.
     ///
     /// # Errors
@@ -364,6 +405,24 @@ impl Consensus {
         self.inner.inbound.vote(peer, request).await
     }
 
+    /// The snapshots on their way from and to this node.
+    #[must_use]
+    pub fn transfers(&self) -> Transfers {
+        self.inner.inbound.transfers.clone()
+    }
+
+    /// Handles the offer of a snapshot by `peer`.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn handle_offer(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        self.inner.inbound.offer(peer, offer).await
+    }
+
     /// Handles a snapshot of `peer`.
     ///
     /// # Errors
@@ -386,6 +445,14 @@ impl Consensus {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.inner.inbound.read_index(peer, request).await
+    }
+
+    /// Handles the question of `peer` whether this node has room to lead.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn handle_room(&self, peer: NodeId, request: &pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.inner.inbound.room(peer, request)
     }
 
     /// Handles a hand-over of leadership by `peer`.

@@ -14,12 +14,13 @@
 mod admission;
 mod door;
 mod found;
+mod handover;
 mod open;
 mod register;
 mod run;
 mod stopped;
 
 pub use admission::AdmissionError;
-pub use open::OpenError;
+pub use open::{OpenError, check_keys};
 pub use register::RegisterError;
 pub use run::{RunError, Running, run};

@@ -121,6 +121,14 @@ pub(super) fn member(config: &NodeConfig, cluster: &Cluster) -> Result<Member, O
     })
 }
 
+/// Whether this node is in the cluster file and its keys are those that the file names.
+///
+/// # Errors
+/// [`OpenError`] says which is not.
+pub fn check_keys(config: &NodeConfig, cluster: &Cluster) -> Result<(), OpenError> {
+    keys(config, cluster, &member(config, cluster)?).map(drop)
+}
+
 /// Reads the keys and checks that they are the ones the cluster knows this node by.
 pub(super) fn keys(config: &NodeConfig, cluster: &Cluster, member: &Member) -> Result<NodeKeys, OpenError> {
     let cosigner_seed = seed(&config.keys.cosigner)?;

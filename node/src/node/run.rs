@@ -1,6 +1,13 @@
 //! Starts a node, serves, and stops it in good order.
 
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use quorate_core::position::NodeId;
 use tokio::{sync::Notify, task::JoinSet};
@@ -9,6 +16,7 @@ use super::{
     admission::{self, AdmissionError},
     door::Door,
     found::Founder,
+    handover,
     open::{self, NodeKeys, OpenError, Stores, Wires},
     register::{Register, RegisterError},
     stopped::{self, Doors, Who},
@@ -19,16 +27,19 @@ use crate::{
     clock::Clock,
     cluster::Cluster,
     config::NodeConfig,
-    consensus::{Consensus, ConsensusConfig, Member, MembershipError, StartError},
+    consensus::{Consensus, ConsensusConfig, Member, MembershipError, SnapshotSettings, StartError},
     disk::DiskGuard,
     health::Health,
     http,
     machine::StateMachine,
+    pace::Rates,
     peer::Peers,
+    scrub::{self, ScrubParts, Scrubber},
     sequencer::{Sequencer, SequencerParts},
     signer::{Signer, SignerParts, intake},
     store::{faults::StoreFault, log::LogStore, state::StateStore},
     tls::{self, ListenError, Listener, PeerIdentity, PeerSecurity, Reloader, Security},
+    upkeep::{CertificateEnds, Upkeep},
 };
 
 /// How long calls under way may take when the node stops.
@@ -215,6 +226,7 @@ struct Ports {
     http: Listener,
     peer_security: PeerSecurity,
     reloader: Option<Reloader>,
+    certificates: CertificateEnds,
     own: PeerIdentity,
     clock: Clock,
     running: Running,
@@ -235,7 +247,9 @@ impl Ports {
         let http = bind("http", listen.http, Security::Plaintext, HTTP_CONNECTIONS).await?;
         let running =
             Running { client: client.local_addr(), peer: peers.local_addr(), http: http.local_addr() };
-        Ok(Self { client, peer: peers, http, peer_security: peer, reloader, own, clock, running })
+        let certificates = reloader.as_ref().map(Reloader::ends).unwrap_or_default();
+        let peer_security = peer;
+        Ok(Self { client, peer: peers, http, peer_security, reloader, certificates, own, clock, running })
     }
 
     /// The ports that a node serves which does not take part.
@@ -258,6 +272,7 @@ struct Node {
     state: Arc<StateStore>,
     health: Health,
     door: Door,
+    scrubber: Scrubber,
 }
 
 impl Node {
@@ -272,9 +287,8 @@ impl Node {
         let Opened { keys, stores: Stores { log, state }, peers, door } = opened;
         let me = ports.own.node;
         let clock = ports.clock.clone();
-        let disk = DiskGuard::new(&config.node.data_dir, config.storage.disk_reserve_bytes);
+        let disk = DiskGuard::new(&store_dirs(&config.node.data_dir), config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
-        let (intake, checkpoints) = intake(log.clone());
         let signer = SignerParts {
             me,
             origin: cluster.origin.clone(),
@@ -287,10 +301,12 @@ impl Node {
             health: health.clone(),
         };
         let (signer, heads) = Signer::open(signer, Arc::new(peers.clone())).map_err(RunError::Signer)?;
+        let (intake, checkpoints) = intake(log.clone(), signer.clone());
         let chain = Arc::new(chain(cluster, &log, &state, &clock));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
         let consensus = agree(config, cluster, log, machine, peers, Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
+        handover::start(&consensus, &disk);
         let sequencer = Sequencer::start(SequencerParts {
             me,
             cluster: cluster.id,
@@ -311,6 +327,7 @@ impl Node {
             clock: clock.clone(),
         };
         tokio::spawn(founder.run());
+        let (upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
         let contact = LeaderContact::new(clock.clone());
         door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone());
         let api = Api::new(ApiParts {
@@ -324,8 +341,9 @@ impl Node {
             limits: config.limits.clone(),
             data_dir: config.node.data_dir.clone(),
             disk,
+            upkeep,
         });
-        Ok((Self { consensus, state, health: health.clone(), door }, api))
+        Ok((Self { consensus, state, health: health.clone(), door, scrubber }, api))
     }
 
     /// Lets clients in.
@@ -362,12 +380,42 @@ impl Node {
             tracing::info!("closing connections that are still in use");
         }
         self.door.servers.abort_all();
+        self.scrubber.stop();
         self.consensus.shutdown().await;
         if self.health.is_good() {
             self.state.flush()?;
         }
         Ok(())
     }
+}
+
+/// Starts what this node does beside serving.
+fn take_care(
+    config: &NodeConfig,
+    ports: &Ports,
+    consensus: &Consensus,
+    state: &Arc<StateStore>,
+    health: &Health,
+) -> (Upkeep, Scrubber) {
+    let upkeep = Upkeep {
+        transfers: consensus.transfers(),
+        certificates: ports.certificates.clone(),
+        ..Upkeep::default()
+    };
+    let scrubber = scrub::start(ScrubParts {
+        settings: config.scrub.clone(),
+        state: Arc::clone(state),
+        log: consensus.log().clone(),
+        clock: ports.clock.clone(),
+        health: health.clone(),
+        shown: upkeep.scrub.clone(),
+    });
+    (upkeep, scrubber)
+}
+
+/// Where a node stores; each may be a file system of its own.
+fn store_dirs(data_dir: &Path) -> [PathBuf; 3] {
+    [data_dir.to_owned(), data_dir.join("log"), data_dir.join("state")]
 }
 
 /// The chain of the blocks that the members propose.
@@ -413,6 +461,14 @@ fn consensus_config(config: &NodeConfig, cluster: &Cluster) -> ConsensusConfig {
         election_max_ms: config.raft.election_max_ms,
         flush_after_entries: config.storage.snapshot_entries,
         keep_entries: config.storage.kept_entries,
+        snapshot: SnapshotSettings {
+            rates: Rates {
+                idle: config.snapshot.bytes_per_second,
+                busy: config.snapshot.busy_bytes_per_second,
+            },
+            kept: Duration::from_secs(config.snapshot.kept_seconds),
+            held_log_bytes: config.snapshot.held_log_bytes,
+        },
         ..ConsensusConfig::new(*cluster.id.as_bytes(), config.node.id)
     }
 }

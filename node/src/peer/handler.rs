@@ -29,7 +29,14 @@ pub trait RaftHandler: Send + Sync + 'static {
         request: pb::VoteRequest,
     ) -> impl Future<Output = Result<pb::VoteResponse, Refusal>> + Send;
 
-    /// Receives and installs a snapshot. A stream that ends early was cut.
+    /// Says what is missing of a snapshot.
+    fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> impl Future<Output = Result<pb::SnapshotAnswer, Refusal>> + Send;
+
+    /// Receives and installs the snapshot that was offered last. A stream that ends early was cut.
     fn install_snapshot(
         &self,
         peer: NodeId,
@@ -42,6 +49,13 @@ pub trait RaftHandler: Send + Sync + 'static {
         peer: NodeId,
         request: pb::ReadIndexRequest,
     ) -> impl Future<Output = Result<pb::ReadIndexResponse, Refusal>> + Send;
+
+    /// Says whether this node has room to lead.
+    fn ask_room(
+        &self,
+        peer: NodeId,
+        request: pb::RoomRequest,
+    ) -> impl Future<Output = Result<pb::RoomResponse, Refusal>> + Send;
 
     /// Takes over leadership.
     fn transfer_leader(
@@ -127,6 +141,14 @@ impl RaftHandler for Consensus {
         self.handle_vote(peer.get(), request).await
     }
 
+    async fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        self.handle_offer(peer.get(), offer).await
+    }
+
     async fn install_snapshot(
         &self,
         peer: NodeId,
@@ -141,6 +163,10 @@ impl RaftHandler for Consensus {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.handle_read_index(peer.get(), request).await
+    }
+
+    async fn ask_room(&self, peer: NodeId, request: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.handle_room(peer.get(), &request)
     }
 
     async fn transfer_leader(

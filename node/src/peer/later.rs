@@ -58,6 +58,14 @@ impl<R: RaftHandler> RaftHandler for Later<R> {
         self.taking_part()?.vote(peer, request).await
     }
 
+    async fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        self.taking_part()?.offer_snapshot(peer, offer).await
+    }
+
     async fn install_snapshot(
         &self,
         peer: NodeId,
@@ -72,6 +80,10 @@ impl<R: RaftHandler> RaftHandler for Later<R> {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.taking_part()?.read_index(peer, request).await
+    }
+
+    async fn ask_room(&self, peer: NodeId, request: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.taking_part()?.ask_room(peer, request).await
     }
 
     async fn transfer_leader(

@@ -110,6 +110,14 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
         self.raft.vote(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
+    async fn offer_snapshot(
+        &self,
+        request: Request<pb::SnapshotOffer>,
+    ) -> Result<Response<pb::SnapshotAnswer>, Status> {
+        let peer = caller(&request)?;
+        self.raft.offer_snapshot(peer, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
     async fn install_snapshot(
         &self,
         request: Request<Streaming<pb::SnapshotChunk>>,
@@ -129,6 +137,14 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         let peer = caller(&request)?;
         self.raft.read_index(peer, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn ask_room(
+        &self,
+        request: Request<pb::RoomRequest>,
+    ) -> Result<Response<pb::RoomResponse>, Status> {
+        let peer = caller(&request)?;
+        self.raft.ask_room(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn transfer_leader(

@@ -234,6 +234,17 @@ impl Signer {
         lock(&self.0.book).certified(ledger)
     }
 
+    /// The cluster.
+    pub(super) fn origin(&self) -> &ClusterOrigin {
+        &self.0.origin
+    }
+
+    /// The members' keys, and how many of them certify.
+    pub(super) fn electorate(&self) -> (BTreeMap<NodeId, VerifierKey>, usize) {
+        let book = lock(&self.0.book);
+        (book.members().clone(), book.quorum())
+    }
+
     /// How many cosignatures are a majority.
     pub fn quorum(&self) -> usize {
         lock(&self.0.book).quorum()

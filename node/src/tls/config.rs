@@ -208,6 +208,16 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
+    /// A client would not take it.
+    #[error(
+        "a client that calls {host:?} would refuse it: {reason}; issue a new one, or correct the cluster file"
+    )]
+    Refused {
+        /// What the client calls.
+        host: String,
+        /// Why.
+        reason: String,
+    },
     /// Out of its time.
     #[error(
         "the certificate is valid from {from} until {until}, which is not now: issue a new one, or correct the clock"

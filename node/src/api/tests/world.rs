@@ -209,8 +209,9 @@ impl World {
             barriers: AtomicUsize::new(0),
         });
         let health = Health::new();
-        let disk = DiskGuard::new(home.path(), 1);
+        let disk = DiskGuard::new(&[home.path().to_owned()], 1);
         let api = Api::new(ApiParts {
+            upkeep: crate::upkeep::Upkeep::default(),
             me: NodeId::new(1),
             cluster: CLUSTER,
             origin: origin(),

@@ -140,6 +140,10 @@ impl RaftHandler for Recorder {
         })
     }
 
+    async fn offer_snapshot(&self, _: NodeId, _: pb::SnapshotOffer) -> Result<pb::SnapshotAnswer, Refusal> {
+        Err(Refusal::Stopped)
+    }
+
     async fn install_snapshot(
         &self,
         _: NodeId,
@@ -166,6 +170,10 @@ impl RaftHandler for Recorder {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.note(peer, request.envelope.as_ref());
+        Err(Refusal::Stopped)
+    }
+
+    async fn ask_room(&self, _: NodeId, _: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
         Err(Refusal::Stopped)
     }
 

@@ -68,7 +68,7 @@ pub(crate) fn read_applied(database: &Database) -> Result<AppliedRow, StoreFault
 }
 
 /// The heads of the ledgers 0 to `next`, each exactly once.
-fn heads(database: &Database, next: LedgerId) -> Result<Vec<Arc<LedgerHead>>, StoreFault> {
+pub(crate) fn heads(database: &Database, next: LedgerId) -> Result<Vec<Arc<LedgerHead>>, StoreFault> {
     let mut heads: Vec<Arc<LedgerHead>> = Vec::new();
     let mut scan = database.scan_prefix(Table::Meta, rows::HEADS)?;
     loop {

@@ -57,6 +57,6 @@ pub use ledger::{LedgerView, Records};
 pub use meta::Applied;
 pub use options::StateOptions;
 pub use runs::LogRecord;
-pub use snapshot::SnapshotError;
+pub use snapshot::{SnapshotError, StateCopy};
 pub use store::StateStore;
 pub use view::ReadView;

@@ -74,6 +74,14 @@ impl StateStore {
         path.join("IDENTITY").exists()
     }
 
+    /// Checks who the store in `path` belongs to, in which format it is, and that no damage was found in it. Only reads.
+    ///
+    /// # Errors
+    /// Any [`OpenError`] that can be found without opening the database.
+    pub fn check_owner(path: &Path, identity: Identity) -> Result<(), OpenError> {
+        Directory::check(path, identity)
+    }
+
     /// Makes an empty store in `path`, which must be empty or not exist; complete or not at all.
     ///
     /// # Errors
