@@ -68,11 +68,17 @@ impl Cluster {
 
     /// A running cluster whose configuration files were changed by `change`.
     pub fn start_with(count: u64, change: impl Fn(String) -> String) -> Self {
+        Self::start_after(count, change, |_| ())
+    }
+
+    /// The same; `prepared` is called when all files are made, before a node runs.
+    pub fn start_after(count: u64, change: impl Fn(String) -> String, prepared: impl FnOnce(&Self)) -> Self {
         let mut cluster = Self::prepare(count);
         for node in cluster.nodes.values() {
             let text = fs::read_to_string(&node.config).expect("the configuration can be read");
             fs::write(&node.config, change(text)).expect("the configuration can be written");
         }
+        prepared(&cluster);
         for id in 1..=count {
             cluster.start_node(id);
         }

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod clock;
 pub mod cluster;
+pub mod disk;
 pub mod folder;
 pub mod house;
 pub mod http;

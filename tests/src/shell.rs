@@ -58,6 +58,11 @@ impl Shell {
         self
     }
 
+    /// The settings of the cluster, as variables.
+    pub fn variables(&self) -> Vec<(&'static str, OsString)> {
+        self.variables.clone()
+    }
+
     /// Runs `quorate` with these arguments.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = Command::new(binary());
