@@ -57,7 +57,7 @@ fn try_one() -> bool {
     mounted
 }
 
-/// A disk.
+/// A disk. Dropped before the cluster, it is taken away from nodes that still run, so that nothing stays mounted.
 #[derive(Debug)]
 pub struct Disk {
     image: PathBuf,

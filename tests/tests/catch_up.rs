@@ -181,6 +181,14 @@ fn slow_snapshots(text: String) -> String {
 /// Waits until a node has so many bytes of a snapshot that it receives; gives how large it is.
 async fn wait_received(cluster: &Cluster, id: u64, bytes: u64) -> u64 {
     let start = clock::now();
+    while http::get(cluster.nodes[&id].http, "/metrics").is_err() {
+        assert!(
+            clock::now() - start < Duration::from_secs(20),
+            "node {id} does not start: {}",
+            cluster.log(id)
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     loop {
         let done = count(cluster, id, "quorate_snapshot_done_bytes{direction=\"received\"}");
         if done >= bytes {

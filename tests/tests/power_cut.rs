@@ -96,7 +96,7 @@ async fn write(client: &Client, key: &str, acknowledged: &Acknowledged) {
 fn cluster() -> (Cluster, BTreeMap<u64, Disk>) {
     let mut disks = BTreeMap::new();
     let cluster = Cluster::start_after(3, small_logs, |cluster| {
-        disks = (1..=3).map(|id| (id, Disk::of(cluster, id, 300))).collect();
+        disks = (1..=3).map(|id| (id, Disk::of(cluster, id, 1_000))).collect();
     });
     (cluster, disks)
 }
@@ -135,7 +135,6 @@ async fn nothing_acknowledged_is_lost_when_one_node_loses_power() {
     load.advance(20).await;
     let acknowledged = load.end().await;
     check(&cluster, &client, &acknowledged).await;
-    drop(cluster);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,5 +162,4 @@ async fn nothing_acknowledged_is_lost_when_all_nodes_lose_power_at_once() {
     load.advance(20).await;
     let acknowledged = load.end().await;
     check(&cluster, &client, &acknowledged).await;
-    drop(cluster);
 }

@@ -123,14 +123,6 @@ async fn a_snapshot_that_is_cut_after_every_piece_arrives_all_the_same_and_is_se
     })
     .await;
     assert_eq!(cluster.node(behind).toy.installs.load(Ordering::Relaxed), 0);
-    // The receiver is restarted on the way: what it has is kept.
-    cluster.kill(behind).await;
-    let before = cluster.net.snapshot_bytes.load(Ordering::Relaxed);
-    cluster.restart(behind).await;
-    eventually("another piece", || {
-        (cluster.net.snapshot_bytes.load(Ordering::Relaxed) > before).then_some(())
-    })
-    .await;
     cluster.write("meanwhile", 60).await;
     cluster.cut_snapshots_after(None);
     cluster.settled(365).await;
@@ -139,8 +131,7 @@ async fn a_snapshot_that_is_cut_after_every_piece_arrives_all_the_same_and_is_se
     assert_eq!(made, 1, "the same files are sent in every attempt");
     let size = snapshot_size(&cluster, leader);
     let sent = cluster.net.snapshot_bytes.load(Ordering::Relaxed);
-    // A piece that was on its way when the receiver was killed may have been sent twice.
-    assert!(sent <= size + 200, "{sent} bytes were sent of a snapshot of at most {size}");
+    assert!(sent <= size, "{sent} bytes were sent of a snapshot of at most {size}");
 }
 
 /// About the bytes of a snapshot of what a node has now.
