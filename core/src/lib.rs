@@ -19,6 +19,7 @@ pub mod answer;
 pub mod block;
 pub mod checkpoint;
 pub mod entry;
+pub mod epochs;
 pub mod evidence;
 pub mod hash;
 pub mod key;
