@@ -18,7 +18,7 @@ use quorate_core::{
     position::{LogIndex, NodeId, TreeSize},
 };
 use quorate_ledger::view::LedgerId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     backend::Backend,
@@ -79,6 +79,8 @@ pub(super) struct Inner {
     pub(super) calls: Semaphore,
     /// One permit per stream.
     pub(super) streams: Arc<Semaphore>,
+    /// True once this node stops: streams that have no end of their own end then.
+    pub(super) stopping: watch::Sender<bool>,
     /// Commit leaves with their paths, of sizes asked for lately.
     pub(super) commits: Mutex<BTreeMap<(LedgerId, TreeSize), Arc<LeafProof>>>,
     /// When signatures of a ledger were last asked to be renewed, monotonic.
@@ -120,6 +122,7 @@ impl Api {
             parts,
             calls,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stopping: watch::Sender::new(false),
             commits: Mutex::default(),
             renewed: Mutex::default(),
         }))

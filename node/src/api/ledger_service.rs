@@ -13,6 +13,7 @@ use super::{
     errors::{Problem, Reason},
     interface::{Api, Deadline},
     metrics,
+    subscribe::Feed,
     transactions::Entries,
 };
 
@@ -96,6 +97,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Ledger for Api {
     type ListTransactionsStream = Entries;
+    type SubscribeStream = Feed;
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         self.call("Commit", request, |api, asked, until| async move { api.answer_commit(asked, until).await })
@@ -140,6 +142,11 @@ impl Ledger for Api {
     async fn list_transactions(&self, request: Request<v1::ListTransactionsRequest>) -> Answer<Entries> {
         let work = |api: Api, asked, _| async move { api.answer_list_transactions(asked).await };
         self.call("ListTransactions", request, work).await
+    }
+
+    async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Feed> {
+        let work = |api: Api, asked, _| async move { api.answer_subscribe(asked).await };
+        self.call("Subscribe", request, work).await
     }
 
     async fn inclusion_proof(

@@ -19,7 +19,7 @@
 //! | `bounds`, `errors`, `page_token` | bad input, refusals, tokens |
 //! | `commit`, `ledgers` | writes |
 //! | `read`, `item`, `scan`, `history` | keys |
-//! | `transactions`, `log`, `checkpoint`, `epochs`, `proofs` | the log, and proofs |
+//! | `transactions`, `subscribe`, `log`, `checkpoint`, `epochs`, `proofs` | the log, and proofs |
 //! | `status`, `contact`, `resources`, `metrics`, `http_source` | how this node is |
 //!
 //! Caveat: nobody but operators is authenticated yet; the author of everything is `anonymous`.
@@ -49,6 +49,7 @@ mod scan;
 mod serve;
 mod status;
 mod stopped;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 mod transactions;

@@ -55,8 +55,13 @@ impl Api {
     ) -> Result<(), ServeError> {
         let message_bytes = self.parts().limits.message_bytes;
         let service = LedgerServer::new(self.clone()).max_decoding_message_size(message_bytes);
+        let api = self.clone();
+        let stop = async move {
+            shutdown.await;
+            api.0.stopping.send_replace(true);
+        };
         let admin = self.parts().office.is_some().then(|| AdminServer::new(self.clone()));
-        serve((service, admin), move || self.unready().is_none(), incoming, shutdown).await
+        serve((service, admin), move || self.unready().is_none(), incoming, stop).await
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     errors::Reason,
     metrics, resources,
     serve::{ServeError, serve},
+    subscribe::Feed,
     transactions::Entries,
 };
 use crate::{
@@ -108,6 +109,7 @@ impl Stopped {
 #[tonic::async_trait]
 impl Ledger for Stopped {
     type ListTransactionsStream = Entries;
+    type SubscribeStream = Feed;
 
     async fn commit(&self, _: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         self.refuse()
@@ -137,6 +139,10 @@ impl Ledger for Stopped {
     }
 
     async fn list_transactions(&self, _: Request<v1::ListTransactionsRequest>) -> Answer<Entries> {
+        self.refuse()
+    }
+
+    async fn subscribe(&self, _: Request<v1::SubscribeRequest>) -> Answer<Feed> {
         self.refuse()
     }
 

@@ -300,11 +300,22 @@ impl Signer {
         lock(&self.0.book).newest().keys().keys().filter(|id| **id != self.0.me).copied().collect()
     }
 
+    /// Returns when a majority has signed a larger size of a ledger than this.
+    pub async fn certified_beyond(&self, ledger: &LedgerName, size: TreeSize) {
+        let mut watch = self.watch_certified(ledger);
+        if self.certified_size(ledger) <= size && watch.wait_for(|certified| *certified > size).await.is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn watch_certified(&self, ledger: &LedgerName) -> watch::Receiver<TreeSize> {
+        let mut all = lock(&self.0.certified);
+        all.entry(ledger.clone()).or_insert_with(|| watch::Sender::new(TreeSize::ZERO)).subscribe()
+    }
+
     async fn until_certified(&self, ledger: &LedgerName, size: TreeSize) {
-        let mut watch = {
-            let mut all = lock(&self.0.certified);
-            all.entry(ledger.clone()).or_insert_with(|| watch::Sender::new(TreeSize::ZERO)).subscribe()
-        };
+        let mut watch = self.watch_certified(ledger);
         // A size that is not certified itself although a larger one is has too few signatures for ever: look once,
         // then wait for the deadline.
         if *watch.borrow() >= size {

@@ -10,6 +10,7 @@ mod refusals;
 mod scan;
 mod served;
 mod server;
+mod subscribe;
 mod tables;
 mod tokens;
 mod verify;

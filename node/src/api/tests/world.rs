@@ -154,6 +154,14 @@ impl Backend for Fake {
         self.state.view().ledger(ledger).filter(|_| enough).map_or(TreeSize::ZERO, |ledger| ledger.size())
     }
 
+    fn certified_beyond<'a>(&'a self, ledger: &'a LedgerName, size: TreeSize) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            while self.certified_size(ledger) <= size {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    }
+
     fn majority(&self) -> usize {
         2
     }
