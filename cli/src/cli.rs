@@ -2,10 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::audit;
 use crate::bench;
 use crate::commands::{
     authenticate, checkpoint, completions, context, delete, evidence, get, history, inspect, ledger, member,
-    notarize, policy, put, retract, scan, status, tx, verify,
+    notarize, policy, put, retract, scan, status, tx, verify, watch,
 };
 use crate::error::CliError;
 use crate::exit::{self, Exit};
@@ -43,6 +44,7 @@ enum Command {
     History(history::Args),
     Scan(scan::Args),
     Tx(tx::Args),
+    Watch(watch::Args),
     Ledger(ledger::Args),
     /// Show each replica's size and roots side by side
     Status,
@@ -59,6 +61,7 @@ enum Command {
     Unsupport(retract::Args),
     Inspect(inspect::Args),
     Context(context::Args),
+    Audit(audit::Args),
     Bench(bench::Args),
     Completions(completions::Args),
 }
@@ -83,6 +86,7 @@ impl Cli {
             Command::History(args) => online(global, async |session| history::run(session, &args).await),
             Command::Scan(args) => online(global, async |session| scan::run(session, &args).await),
             Command::Tx(args) => online(global, async |session| tx::run(session, &args).await),
+            Command::Watch(args) => online(global, async |session| watch::run(session, &args).await),
             Command::Ledger(args) => online(global, async |session| ledger::run(session, &args).await),
             Command::Status => online(global, async |session| status::run(global, session).await),
             Command::Member(args) => {
@@ -102,6 +106,7 @@ impl Cli {
             Command::Unsupport(args) => {
                 online(global, async |session| retract::run(session, args, retract::UNSUPPORT).await)
             }
+            Command::Audit(args) => audit::run(global, &args),
             Command::Bench(args) => online(global, async |session| bench::run(global, session, &args).await),
             Command::Inspect(args) => online(global, async |session| inspect::run(session, &args).await),
         }

@@ -108,6 +108,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) no_verify: bool,
 
+    /// Refuse a ledger of which the trust store holds nothing, instead of believing it by the policy alone
+    #[arg(long, global = true, env = "QUORATE_KNOWN_ONLY", hide_env_values = true)]
+    pub(crate) known_only: bool,
+
     /// Connect without TLS
     #[arg(long, global = true)]
     pub(crate) plaintext: bool,

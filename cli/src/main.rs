@@ -11,6 +11,7 @@
 //! session    a connected client, set up from all these
 //! commands   one module per command
 //! run        the commands that run nodes: dev, server, init, health
+//! audit      recomputing ledgers from their entries
 //! bench      measuring how fast a cluster is
 //! artifact   files and commits to be hashed, and the records about them
 //! output     the two streams, tables, documents for programs
@@ -19,6 +20,7 @@
 //! ```
 
 mod artifact;
+mod audit;
 mod bench;
 mod cli;
 mod clock;

@@ -7,6 +7,7 @@ use quorate_client::{Client, ClientBuilder, FileTrust, Ledger, MemoryTrust, Poli
 
 use crate::context::{Context, default_trust_dir};
 use crate::error::CliError;
+use crate::evidence;
 use crate::global::Global;
 use crate::output::Output;
 use crate::policy_files;
@@ -64,12 +65,21 @@ impl Session {
 
     /// Waits until everything that was answered is linked to what is trusted.
     pub(crate) async fn close(&self) -> Result<(), CliError> {
-        Ok(self.client.flush().await?)
+        self.client.flush().await?;
+        for checkpoint in self.client.first_contacts() {
+            self.output.hint(&format!(
+                "first contact with {}: believed at size {} because the policy's keys signed it; from now on it has to \
+                 continue that",
+                checkpoint.origin, checkpoint.size
+            ));
+        }
+        Ok(())
     }
 }
 
 fn connect(global: &Global, settings: &Context) -> Result<Client, CliError> {
     let builder = prepare(global, settings)?;
+    let builder = if global.known_only { builder.known_only() } else { builder };
     let trust_dir = match &settings.trust_dir {
         Some(directory) => directory.clone(),
         None => default_trust_dir()?,
@@ -85,6 +95,7 @@ fn prepare(global: &Global, settings: &Context) -> Result<ClientBuilder, CliErro
     let mut builder = Client::builder()
         .endpoints(settings.endpoints.iter().cloned())
         .policy(policy)
+        .evidence_dir(evidence::directory(global, settings)?.path())
         .timeout(global.timeout);
     if let Some(path) = &settings.cacert {
         builder = builder.ca_pem(fs::read(path).map_err(CliError::io("read certificate", path))?);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quorate_core::agreement::AgreementError;
 use quorate_core::answer::AnswerError;
+use quorate_core::epochs::EpochError;
 use quorate_core::evidence::Evidence;
 use quorate_core::hash::Hash;
 use quorate_core::note::NoteError;
@@ -81,6 +82,22 @@ pub enum Error {
         /// If signed statements contradict each other: the portable proof.
         evidence: Option<Box<Evidence>>,
     },
+    /// Fewer replicas show one history than the settings ask for ([`Agreement`](crate::Agreement)); nobody contradicts.
+    #[error(
+        "{agreeing} replicas show one history at size {size}, {needed} are asked for; {behind} are behind, {silent} silent"
+    )]
+    NotAgreed {
+        /// The size they were compared at.
+        size: TreeSize,
+        /// How many agree.
+        agreeing: usize,
+        /// How many must.
+        needed: usize,
+        /// How many have not reached that size.
+        behind: usize,
+        /// How many gave no answer.
+        silent: usize,
+    },
     /// The trust store cannot be read or written.
     #[error(transparent)]
     TrustStore(#[from] TrustError),
@@ -152,6 +169,9 @@ pub enum Distrust {
     /// A proof over the log does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// A change of replicas is not proven.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// A receipt cannot be made of it.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
@@ -265,6 +285,25 @@ pub enum TrustError {
         origin: String,
         /// What is wrong.
         reason: NoteError,
+    },
+    /// Nothing is stored of a log, and that was not to be.
+    #[error(
+        "trust store: nothing is stored of {origin}, and a first contact was not allowed: whoever answers could show any          history that the policy's keys signed"
+    )]
+    FirstContact {
+        /// The log.
+        origin: String,
+    },
+    /// The stored proofs of changes of replicas do not follow from the policy.
+    #[error(
+        "trust store: the stored changes of replicas of {origin} do not follow from the policy: {reason}; restore the file \
+         from a copy, or move it away: they are asked for again then"
+    )]
+    Epochs {
+        /// The log they are in.
+        origin: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A store tried to go back.
     #[error("trust store: the checkpoint of {origin} does not move from size {from} back to {to}")]

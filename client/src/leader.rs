@@ -63,7 +63,8 @@ impl Fleet {
 
     /// All replicas known, those that the user named first.
     pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
-        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        replicas.iter().filter(|replica| !replica.is_retired()).cloned().collect()
     }
 
     /// Where a call begins.
@@ -74,8 +75,10 @@ impl Fleet {
     /// The replica at a position, counted round and round.
     pub(crate) fn at(&self, position: usize) -> Option<Arc<Replica>> {
         let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
-        let position = position.checked_rem(replicas.len())?;
-        replicas.get(position).cloned()
+        let from = position.checked_rem(replicas.len())?;
+        // One that left the cluster is passed over for the next that did not.
+        let round = replicas.iter().cycle().skip(from).take(replicas.len());
+        round.clone().find(|replica| !replica.is_retired()).or(replicas.get(from)).cloned()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -138,10 +141,37 @@ impl Fleet {
         join_all(asked).await.into_iter().flatten().flatten().collect()
     }
 
+    /// Adds a replica that is proven to be one.
+    pub(crate) fn learn(&self, node: NodeId, address: &str) {
+        let Some(position) = self.add(node, address) else { return };
+        let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        for (place, replica) in replicas.iter().enumerate() {
+            // Where it was before, somebody else may listen by now.
+            if place == position {
+                replica.set_node(node);
+            } else if replica.node() == Some(node) {
+                replica.retire();
+            }
+        }
+    }
+
+    /// Asks replicas that are known to be none of these nodes last from now on, and does not compare them.
+    pub(crate) fn retire_all_but(&self, nodes: &[NodeId]) {
+        for replica in self.replicas() {
+            if replica.node().is_some_and(|node| !nodes.contains(&node)) {
+                replica.retire();
+            }
+        }
+    }
+
     /// Adds a replica that others named, if it can be reached the way they are.
     fn add_member(&self, node: NodeId, members: &[v1::Member]) -> Option<usize> {
         let member = members.iter().find(|member| member.node_id == node.get())?;
-        let sibling = self.at(0)?.address().sibling(&member.client_address).ok()?;
+        self.add(node, &member.client_address)
+    }
+
+    fn add(&self, node: NodeId, address: &str) -> Option<usize> {
+        let sibling = self.at(0)?.address().sibling(address).ok()?;
         let mut replicas = self.replicas.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = replicas.iter().position(|replica| replica.address() == &sibling) {
             return Some(known);

@@ -351,6 +351,22 @@ impl Cluster {
             .expect("a client")
     }
 
+    /// A command of the command line for this cluster, with a trust store in the directory `trust` of the cluster.
+    pub fn command(&self, trust: &str, args: &[&str]) -> Command {
+        let client = self.path().join("client");
+        let endpoints: Vec<String> =
+            self.nodes.values().map(|node| format!("https://{}", node.client)).collect();
+        let mut command = Command::new(binary());
+        command.args(args).args(["--endpoints", &endpoints.join(",")]);
+        for policy in ["_system.policy", "default.policy"] {
+            command.arg("--policy").arg(client.join(policy));
+        }
+        command.arg("--cacert").arg(client.join("authority.crt"));
+        command.arg("--trust-dir").arg(self.path().join(trust));
+        command.env("QUORATE_CONFIG", self.path().join("no-contexts.toml")).stdin(Stdio::null());
+        command
+    }
+
     /// The id of the node that leads, as a majority of the nodes says. For a moment after a leader was killed the others
     /// still name it: a node that does not run is never the answer.
     pub async fn leader(&self, client: &Client) -> u64 {
@@ -400,9 +416,9 @@ fn line(text: &str) -> String {
     format!("{text}\n")
 }
 
-/// Ports that were free a moment ago. They are below the range that the operating system takes for outgoing
+/// Ports that were free a moment ago, for a node or whatever a test starts beside it. They are below the range that the operating system takes for outgoing
 /// connections: otherwise a client could sit on the port of a node that was killed and is to start again.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     static BASE: LazyLock<u16> = LazyLock::new(|| {
         // Differs from process to process, so that tests that run at once look at different ports.

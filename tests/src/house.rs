@@ -38,7 +38,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("node/ledger/Cargo.toml", &["quorate-core"]),
     ("node/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-ledger"]),
     ("client/Cargo.toml", &["quorate-core", "quorate-proto"]),
-    ("cli/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-client", "quorate-node"]),
+    ("audit/Cargo.toml", &["quorate-core", "quorate-ledger", "quorate-client"]),
+    ("cli/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-client", "quorate-node", "quorate-audit"]),
 ];
 
 /// Packages that must stay free of runtimes and input and output.

@@ -24,6 +24,7 @@ pub(crate) mod scan;
 pub(crate) mod status;
 pub(crate) mod tx;
 pub(crate) mod verify;
+pub(crate) mod watch;
 mod what;
 mod write;
 mod write_records;

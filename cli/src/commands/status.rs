@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use quorate_client::{Comparison, Error, ReplicaCheckpoint, Status};
 
+use crate::convert;
 use crate::error::{CliError, proof_advice};
 use crate::evidence;
 use crate::exit::Exit;
@@ -69,6 +70,7 @@ async fn compare(session: &Session) -> Option<Comparison> {
 
 /// Adds what the checkpoint that a replica shows proves.
 fn prove(replica: &mut json::Replica, shown: &ReplicaCheckpoint, compared: &Comparison, cluster: &str) {
+    replica.history = Some(convert::standing_word(shown.standing));
     let certified = match &shown.checkpoint {
         Ok(certified) => certified,
         Err(error) if error.is_untrusted() => {
@@ -218,6 +220,7 @@ fn table(status: &json::Status) -> String {
         "SIZE",
         "CERTIFIED",
         "LAG",
+        "HISTORY",
         "LOG ROOT",
         "STATE ROOT",
     ]);
@@ -232,6 +235,7 @@ fn table(status: &json::Status) -> String {
             or_dash(&replica.size),
             or_dash(&replica.certified_size),
             or_dash(&replica.lag),
+            replica.history.unwrap_or("-").to_owned(),
             short(&replica.log_root),
             short(&replica.state_root),
         ]);
@@ -286,7 +290,7 @@ mod tests {
 
     fn proven(agree: bool) -> Comparison {
         let size = quorate_client::TreeSize::new(5);
-        Comparison { size, replicas: Vec::new(), agree, evidence: None }
+        Comparison { size, replicas: Vec::new(), agree, needed: 2, evidence: None }
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub(crate) fn document<T: Serialize>(kind: &'static str, body: &T) -> Result<Str
     Ok(text)
 }
 
+/// A document of a stream of them, on a line of its own.
+pub(crate) fn line<T: Serialize>(kind: &'static str, body: &T) -> Result<String, CliError> {
+    let document = Document { schema: SCHEMA, kind, body };
+    let text = serde_json::to_string(&document).map_err(|error| unwritable(kind, &error.to_string()))?;
+    Ok(text + "\n")
+}
+
 /// The same document as YAML.
 pub(crate) fn yaml_document<T: Serialize>(kind: &'static str, body: &T) -> Result<String, CliError> {
     yaml::text(&Document { schema: SCHEMA, kind, body }).map_err(|error| unwritable(kind, &error))
@@ -211,6 +218,41 @@ pub(crate) struct Transaction {
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
+/// `change`: a transaction that `watch` tells of, one document per line.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Change {
+    pub(crate) ledger: String,
+    pub(crate) index: String,
+    pub(crate) time: String,
+    /// By the word of the leader of that time.
+    pub(crate) author: Option<String>,
+    pub(crate) request_id: String,
+    pub(crate) operations: Vec<Operation>,
+    /// Where to go on after it: `--from`.
+    pub(crate) next: String,
+}
+
+/// A ledger of `audit`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Audited {
+    pub(crate) ledger: String,
+    pub(crate) size: String,
+    pub(crate) log_root: String,
+}
+
+/// `audit`: what `audit --once` has recomputed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Audit {
+    pub(crate) ledgers: Vec<Audited>,
+}
+
+/// `witness_key`: the public half of an auditor's key.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct WitnessKey {
+    pub(crate) name: String,
+    pub(crate) vkey: String,
+}
+
 /// A ledger of `ledgers`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Ledger {
@@ -256,6 +298,8 @@ pub(crate) struct Replica {
     pub(crate) signed_by_itself: Option<bool>,
     /// Why the checkpoint it shows is not believed.
     pub(crate) distrust: Option<String>,
+    /// How what it shows stands to what the others show: `agrees`, `behind`, `silent` or `different`.
+    pub(crate) history: Option<&'static str>,
 }
 
 /// `status`: the word of each replica; what `proven_log_root` and `distrust` say is verified.

@@ -212,7 +212,7 @@ fn status() {
         r#""roots": "unknown","compared_size": "26","verified": false,"evidence": null,"replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
         r#""version": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
         r#""certified_size": null,"log_root": null,"state_root": null,"memory_bytes": null,"written_bytes": null,"#,
-        r#""fault": null,"limitation": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null}]}"#
+        r#""fault": null,"limitation": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null}]}"#
     );
     assert_eq!(compact("status", &body), expected);
 }
@@ -429,4 +429,37 @@ fn evidence() {
         r#""log_roots": ["00","01"],"verified": true}"#
     );
     assert_eq!(compact("evidence", &body), expected);
+}
+
+#[test]
+fn a_change_is_one_line() {
+    let body = Change {
+        ledger: "default".into(),
+        index: "17".into(),
+        time: "2026-11-23T00:35:45.000001Z".into(),
+        author: None,
+        request_id: "cd".repeat(32),
+        operations: vec![Operation {
+            operation: "delete",
+            key: Bytes::of(b"k"),
+            revision: "3".into(),
+            previous_index: text("12"),
+            expires_at: None,
+            value_length: None,
+            value_digest: None,
+            value: None,
+        }],
+        next: "18".into(),
+    };
+    let expected = format!(
+        concat!(
+            r#"{{"schema":1,"kind":"change","ledger":"default","index":"17","#,
+            r#""time":"2026-11-23T00:35:45.000001Z","author":null,"request_id":"{}","#,
+            r#""operations":[{{"operation":"delete","key":{{"utf8":"k"}},"revision":"3","previous_index":"12","#,
+            r#""expires_at":null,"value_length":null,"value_digest":null,"value":null}}],"next":"18"}}"#,
+            "\n"
+        ),
+        "cd".repeat(32)
+    );
+    assert_eq!(line("change", &body).unwrap_or_default(), expected);
 }

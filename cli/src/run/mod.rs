@@ -20,4 +20,4 @@ mod open_files;
 mod probe;
 mod runtime;
 pub(crate) mod server;
-mod stop;
+pub(crate) mod stop;

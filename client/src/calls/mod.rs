@@ -9,10 +9,12 @@ mod members;
 mod proofs;
 mod receipts;
 mod scan;
+mod subscribe;
 mod transactions;
 
 pub use cluster::{LedgerInfo, LedgerStatus, Member, Status};
-pub use compare::{Comparison, ReplicaCheckpoint};
+pub use compare::{Comparison, ReplicaCheckpoint, Standing};
 pub use history::{History, HistoryPage};
 pub use members::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
 pub use scan::{Scan, ScanPage};
+pub use subscribe::Subscription;

@@ -1,5 +1,6 @@
 //! One replica: its address, its channel, and which node it turned out to be.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use quorate_core::position::NodeId;
@@ -21,6 +22,8 @@ pub(crate) struct Replica {
     address: EndpointAddress,
     /// Which node answers there, once it has said so. Its own word: only used to follow leader hints.
     node: OnceLock<NodeId>,
+    /// Whether it has left the cluster.
+    retired: AtomicBool,
     client: LedgerClient<Channel>,
     admin: AdminClient<Channel>,
 }
@@ -33,7 +36,7 @@ impl Replica {
         let client = LedgerClient::new(channel)
             .max_decoding_message_size(MAX_ANSWER)
             .max_encoding_message_size(MAX_REQUEST);
-        Ok(Self { address, node: OnceLock::new(), client, admin })
+        Ok(Self { address, node: OnceLock::new(), retired: AtomicBool::new(false), client, admin })
     }
 
     /// Its address, as text.
@@ -53,6 +56,16 @@ impl Replica {
     /// Remembers which node it is; the first word counts.
     pub(crate) fn set_node(&self, node: NodeId) {
         self.node.get_or_init(|| node);
+    }
+
+    /// It has left the cluster.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has left the cluster.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// A handle to send one call with.

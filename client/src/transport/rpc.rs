@@ -51,6 +51,7 @@ unary! {
     GetCheckpointRequest => get_checkpoint -> GetCheckpointResponse;
     CreateLedgerRequest => create_ledger -> CreateLedgerResponse;
     ListLedgersRequest => list_ledgers -> ListLedgersResponse;
+    ListEpochsRequest => list_epochs -> ListEpochsResponse;
     StatusRequest => status -> StatusResponse;
 }
 
@@ -65,19 +66,34 @@ unary! {
     DrainRequest => drain -> DrainResponse;
 }
 
-/// Messages of a stream of leaves, as they come.
-pub(crate) type EntryStream = BoxStream<'static, Result<v1::ListTransactionsResponse, Failure>>;
+/// Messages of a stream, as they come.
+type Messages<M> = BoxStream<'static, Result<M, Failure>>;
 
-impl Rpc for v1::ListTransactionsRequest {
-    type Response = EntryStream;
+/// Messages of a stream of leaves.
+pub(crate) type EntryStream = Messages<v1::ListTransactionsResponse>;
 
-    /// The timeout is for the beginning of the stream.
-    async fn send(self, replica: &Replica, timeout: Duration) -> Result<EntryStream, Failure> {
-        let mut client = replica.client();
-        let stream = within(replica, timeout, client.list_transactions(Request::new(self))).await?;
-        let endpoint = replica.endpoint().clone();
-        Ok(stream.map(move |message| message.map_err(|status| failure(&endpoint, &status))).boxed())
-    }
+/// Messages of the log as it grows.
+pub(crate) type FeedStream = Messages<v1::SubscribeResponse>;
+
+macro_rules! streams {
+    ($($request:ident => $method:ident -> $stream:ident;)*) => { $(
+        impl Rpc for v1::$request {
+            type Response = $stream;
+
+            /// The timeout is for the beginning of the stream.
+            async fn send(self, replica: &Replica, timeout: Duration) -> Result<$stream, Failure> {
+                let mut client = replica.client();
+                let stream = within(replica, timeout, client.$method(Request::new(self))).await?;
+                let endpoint = replica.endpoint().clone();
+                Ok(stream.map(move |message| message.map_err(|status| failure(&endpoint, &status))).boxed())
+            }
+        }
+    )* };
+}
+
+streams! {
+    ListTransactionsRequest => list_transactions -> EntryStream;
+    SubscribeRequest => subscribe -> FeedStream;
 }
 
 /// A request whose deadline the server knows.
