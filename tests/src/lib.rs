@@ -5,6 +5,7 @@ pub mod audit;
 pub mod clock;
 pub mod cluster;
 pub mod folder;
+pub mod go;
 pub mod house;
 pub mod http;
 pub mod oracle;
