@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -48,6 +48,11 @@ impl Shell {
             ("QUORATE_CONFIG", dir.join("no-contexts.toml").into()),
         ];
         Self { dir, variables }
+    }
+
+    /// The folder that commands are run in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The same with another value of a variable.

@@ -56,6 +56,11 @@ fn every_command_of_the_documents_is_accepted() {
         "bench put --clients 256 --value-bytes 256 --duration 10s --warm-up 0s --batch 1000 --wait committed",
         "bench get --keys 1000000 --no-load --prefix p/",
         "bench verified-get --clients 64 -o json",
+        "bench put --rate 4000 --keys 100 --distribution uniform --order ascending",
+        "bench mixed --reads 50 --distribution zipf:1.2 --wait committed --no-verify",
+        "bench scan --page 1000 --keys 5000",
+        "bench sweep --over-clients 1,4,16 --chart put.svg put --duration 5s",
+        "bench sweep --over-rates 500,1000 -o json verified-get --no-load",
         "completions bash",
         "--endpoints https://a:1,https://b:1 --cacert c --trust-dir t -l x -o json --timeout 1m -q --no-verify get k",
         "get k -o json --plaintext",
@@ -99,6 +104,11 @@ fn wrong_values_are_refused_with_the_reason() {
         ("get k -o xml", "json"),
         ("bench put --batch 4097", "4096"),
         ("bench get --clients 0", "0 is not in"),
+        ("bench put --rate 0", "0 is not in"),
+        ("bench mixed --reads 101", "101 is not in"),
+        ("bench get --distribution normal", "zipf:1.2"),
+        ("bench sweep put", "--over-clients"),
+        ("bench sweep --over-clients 1 --over-rates 1 put", "cannot be used with"),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -30,7 +30,8 @@ type load struct {
 func main() {
 	endpoints := flag.String("endpoints", "", "where the members are, separated by commas")
 	authority := flag.String("cacert", "", "certificate of the authority behind the members' certificates (PEM)")
-	what := flag.String("what", "put", "put: new keys; get: linearizable reads of the keys that fill wrote; fill")
+	what := flag.String("what", "put", "put: new keys; get: linearizable reads of the keys that fill wrote; fill; retry: put by one client, "+
+		"over and over until it is done; leader: who leads")
 	clients := flag.Int("clients", 64, "calls under way at any time")
 	connections := flag.Int("connections", 4, "clients of the library, each with a connection to every member")
 	keys := flag.Int("keys", 100_000, "keys that fill writes and get reads")
@@ -54,13 +55,22 @@ func main() {
 			_, err := c.Put(context.Background(), fmt.Sprintf("%x/%d/%08d", run, client, call), l.value)
 			return err
 		})
+	case "retry":
+		// One client that goes on when a leader is gone: its longest call is how long nobody could write.
+		l.clients = 1
+		run := time.Now().UnixNano()
+		l.measure(*duration, func(c *clientv3.Client, _, call int) error {
+			return retried(c, fmt.Sprintf("%x/retry/%08d", run, call), l.value)
+		})
+	case "leader":
+		l.leader(strings.Split(*endpoints, ","))
 	case "get":
 		l.measure(*duration, func(c *clientv3.Client, _, _ int) error {
 			_, err := c.Get(context.Background(), key(mathrand.Intn(l.keys)))
 			return err
 		})
 	default:
-		log.Fatalf("-what %s: put, get or fill", *what)
+		log.Fatalf("-what %s: put, get, fill, retry or leader", *what)
 	}
 }
 
@@ -80,6 +90,39 @@ func connect(endpoints, authority string) *clientv3.Client {
 		log.Fatal(err)
 	}
 	return client
+}
+
+// attempt is how long one attempt of a retried call may take.
+const attempt = 500 * time.Millisecond
+
+// retried puts a value until a member says that it is done.
+func retried(c *clientv3.Client, key, value string) error {
+	var err error
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), attempt)
+		_, err = c.Put(ctx, key, value)
+		cancel()
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// leader prints the endpoint of the member that says that it leads.
+func (l load) leader(endpoints []string) {
+	found := ""
+	for _, endpoint := range endpoints {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		status, err := l.connections[0].Status(ctx, endpoint)
+		cancel()
+		if err == nil && status.Leader == status.Header.MemberId {
+			found = endpoint
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(map[string]any{"endpoint": found}); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // each runs one goroutine per client.
@@ -118,12 +161,17 @@ func (l load) measure(duration time.Duration, call func(c *clientv3.Client, clie
 		took = append(took, mine...)
 		lock.Unlock()
 	})
+	if len(took) == 0 {
+		log.Fatal("no call ended in the measured time")
+	}
 	slices.Sort(took)
 	at := func(percent int) int64 { return took[(len(took)-1)*percent/100].Microseconds() }
 	result := map[string]any{
+		"operations":            len(took),
 		"operations_per_second": float64(len(took)) / duration.Seconds(),
 		"p50_us":                at(50),
 		"p99_us":                at(99),
+		"max_us":                at(100),
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
 		log.Fatal(err)
