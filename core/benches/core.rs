@@ -9,7 +9,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quorate_core::{
     checkpoint::Checkpoint,
-    entry::{CommitLeaf, Leaf, OpKind, Operation, Salt, TransactionLeaf, ops_root, request_id, value_digest},
+    entry::{CommitLeaf, Leaf, OpKind, Operation, TransactionLeaf, ops_root, request_id, value_digest},
     hash::{Hash, leaf_hash, node_hash, sha256},
     key::{CosignerKey, LogKey},
     name::{ClusterId, ClusterOrigin, LedgerName},
@@ -65,7 +65,7 @@ fn hashes(criterion: &mut Criterion) {
     criterion.bench_function("hash/leaf", |b| b.iter(|| leaf_hash(black_box(&leaf))));
     let mut group = criterion.benchmark_group("hash/value");
     for len in [256, 4_096, 1 << 20] {
-        let (salt, value) = (Salt::new([2; 16]), vec![7; len]);
+        let (salt, value) = ([2; 16], vec![7; len]);
         group.throughput(Throughput::Bytes(u64::try_from(len).unwrap()));
         group.bench_function(BenchmarkId::from_parameter(len), |b| {
             b.iter(|| value_digest(&salt, b"", black_box(&value)));

@@ -6,6 +6,15 @@ from machine import Member, Party, free_ports, need, run_json, until
 
 HERE = pathlib.Path(__file__).resolve().parent
 QUOTA = 64 << 30
+NOTHING = "there is nothing to compare with; install it (Debian: etcd-server)"
+BUILDS = "it builds etcd's load generator; install it (https://go.dev/dl)"
+CERTIFIES = "it makes etcd's certificates; install it (Debian: openssl)"
+
+
+def check_peers(program):
+    """Ends, and says who is missing, before anything is started."""
+    for one, why in ((program, NOTHING), ("go", BUILDS), ("openssl", CERTIFIES)):
+        need(one, why)
 
 
 class Etcd(Party):
@@ -13,16 +22,16 @@ class Etcd(Party):
     settings = "defaults (fsync on), but for room of 64 GiB instead of 2; TLS to clients and between members"
 
     def __init__(self, program, folder):
-        self.program, self.folder = need(program, "there is nothing to compare with"), folder
+        self.program, self.folder = need(program, NOTHING), folder
         folder.mkdir()
-        self.make_certificates(need("openssl", "it makes etcd's certificates"))
+        self.make_certificates(need("openssl", CERTIFIES))
         ports = free_ports(6)
         self.clients = {f"member{n}": f"https://127.0.0.1:{ports[n]}" for n in range(3)}
         peers = {f"member{n}": f"https://127.0.0.1:{ports[3 + n]}" for n in range(3)}
         cluster = ",".join(f"{name}={url}" for name, url in peers.items())
         self.members = [self.member(name, peers[name], cluster) for name in self.clients]
         self.tls = ssl.create_default_context(cafile=folder / "ca.crt")
-        go = need("go", "it builds etcd's load generator")
+        go = need("go", BUILDS)
         self.load_program = folder / "etcd-load"
         subprocess.run([go, "build", "-o", self.load_program, "."], cwd=HERE / "etcd-load", check=True, timeout=600)
         self.start()

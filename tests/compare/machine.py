@@ -12,7 +12,7 @@ def say(*words):
 def need(program, why):
     path = shutil.which(str(program))
     if path is None:
-        sys.exit(f"{program} is missing: {why}. Install it, and run this again.")
+        sys.exit(f"{program} is missing: {why}")
     return path
 
 
@@ -89,13 +89,20 @@ class Party:
     members = ()
 
     def start(self):
-        for member in self.members:
-            member.start()
-        for member in self.members:
-            try:
-                until(lambda: self.ready(member), f"{member.name} is ready")
-            except RuntimeError as error:
-                raise RuntimeError(f"{error}:\n{member.said()}") from None
+        try:
+            for member in self.members:
+                member.start()
+            for member in self.members:
+                self.wait_ready(member)
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self, member):
+        try:
+            until(lambda: self.ready(member), f"{member.name} is ready")
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}:\n{member.said()}") from None
 
     def stop(self):
         for member in self.members:

@@ -80,7 +80,11 @@ class Echo:
         command = [program, f"127.0.0.1:{port}", folder / "server.crt", folder / "server.key"]
         self.member = Member("echo", command, quorate.folder)
         self.member.start()
-        until(lambda: "listening" in self.member.said(), "the echo listens")
+        try:
+            until(lambda: "listening" in self.member.said(), "the echo listens")
+        except BaseException:
+            self.stop()
+            raise
 
     def load(self, options, seconds):
         return self.quorate.load(options, seconds, endpoints=[self.endpoint])

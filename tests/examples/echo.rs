@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use quorate_core::{
-    entry::{OpKind, Operation, Salt, TransactionLeaf, meta_digest, ops_root, request_id, value_digest},
+    entry::{OpKind, Operation, TransactionLeaf, meta_digest, ops_root, request_id, value_digest},
     position::{Micros, Revision},
 };
 use quorate_node::tls::{Credentials, Limits, Security, ServerTls, listen};
@@ -49,7 +49,7 @@ impl Echo {
                 prev_index: None,
                 expires_at: None,
                 value_len: u32::try_from(put.value.len()).map_err(|_| Status::invalid_argument("value"))?,
-                value_digest: value_digest(&Salt::new(salt), &put.attributes, &put.value),
+                value_digest: value_digest(&salt, &put.attributes, &put.value),
                 key: put.key.to_vec(),
             };
             let operation = operation.encode().into();
@@ -62,7 +62,7 @@ impl Echo {
             op_count: u32::try_from(operations.len()).unwrap_or(u32::MAX),
             ops_root: ops_root(operations.iter().map(|revealed| &revealed.operation)),
             request_id: request_id(AUTHOR, &request.idempotency_key).map_err(invalid)?,
-            meta_digest: meta_digest(&Salt::new(META_SALT), META),
+            meta_digest: meta_digest(&META_SALT, META),
         };
         let transaction = v1::Transaction {
             index: 1,

@@ -8,7 +8,7 @@ use quorate_tests::{cluster::Cluster, house, shell::Shell};
 use serde_json::Value;
 
 /// Short runs: how long, and how many keys.
-const SHORT: [&str; 4] = ["--warm-up", "100ms", "--duration", "400ms"];
+const SHORT: [&str; 4] = ["--warm-up", "100ms", "--duration", "700ms"];
 const KEYS: &str = "150";
 
 fn bench(shell: &Shell, line: &str) -> Value {
@@ -29,7 +29,7 @@ fn number(value: &Value) -> u64 {
 fn check(line: &str, run: &Value) {
     assert_eq!(run["errors"], "0", "{line}: {run:#}");
     assert!(number(&run["transactions"]) > 0 && run["first_error"].is_null(), "{line}: {run:#}");
-    assert_eq!((run["warm_up_seconds"].as_str(), run["seconds"].as_str()), (Some("0.100"), Some("0.400")));
+    assert_eq!((run["warm_up_seconds"].as_str(), run["seconds"].as_str()), (Some("0.100"), Some("0.700")));
     let latency: Vec<u64> =
         ["p50", "p90", "p99", "p99_9", "max"].iter().map(|name| number(&run["latency_us"][name])).collect();
     assert!(latency.is_sorted() && latency[0] > 0, "{line}: {latency:?}");
@@ -90,7 +90,7 @@ fn more_than_a_cluster_does(shell: &Shell) {
     let line = "put --rate 1000000 --clients 2";
     let run = bench(shell, line);
     check(line, &run);
-    assert!(number(&run["not_sent"]) > 300_000, "{run:#}");
+    assert!(number(&run["not_sent"]) > 500_000, "{run:#}");
     assert!(number(&run["latency_us"]["p50"]) > 100_000, "calls that wait are in the percentiles: {run:#}");
 }
 

@@ -17,6 +17,8 @@ const DEFAULT_KEYS: u64 = 100_000;
 const CLIENTS: u32 = 64;
 /// ...and with `--rate`, where it is the most of them that there may be.
 const OPEN_CLIENTS: u32 = 1_000;
+/// The highest rate, so that counting what was not sent ends soon.
+const MAX_RATE: u64 = 1_000_000;
 /// Most runs of a sweep.
 const MAX_RUNS: usize = 32;
 
@@ -64,7 +66,7 @@ pub(super) struct SweepArgs {
     pub(super) over_clients: Vec<u32>,
 
     /// Rates in operations per second, separated by commas
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=MAX_RATE))]
     pub(super) over_rates: Vec<u64>,
 
     /// Where to write a picture of throughput against latency (SVG)
@@ -98,7 +100,7 @@ pub(super) struct Load {
     clients: Option<u32>,
 
     /// Operations to begin per second, whatever comes back [default: as fast as the clients are answered]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_RATE))]
     pub(super) rate: Option<u64>,
 
     /// Connections to each replica that the clients share

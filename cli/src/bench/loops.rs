@@ -24,6 +24,8 @@ use crate::error::CliError;
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// The longest that the pacer sleeps: it looks this often whether it is still needed.
 const LOOK: Duration = Duration::from_millis(50);
+/// Calls that were due in time are still sent for so long after the end: a client that is free has to be woken first.
+const LATE: Duration = Duration::from_millis(100);
 
 /// One client: makes calls, one after the other.
 pub(super) trait Client: Send + 'static {
@@ -75,8 +77,9 @@ pub(super) async fn open<C: Client>(
 ) -> Result<(), CliError> {
     let until = recorder.window().to;
     let gate = Closing(Arc::new(Gate { due: Semaphore::new(0), taken: AtomicU64::new(0) }));
-    let pacer = Arc::clone(&gate.0);
-    let pacing = tokio::task::spawn_blocking(move || pacer.pace(timetable, watch, until));
+    // Closes the gate however it ends: no client waits for a pacer that is gone.
+    let pacer = Closing(Arc::clone(&gate.0));
+    let pacing = tokio::task::spawn_blocking(move || pacer.0.pace(timetable, watch, until));
     let mut tasks = JoinSet::new();
     for mut client in clients {
         let (recorder, gate) = (Arc::clone(recorder), Arc::clone(&gate.0));
@@ -126,20 +129,23 @@ impl Gate {
         let mut released = 0;
         while !self.due.is_closed() {
             let now = watch.elapsed();
-            if now >= until {
+            let due = timetable.due_before((now + Duration::from_nanos(1)).min(until));
+            self.due.add_permits(usize::try_from(due.saturating_sub(released)).unwrap_or(usize::MAX >> 4));
+            released = due;
+            let all_sent = self.taken.load(Ordering::Relaxed) >= released;
+            if now >= until && (all_sent || now >= until + LATE) {
                 self.due.close();
                 return;
             }
-            let due = timetable.due_before(now + Duration::from_nanos(1));
-            self.due.add_permits(usize::try_from(due.saturating_sub(released)).unwrap_or(usize::MAX >> 4));
-            released = due;
-            let next = timetable.due(released).min(until);
+            // Behind the end there is nothing due, and it is only a matter of waking who is free.
+            let next =
+                if now < until { timetable.due(released).min(until) } else { now + Duration::from_millis(1) };
             std::thread::sleep(next.saturating_sub(watch.elapsed()).min(LOOK));
         }
     }
 }
 
-/// Closes the gate, and so ends the pacer, however the loop ends.
+/// Closes the gate, and so ends the pacer and the clients, when it is dropped.
 struct Closing(Arc<Gate>);
 
 impl Drop for Closing {
@@ -189,11 +195,11 @@ mod tests {
         }
     }
 
-    fn target(stall_from: Duration) -> Target {
+    fn target(stalls_from: Duration, stalls_to: Duration) -> Target {
         Target {
             watch: Stopwatch::start(),
-            stalls_from: stall_from,
-            stalls_to: stall_from + STALL,
+            stalls_from,
+            stalls_to,
             calls: Arc::default(),
             busy: Arc::default(),
             too_many: Arc::default(),
@@ -216,14 +222,14 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_stall_shows_in_the_percentiles_of_an_open_loop_and_not_of_a_closed_one() {
         let (stall, to) = (Duration::from_millis(300), Duration::from_secs(1));
-        let target = target(stall);
+        let target = target(stall, stall + STALL);
         let recording = opened(&target, to).await;
         let latencies = recording.latencies_us().unwrap();
         assert_eq!(latencies.len(), 900, "every call that was due is in the percentiles");
         assert!(latencies.value_at_quantile(0.9) > 250_000, "{}", latencies.value_at_quantile(0.9));
         assert_eq!(target.calls.load(Ordering::SeqCst) + recording.not_sent, 1_000);
 
-        let target = self::target(stall);
+        let target = self::target(stall, stall + STALL);
         let recorder = recorder(to);
         closed(vec![target.clone(); CLIENTS], target.watch, &recorder).await.unwrap();
         let latencies = recorder.recording().latencies_us().unwrap();
@@ -235,7 +241,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_was_never_sent_is_counted_and_in_the_percentiles() {
         let to = Duration::from_millis(600);
-        let target = target(Duration::from_millis(300));
+        let target = target(Duration::from_millis(300), to * 2);
         let recording = opened(&target, to).await;
         assert!((250..=500).contains(&recording.not_sent), "{}", recording.not_sent);
         assert_eq!(target.calls.load(Ordering::SeqCst) + recording.not_sent, 600);

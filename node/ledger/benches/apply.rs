@@ -65,7 +65,7 @@ fn blocks(criterion: &mut Criterion) {
     for kind in ["overwrites", "new keys"] {
         for count in [1, 100, 1_000] {
             group.throughput(Throughput::Elements(count));
-            let next = || {
+            let mut next = || {
                 if let Some(effects) = done.take() {
                     replica.borrow_mut().store.write(&effects);
                 }
@@ -91,7 +91,7 @@ fn blocks(criterion: &mut Criterion) {
                 block
             };
             group.bench_function(BenchmarkId::new(kind, count), |bencher| {
-                bencher.iter_batched(next, routine, BatchSize::PerIteration);
+                bencher.iter_batched(&mut next, routine, BatchSize::PerIteration);
             });
         }
     }
