@@ -12,14 +12,18 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use quorate_core::{hash::sha256, position::Micros};
 use quorate_ledger::{apply::apply, block::Block, effects::Effects};
 
-#[path = "../tests/ledger/support/mod.rs"]
+#[path = "../tests/ledger/support/replica.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
-mod support;
+mod replica;
+#[path = "../tests/ledger/support/requests.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod requests;
+#[path = "../tests/ledger/support/store.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod store;
 
-use support::{
-    replica::{Replica, START, block, hash_of},
-    requests::{put, request},
-};
+use replica::{Replica, START, block, hash_of};
+use requests::{put, request};
 
 const LEDGER: &str = "default";
 
