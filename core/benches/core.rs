@@ -1,7 +1,7 @@
 //! What the verifier's own work costs: the log tree, the state tree, codecs, hashes and signatures.
 //!
 //! `cargo bench -p quorate-core`. Trees have 100,000 leaves unless `QUORATE_BENCH_KEYS` says otherwise
-//! (`QUORATE_BENCH_KEYS=10000000` takes about 3 GB of memory and a few minutes to fill).
+//! (`QUORATE_BENCH_KEYS=10000000` takes some gigabytes of memory, and minutes to fill).
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;

@@ -29,7 +29,6 @@ pub(super) async fn show(output: Output, recorder: &Recorder, watch: Stopwatch) 
         let phase = if now < recorder.window().from { "warm-up" } else { "measuring" };
         let line = line(phase, now, now.saturating_sub(last), &recorder.take_recent());
         bar.0.set_message(line);
-        bar.0.tick();
         last = now;
     }
 }

@@ -202,15 +202,21 @@ fn setting(bench: &Bench) -> String {
         None => format!("{} clients", bench.clients),
         Some(rate) => format!("{} operations/s by at most {} clients", grouped(rate), bench.clients),
     };
-    let call = match (&bench.page, &bench.read_percent) {
-        (Some(page), _) => format!("pages of {page}"),
-        (None, Some(reads)) => format!("{reads} % reads"),
-        (None, None) => format!("batches of {}", bench.batch),
-    };
+    let call = call(bench);
     format!(
         "{}{wait}{verified}: {clients} on {} connections, {call}, values of {} bytes, {keys} of {} bytes{chosen}, {} s\n",
         bench.workload, bench.connections, bench.value_bytes, bench.key_bytes, bench.seconds
     )
+}
+
+/// What a call is.
+pub(super) fn call(bench: &Bench) -> String {
+    match (&bench.page, &bench.read_percent, bench.wait) {
+        (Some(page), ..) => format!("pages of {page}"),
+        (None, Some(reads), _) => format!("{reads} % reads"),
+        (None, None, Some(_)) => format!("batches of {}", bench.batch),
+        (None, None, None) => "a key a call".to_owned(),
+    }
 }
 
 /// What came of it.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::chart::{Chart, Point, Series};
-use super::report::grouped;
+use super::report::{self, grouped};
 use crate::error::CliError;
 use crate::output::Table;
 use crate::output::json::{Bench, BenchLatency, BenchSweep};
@@ -78,11 +78,7 @@ fn over(sweep: &BenchSweep) -> &'static str {
 fn setting(run: &Bench) -> (String, String) {
     let wait = run.wait.map(|wait| format!(", {wait}")).unwrap_or_default();
     let verified = if run.verified { ", verified by the client" } else { ", not verified" };
-    let call = match (&run.page, &run.read_percent) {
-        (Some(page), _) => format!("pages of {page}"),
-        (None, Some(reads)) => format!("{reads} % reads"),
-        (None, None) => format!("batches of {}", run.batch),
-    };
+    let call = report::call(run);
     let sizes = format!("{call}, {}-byte values, {} s a run", run.value_bytes, run.seconds);
     (format!("{}{wait}{verified}", run.workload), sizes)
 }
