@@ -5,12 +5,13 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build build-all demo test fmt lint doc unit audit deploy-test bench clean
+.PHONY: help setup build build-all demo test fmt lint doc unit audit deploy-test bench compare clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
 	@echo 'make test   every check there is'
 	@echo 'make build  the quorate binary: $(QUORATE)'
+	@echo 'make bench   what the parts cost; make compare   the whole beside etcd (docs/performance.md)'
 	@echo 'parts of make test: fmt lint doc unit audit deploy-test'
 
 setup:
@@ -46,6 +47,13 @@ audit: setup
 
 deploy-test: build-all
 	tools/deploy-test $(QUORATE)
+
+# With the profile of the shipped binary, whose dependencies are built already.
+bench: setup
+	cargo bench --locked --profile dev -p quorate-core -p quorate-ledger --benches
+
+compare: build-all
+	tests/compare/run --quorate $(QUORATE)
 
 clean:
 	cargo clean

@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "quorate/v1/proof.proto",
         "quorate/v1/ledger.proto",
+        "quorate/v1/admin.proto",
         "quorate/peer/v1/block.proto",
         "quorate/peer/v1/raft.proto",
     ];

@@ -1,7 +1,8 @@
 //! From the client's values to documents and lines: the only place that looks into both.
 
 use quorate_client::{
-    CertifiedCheckpoint, Entry, HistoryEntry, KeyState, LogIndex, Micros, OperationRecord, Read, Value,
+    CertifiedCheckpoint, Entry, HistoryEntry, KeyState, LogIndex, Micros, OperationRecord, Read, Standing,
+    Value,
 };
 use quorate_core::answer::{Absent, Contents, IncludedOperation, Reading};
 use quorate_core::entry::{OpKind, Operation as CoreOperation};
@@ -40,6 +41,16 @@ pub(crate) fn proof_line(certified: Option<&CertifiedCheckpoint>) -> String {
 fn short_name(name: &str) -> String {
     let short = name.rfind("/node/").map_or(name, |place| &name[place + 1..]);
     text::line(short)
+}
+
+/// How a replica stands to the others in one word, as documents have it.
+pub(crate) const fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Agrees => "agrees",
+        Standing::Behind => "behind",
+        Standing::Silent => "silent",
+        Standing::Different => "different",
+    }
 }
 
 /// The state of a key in one word, as documents have it.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use quorate_archive::ArchiveError;
 use quorate_core::policy::PolicyFileError;
 use quorate_core::receipt::ReceiptError;
 
@@ -48,6 +49,9 @@ pub(crate) enum CliError {
         /// The check that failed.
         source: ReceiptError,
     },
+    /// A backup that is not believed, or cannot be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Something that was checked does not hold.
     #[error("{message}")]
     Unverified {
@@ -143,6 +147,7 @@ impl CliError {
                 Some("ask whoever gave you the file for a fresh one (`quorate policy export`)".into()),
             ),
             Self::Receipt { source, .. } => (Exit::Unverified, Some(receipt_advice(source).to_owned())),
+            Self::Archive(error) => archive_advice(error),
             Self::Unverified { next, .. } => (Exit::Unverified, Some(next.clone())),
             Self::NotFound { next, .. } => (Exit::NotFound, Some(next.clone())),
             Self::Git { .. } => {
@@ -189,6 +194,25 @@ pub(crate) fn proof_advice(file: &std::path::Path) -> String {
          the file to everybody who does",
         file.display()
     )
+}
+
+/// The code for a backup that is not believed or cannot be written, and what to do.
+fn archive_advice(error: &ArchiveError) -> (Exit, Option<String>) {
+    let (exit, next) = match error {
+        ArchiveError::NotAnArchive { .. } | ArchiveError::OtherCluster { .. } => (Exit::Usage, ""),
+        ArchiveError::Io { .. } | ArchiveError::Busy { .. } | ArchiveError::Behind { .. } => {
+            (Exit::Error, "")
+        }
+        ArchiveError::Policy { .. } => (
+            Exit::Unverified,
+            "`quorate policy show` shows whose signatures the policy asks for; a backup needs that of its own cluster",
+        ),
+        _ => (
+            Exit::Unverified,
+            "do not restore it and do not add to it: use another copy, and keep this one for examination",
+        ),
+    };
+    (exit, Some(next).filter(|next| !next.is_empty()).map(str::to_owned))
 }
 
 /// What to do about a receipt that does not hold.

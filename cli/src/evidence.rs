@@ -1,23 +1,17 @@
 //! Signed contradictions, kept in files.
 //!
 //! Contract: where an answer is not believed because signed statements contradict each other, the proof of it is written
-//! before the command ends, into the directory `evidence` beside the trust store, or `--evidence-dir`. A file is named
+//! at once, into the directory `evidence` beside the trust store, or `--evidence-dir`. A file is named
 //! after what is in it (`evidence-LEDGER-SIZE-HASH.json`), so the same proof is one file and none is ever replaced by
 //! another. Its form is that of `docs/formats.md`, 4.2; `quorate evidence verify` checks it with public keys alone.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use quorate_client::Evidence;
-use sha2::{Digest as _, Sha256};
+use quorate_client::{Evidence, EvidenceDir};
 
-use crate::commands::files::write_whole;
-use crate::context::default_trust_dir;
+use crate::context::{Context, default_trust_dir};
 use crate::error::CliError;
 use crate::global::Global;
-
-/// Hex digits of the hash in a file's name.
-const NAME_DIGITS: usize = 16;
 
 /// Keeps the evidence that an error carries, and says where; the error itself where it carries none.
 pub(crate) fn kept(global: &Global, error: CliError) -> CliError {
@@ -44,35 +38,23 @@ pub(crate) fn keep_or_tell(global: &Global, evidence: &Evidence) -> Option<PathB
 
 /// Writes evidence to its file, which is given.
 fn keep(global: &Global, evidence: &Evidence) -> Result<PathBuf, CliError> {
-    let directory = match &global.evidence_dir {
-        Some(directory) => directory.clone(),
-        None => {
-            let trust = global.settings()?.trust_dir;
-            let trust = trust.map_or_else(default_trust_dir, Ok)?;
-            trust.parent().unwrap_or(Path::new(".")).join("evidence")
-        }
-    };
-    fs::create_dir_all(&directory).map_err(CliError::io("create directory", &directory))?;
-    let path = directory.join(name(evidence));
-    write_whole(&path, format!("{}\n", evidence.to_json()).as_bytes())?;
-    Ok(path)
+    let directory = directory(global, &global.settings()?)?;
+    directory.keep(evidence).map_err(CliError::io("write evidence in", directory.path()))
 }
 
-fn name(evidence: &Evidence) -> String {
-    let hash = hex::encode(Sha256::digest(evidence.to_json()));
-    let hash = hash.get(..NAME_DIGITS).unwrap_or_default();
-    // The later note is the one of the larger size.
-    match evidence.notes().last().map(|note| note.checkpoint()) {
-        Some(checkpoint) => {
-            let ledger = checkpoint.origin.rsplit('/').next().unwrap_or_default();
-            format!("evidence-{ledger}-{}-{hash}.json", checkpoint.size)
-        }
-        None => format!("evidence-blocks-{hash}.json"),
+/// Where evidence is kept: what `--evidence-dir` says, or beside the trust store.
+pub(crate) fn directory(global: &Global, settings: &Context) -> Result<EvidenceDir, CliError> {
+    if let Some(directory) = &global.evidence_dir {
+        return Ok(EvidenceDir::new(directory));
     }
+    let trust = settings.trust_dir.clone().map_or_else(default_trust_dir, Ok)?;
+    Ok(EvidenceDir::new(trust.parent().unwrap_or(Path::new(".")).join("evidence")))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs;
+
     use clap::Parser as _;
     use quorate_core::checkpoint::Checkpoint;
     use quorate_core::hash::Hash;

@@ -103,6 +103,9 @@ pub(crate) fn of_client(error: &Error) -> (Exit, Option<String>) {
             "do not repeat it until it is explained: keep this message, and compare `quorate status` and \
              `quorate checkpoint` of each endpoint",
         ),
+        Error::NotAgreed { .. } => {
+            (Exit::Unavailable, "`quorate status` shows which replicas are behind or silent")
+        }
         Error::TrustStore(_) => (Exit::Error, "--trust-dir names the directory of the trust store"),
         Error::Config(_) => (Exit::Usage, "`quorate context show` shows the settings in use"),
     };
@@ -163,6 +166,16 @@ mod tests {
                 1,
             ),
             (untrusted, 10),
+            (
+                Error::NotAgreed {
+                    size: quorate_client::TreeSize::new(5),
+                    agreeing: 1,
+                    needed: 2,
+                    behind: 1,
+                    silent: 1,
+                },
+                3,
+            ),
             (TrustError::Contended { origin: "o".into(), attempts: 9 }.into(), 1),
             (ConfigError::Missing { setting: "policy", help: "give one" }.into(), 2),
         ];

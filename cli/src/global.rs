@@ -47,6 +47,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "QUORATE_CACERT", value_name = "FILE", hide_env_values = true)]
     pub(crate) cacert: Option<PathBuf>,
 
+    /// Certificate of an operator (PEM), for what only operators may do
+    #[arg(long, global = true, env = "QUORATE_CERT", value_name = "FILE", hide_env_values = true)]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, global = true, env = "QUORATE_CERT_KEY", value_name = "FILE", hide_env_values = true)]
+    pub(crate) cert_key: Option<PathBuf>,
+
     /// Where the last believed checkpoints are kept [default: ~/.local/state/quorate/trust]
     #[arg(long, global = true, env = "QUORATE_TRUST_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) trust_dir: Option<PathBuf>,
@@ -100,6 +108,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) no_verify: bool,
 
+    /// Refuse a ledger of which the trust store holds nothing, instead of believing it by the policy alone
+    #[arg(long, global = true, env = "QUORATE_KNOWN_ONLY", hide_env_values = true)]
+    pub(crate) known_only: bool,
+
     /// Connect without TLS
     #[arg(long, global = true)]
     pub(crate) plaintext: bool,
@@ -129,6 +141,8 @@ impl Global {
             endpoints: if self.endpoints.is_empty() { base.endpoints } else { self.endpoints.clone() },
             policy: or(&self.policy, base.policy),
             cacert: self.cacert.clone().or(base.cacert),
+            cert: self.cert.clone().or(base.cert),
+            cert_key: self.cert_key.clone().or(base.cert_key),
             trust_dir: self.trust_dir.clone().or(base.trust_dir),
             plaintext: self.plaintext || base.plaintext,
         }

@@ -11,6 +11,8 @@
 //! session    a connected client, set up from all these
 //! commands   one module per command
 //! run        the commands that run nodes: dev, server, init, health
+//! audit      recomputing ledgers from their entries
+//! backup     copies of a whole cluster, verified offline
 //! bench      measuring how fast a cluster is
 //! artifact   files and commits to be hashed, and the records about them
 //! output     the two streams, tables, documents for programs
@@ -19,6 +21,8 @@
 //! ```
 
 mod artifact;
+mod audit;
+mod backup;
 mod bench;
 mod cli;
 mod clock;

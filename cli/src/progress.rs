@@ -16,3 +16,16 @@ pub(crate) fn bar(output: Output, what: &'static str, total: usize) -> ProgressB
     }
     bar
 }
+
+/// Says what is waited for; shows nothing if stderr is no terminal or `--quiet` was given.
+pub(crate) fn spinner(output: Output) -> ProgressBar {
+    if !output.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+    spinner
+}

@@ -7,6 +7,7 @@ use quorate_client::{Client, ClientBuilder, FileTrust, Ledger, MemoryTrust, Poli
 
 use crate::context::{Context, default_trust_dir};
 use crate::error::CliError;
+use crate::evidence;
 use crate::global::Global;
 use crate::output::Output;
 use crate::policy_files;
@@ -57,6 +58,11 @@ impl Session {
         Ok(clients)
     }
 
+    /// A client of the endpoints that `global` names, with a memory of its own.
+    pub(crate) fn client(global: &Global, trust: Arc<MemoryTrust>) -> Result<Client, CliError> {
+        Ok(prepare(global, &global.settings()?)?.trust(trust).build()?)
+    }
+
     /// How this session reads.
     pub(crate) fn read_options(&self) -> ReadOptions {
         if self.verify { ReadOptions::new() } else { ReadOptions::new().unverified() }
@@ -64,12 +70,21 @@ impl Session {
 
     /// Waits until everything that was answered is linked to what is trusted.
     pub(crate) async fn close(&self) -> Result<(), CliError> {
-        Ok(self.client.flush().await?)
+        self.client.flush().await?;
+        for checkpoint in self.client.first_contacts() {
+            self.output.hint(&format!(
+                "first contact with {}: believed at size {} because the policy's keys signed it; from now on it has to \
+                 continue that",
+                checkpoint.origin, checkpoint.size
+            ));
+        }
+        Ok(())
     }
 }
 
 fn connect(global: &Global, settings: &Context) -> Result<Client, CliError> {
     let builder = prepare(global, settings)?;
+    let builder = if global.known_only { builder.known_only() } else { builder };
     let trust_dir = match &settings.trust_dir {
         Some(directory) => directory.clone(),
         None => default_trust_dir()?,
@@ -85,9 +100,23 @@ fn prepare(global: &Global, settings: &Context) -> Result<ClientBuilder, CliErro
     let mut builder = Client::builder()
         .endpoints(settings.endpoints.iter().cloned())
         .policy(policy)
+        .evidence_dir(evidence::directory(global, settings)?.path())
         .timeout(global.timeout);
     if let Some(path) = &settings.cacert {
         builder = builder.ca_pem(fs::read(path).map_err(CliError::io("read certificate", path))?);
+    }
+    match (&settings.cert, &settings.cert_key) {
+        (Some(cert), Some(key)) => {
+            let read = |path| fs::read(path).map_err(CliError::io("read certificate", path));
+            builder = builder.identity_pem(read(cert)?, read(key)?);
+        }
+        (None, None) => {}
+        _ => {
+            return Err(CliError::usage(
+                "--cert and --cert-key go together, and one of them is missing",
+                "`quorate init` and `quorate dev` put both into the folder operator",
+            ));
+        }
     }
     if settings.plaintext {
         builder = builder.plaintext();

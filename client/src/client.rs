@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quorate_core::checkpoint::Checkpoint;
 use quorate_core::name::{ClusterOrigin, LedgerName};
 use quorate_core::policy::Policy;
 
@@ -10,6 +11,7 @@ use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::leader::Fleet;
 use crate::ledger::{Ledger, LedgerState};
+use crate::membership::{Members, Membership};
 use crate::trust::TrustStore;
 
 /// A client of one cluster. Cheap to clone; clones share channels, opened notes and what is believed.
@@ -22,7 +24,7 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) members: Arc<Members>,
     pub(crate) cluster: ClusterOrigin,
     pub(crate) trust: Arc<dyn TrustStore>,
     pub(crate) settings: Arc<Settings>,
@@ -46,10 +48,11 @@ impl Client {
         Ledger::new(self.clone(), name.into())
     }
 
-    /// The policy this client believes by.
+    /// The policy this client believes by: the one it was given, or the same for the replicas of now, as far as it
+    /// followed them.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.inner.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.inner.members.now().policy)
     }
 
     /// The origin of the cluster, from the policy.
@@ -70,6 +73,13 @@ impl Client {
         Ok(())
     }
 
+    /// The ledgers that this client met for the first time: nothing was stored of them, so what they showed was believed
+    /// by the policy alone, with no earlier checkpoint that it had to continue. The newest checkpoint of each.
+    #[must_use]
+    pub fn first_contacts(&self) -> Vec<Checkpoint> {
+        self.inner.used().iter().filter_map(|ledger| ledger.first_contact()).collect()
+    }
+
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }
@@ -85,7 +95,7 @@ impl Inner {
     ) -> Self {
         Self {
             fleet: Arc::new(fleet),
-            policy: Arc::new(policy),
+            members: Arc::new(Members::new(Arc::new(policy), &cluster, Arc::clone(&trust))),
             cluster,
             trust,
             settings: Arc::new(settings),
@@ -93,18 +103,28 @@ impl Inner {
         }
     }
 
-    /// The ledger of this name, if it was used before.
-    pub(crate) fn known(&self, name: &LedgerName) -> Option<Arc<LedgerState>> {
-        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    /// The ledger of this name, if it was used before with these replicas.
+    pub(crate) fn known(&self, name: &LedgerName, membership: &Membership) -> Option<Arc<LedgerState>> {
+        let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        ledgers.get(name).filter(|state| state.membership >= membership.number).cloned()
     }
 
-    /// Remembers a ledger with the policy to believe it by. Of two calls that find out at once, the first counts.
-    pub(crate) fn remember(&self, name: &LedgerName, policy: Arc<Policy>) -> Arc<LedgerState> {
+    /// Remembers a ledger with the policy to believe it by. Of two calls that find out at once, the first counts; what was
+    /// remembered with replicas of before is forgotten, and read from the trust store.
+    pub(crate) fn remember(
+        &self,
+        name: &LedgerName,
+        policy: Arc<Policy>,
+        membership: &Membership,
+    ) -> Arc<LedgerState> {
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = ledgers
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(LedgerState::new(self.cluster.ledger(name), policy, self)));
-        Arc::clone(state)
+        if let Some(state) = ledgers.get(name).filter(|state| state.membership >= membership.number) {
+            return Arc::clone(state);
+        }
+        let state = Arc::new(LedgerState::new(self.cluster.ledger(name), policy, membership, self));
+        state.cross_check_on_schedule();
+        ledgers.insert(name.clone(), Arc::clone(&state));
+        state
     }
 
     fn used(&self) -> Vec<Arc<LedgerState>> {

@@ -1,14 +1,17 @@
 //! How a client is set up.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::name::{ClusterOrigin, Origin};
 use quorate_core::policy::Policy;
 
+use crate::agreement::Agreement;
 use crate::client::{Client, Inner};
 use crate::error::{ConfigError, Error};
+use crate::evidence_dir::EvidenceDir;
 use crate::leader::Fleet;
 use crate::options::Consistency;
 use crate::transport::{EndpointAddress, TlsFiles, client_tls};
@@ -32,6 +35,9 @@ pub struct ClientBuilder {
     consistency: Consistency,
     freshness: Option<Duration>,
     author: Option<String>,
+    agreement: Option<Agreement>,
+    evidence: Option<EvidenceDir>,
+    known_only: bool,
 }
 
 /// What of the settings calls look at.
@@ -41,6 +47,9 @@ pub(crate) struct Settings {
     pub(crate) consistency: Consistency,
     pub(crate) freshness: Option<Duration>,
     pub(crate) author: Option<String>,
+    pub(crate) agreement: Option<Agreement>,
+    pub(crate) evidence: Option<EvidenceDir>,
+    pub(crate) known_only: bool,
 }
 
 impl Default for ClientBuilder {
@@ -55,6 +64,9 @@ impl Default for ClientBuilder {
             consistency: Consistency::Linearizable,
             freshness: None,
             author: None,
+            agreement: None,
+            evidence: None,
+            known_only: false,
         }
     }
 }
@@ -138,6 +150,28 @@ impl ClientBuilder {
         self
     }
 
+    /// Compares the checkpoints of all replicas in the background, for every ledger that is used. Default: only on demand
+    /// ([`Ledger::compare_replicas`](crate::Ledger::compare_replicas)).
+    pub const fn agreement(mut self, agreement: Agreement) -> Self {
+        self.agreement = Some(agreement);
+        self
+    }
+
+    /// Where a file is written for every signed contradiction that this client sees, whoever was asked, and whether the
+    /// caller looks at the error or not. Default: nowhere; errors carry the evidence.
+    pub fn evidence_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.evidence = Some(EvidenceDir::new(directory));
+        self
+    }
+
+    /// Refuses ledgers of which the trust store holds nothing ([`TrustError::FirstContact`](crate::TrustError)): for who
+    /// has been here before and wants to notice when the memory of it is gone. Default: such a ledger is believed by the
+    /// policy alone, and from then on has to continue; [`Client::first_contacts`] tells of it.
+    pub const fn known_only(mut self) -> Self {
+        self.known_only = true;
+        self
+    }
+
     /// The client. Nothing is dialled yet.
     ///
     /// # Errors
@@ -159,6 +193,9 @@ impl ClientBuilder {
             consistency: self.consistency,
             freshness: self.freshness,
             author: self.author,
+            agreement: self.agreement,
+            evidence: self.evidence,
+            known_only: self.known_only,
         };
         let trust = self.trust.unwrap_or_else(|| Arc::new(MemoryTrust::new()));
         Ok(Client::new(Inner::new(fleet, policy, cluster, trust, settings)))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quorate_core::agreement::AgreementError;
 use quorate_core::answer::AnswerError;
+use quorate_core::epochs::EpochError;
 use quorate_core::evidence::Evidence;
 use quorate_core::hash::Hash;
 use quorate_core::note::NoteError;
@@ -81,6 +82,22 @@ pub enum Error {
         /// If signed statements contradict each other: the portable proof.
         evidence: Option<Box<Evidence>>,
     },
+    /// Fewer replicas show one history than the settings ask for ([`Agreement`](crate::Agreement)); nobody contradicts.
+    #[error(
+        "{agreeing} replicas show one history at size {size}, {needed} are asked for; {behind} are behind, {silent} silent"
+    )]
+    NotAgreed {
+        /// The size they were compared at.
+        size: TreeSize,
+        /// How many agree.
+        agreeing: usize,
+        /// How many must.
+        needed: usize,
+        /// How many have not reached that size.
+        behind: usize,
+        /// How many gave no answer.
+        silent: usize,
+    },
     /// The trust store cannot be read or written.
     #[error(transparent)]
     TrustStore(#[from] TrustError),
@@ -152,6 +169,9 @@ pub enum Distrust {
     /// A proof over the log does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// A change of replicas is not proven.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// A receipt cannot be made of it.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
@@ -161,6 +181,18 @@ pub enum Distrust {
         /// Origin of the ledger that was asked.
         wanted: String,
         /// Origin in the answer.
+        got: String,
+    },
+    /// It is of another cluster.
+    #[error(
+        "it is signed by the cluster {got}, and the policy is that of {wanted}. If {got} was restored or recovered from \
+         {wanted}, get its policy from whoever runs it; `quorate verify --old-policy` then proves that an old receipt is in \
+         its history"
+    )]
+    OtherCluster {
+        /// Origin of the cluster of the policy.
+        wanted: String,
+        /// Origin of the cluster in the answer.
         got: String,
     },
     /// It shows an older state than the client has already seen.
@@ -265,6 +297,25 @@ pub enum TrustError {
         origin: String,
         /// What is wrong.
         reason: NoteError,
+    },
+    /// Nothing is stored of a log, and that was not to be.
+    #[error(
+        "trust store: nothing is stored of {origin}, and a first contact was not allowed: whoever answers could show any          history that the policy's keys signed"
+    )]
+    FirstContact {
+        /// The log.
+        origin: String,
+    },
+    /// The stored proofs of changes of replicas do not follow from the policy.
+    #[error(
+        "trust store: the stored changes of replicas of {origin} do not follow from the policy: {reason}; restore the file \
+         from a copy, or move it away: they are asked for again then"
+    )]
+    Epochs {
+        /// The log they are in.
+        origin: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A store tried to go back.
     #[error("trust store: the checkpoint of {origin} does not move from size {from} back to {to}")]

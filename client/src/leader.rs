@@ -63,7 +63,8 @@ impl Fleet {
 
     /// All replicas known, those that the user named first.
     pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
-        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        replicas.iter().filter(|replica| !replica.is_retired()).cloned().collect()
     }
 
     /// Where a call begins.
@@ -74,8 +75,10 @@ impl Fleet {
     /// The replica at a position, counted round and round.
     pub(crate) fn at(&self, position: usize) -> Option<Arc<Replica>> {
         let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
-        let position = position.checked_rem(replicas.len())?;
-        replicas.get(position).cloned()
+        let from = position.checked_rem(replicas.len())?;
+        // One that left the cluster is passed over for the next that did not.
+        let round = replicas.iter().cycle().skip(from).take(replicas.len());
+        round.clone().find(|replica| !replica.is_retired()).or(replicas.get(from)).cloned()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -106,7 +109,12 @@ impl Fleet {
         if let Some(position) = self.position_of(node) {
             return Some(position);
         }
-        let members = self.identify().await;
+        let strangers = self.replicas().into_iter().filter(|replica| replica.node().is_none()).collect();
+        let mut members = self.identify(strangers).await;
+        if self.position_of(node).is_none() && !members.iter().any(|member| member.node_id == node.get()) {
+            // A node that came later: whoever was asked long ago knows more now.
+            members = self.identify(self.replicas()).await;
+        }
         drop(asking);
         self.position_of(node).or_else(|| self.add_member(node, &members))
     }
@@ -123,10 +131,9 @@ impl Fleet {
         replicas.iter().position(|replica| replica.node() == Some(node))
     }
 
-    /// Asks the replicas that have not said so who they are. Gives the members that they name.
-    async fn identify(&self) -> Vec<v1::Member> {
-        let unknown = self.replicas().into_iter().filter(|replica| replica.node().is_none());
-        let asked = unknown.map(|replica| async move {
+    /// Asks replicas who they are. Gives the members that they name.
+    async fn identify(&self, replicas: Vec<Arc<Replica>>) -> Vec<v1::Member> {
+        let asked = replicas.into_iter().map(|replica| async move {
             let status = v1::StatusRequest {}.send(&replica, IDENTIFY_TIMEOUT).await.ok()?;
             replica.set_node(NodeId::new(status.node_id));
             Some(status.members)
@@ -134,10 +141,37 @@ impl Fleet {
         join_all(asked).await.into_iter().flatten().flatten().collect()
     }
 
+    /// Adds a replica that is proven to be one.
+    pub(crate) fn learn(&self, node: NodeId, address: &str) {
+        let Some(position) = self.add(node, address) else { return };
+        let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        for (place, replica) in replicas.iter().enumerate() {
+            // Where it was before, somebody else may listen by now.
+            if place == position {
+                replica.set_node(node);
+            } else if replica.node() == Some(node) {
+                replica.retire();
+            }
+        }
+    }
+
+    /// Asks replicas that are known to be none of these nodes last from now on, and does not compare them.
+    pub(crate) fn retire_all_but(&self, nodes: &[NodeId]) {
+        for replica in self.replicas() {
+            if replica.node().is_some_and(|node| !nodes.contains(&node)) {
+                replica.retire();
+            }
+        }
+    }
+
     /// Adds a replica that others named, if it can be reached the way they are.
     fn add_member(&self, node: NodeId, members: &[v1::Member]) -> Option<usize> {
         let member = members.iter().find(|member| member.node_id == node.get())?;
-        let sibling = self.at(0)?.address().sibling(&member.client_address).ok()?;
+        self.add(node, &member.client_address)
+    }
+
+    fn add(&self, node: NodeId, address: &str) -> Option<usize> {
+        let sibling = self.at(0)?.address().sibling(address).ok()?;
         let mut replicas = self.replicas.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = replicas.iter().position(|replica| replica.address() == &sibling) {
             return Some(known);

@@ -1,21 +1,25 @@
 //! One ledger: the handle that calls are made on, and what is known of the ledger behind it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use quorate_core::checkpoint::Checkpoint;
 use quorate_core::hash::Hash;
 use quorate_core::name::{LedgerName, Origin};
-use quorate_core::note::OpenedNote;
-use quorate_core::policy::{CertifiedCheckpoint, Policy};
+use quorate_core::note::{OpenedNote, SignedNote};
+use quorate_core::policy::{CertifiedCheckpoint, Policy, PolicyError};
 use quorate_core::position::{LogIndex, TreeSize};
 use quorate_proto::convert::{CheckpointParts, LeafAt, path_from_wire};
 use quorate_proto::v1;
+use tokio::sync::Mutex;
 
+use crate::calls::Comparison;
 use crate::client::{Client, Inner};
 use crate::clock::{self, Deadline};
 use crate::config::Settings;
 use crate::error::{Believe as _, Distrust, Error};
 use crate::leader::{Fleet, Route};
+use crate::membership::{Members, Membership};
 use crate::options::{Consistency, ReadOptions};
 use crate::registry;
 use crate::retry::Plan;
@@ -28,7 +32,8 @@ use crate::verify::{Ground, Notes, Point};
 pub struct Ledger {
     client: Client,
     name: Arc<str>,
-    state: Arc<OnceLock<Arc<LedgerState>>>,
+    /// With the replicas that were known when it was last used.
+    state: Arc<std::sync::Mutex<Option<Arc<LedgerState>>>>,
 }
 
 impl Ledger {
@@ -51,29 +56,38 @@ impl Ledger {
         Ok(Arc::clone(&self.state().await?.policy))
     }
 
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(crate) async fn state(&self) -> Result<Arc<LedgerState>, Error> {
-        if let Some(state) = self.state.get() {
-            return Ok(Arc::clone(state));
+        let inner = self.client.inner();
+        inner.members.follow(&inner.fleet).await?;
+        let membership = inner.members.now();
+        let used = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(state) = used.filter(|state| state.membership >= membership.number) {
+            return Ok(state);
         }
         let name =
             LedgerName::new(&self.name).map_err(|error| Error::invalid("ledger", error.to_string()))?;
-        let inner = self.client.inner();
-        let state = match inner.known(&name) {
+        let state = match inner.known(&name, &membership) {
             Some(state) => state,
             None => {
                 let policy = registry::policy_for(&self.client, &name).await?;
-                inner.remember(&name, policy)
+                inner.remember(&name, policy, &membership)
             }
         };
-        Ok(Arc::clone(self.state.get_or_init(|| state)))
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&state));
+        Ok(state)
     }
 
     /// Begins a call: with what is believed now, and a deadline.
     pub(crate) async fn begin(&self, timeout: Option<Duration>) -> Result<Session, Error> {
         let state = self.state().await?;
-        let timeout = timeout.unwrap_or(state.settings.timeout);
-        let anchor = state.keeper.anchor().await?;
-        Ok(Session { state, anchor, deadline: Deadline::after(timeout) })
+        if let Some(agreement) = state.settings.agreement.filter(|agreement| agreement.is_required) {
+            state.cross_check(&agreement).await?.check()?;
+        }
+        state.session(timeout).await
     }
 }
 
@@ -82,21 +96,66 @@ impl Ledger {
 pub(crate) struct LedgerState {
     pub(crate) origin: Origin,
     pub(crate) policy: Arc<Policy>,
+    /// Number of the membership that the policy is for.
+    pub(crate) membership: u64,
+    members: Arc<Members>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) settings: Arc<Settings>,
+    /// The last cross-check, and until when it counts; held while one is made, so that only one is.
+    pub(crate) crossed: Mutex<Option<(Deadline, Arc<Comparison>)>>,
     notes: Notes,
     keeper: Keeper,
 }
 
 impl LedgerState {
-    pub(crate) fn new(origin: Origin, policy: Arc<Policy>, inner: &Inner) -> Self {
+    pub(crate) fn new(origin: Origin, policy: Arc<Policy>, membership: &Membership, inner: &Inner) -> Self {
+        let keys = policy.keys().iter().chain(&membership.earlier_keys).cloned().collect();
         Self {
+            membership: membership.number,
+            members: Arc::clone(&inner.members),
             notes: Notes::new(Arc::clone(&policy)),
-            keeper: Keeper::new(origin.to_string(), Arc::clone(&policy), Arc::clone(&inner.trust)),
+            keeper: Keeper::new(
+                origin.to_string(),
+                keys,
+                Arc::clone(&inner.trust),
+                !inner.settings.known_only,
+            ),
             origin,
             policy,
             fleet: Arc::clone(&inner.fleet),
             settings: Arc::clone(&inner.settings),
+            crossed: Mutex::default(),
+        }
+    }
+
+    /// Begins a call, whatever the replicas agree on.
+    pub(crate) async fn session(self: &Arc<Self>, timeout: Option<Duration>) -> Result<Session, Error> {
+        let anchor = self.keeper.anchor().await?;
+        let deadline = Deadline::after(timeout.unwrap_or(self.settings.timeout));
+        Ok(Session { state: Arc::clone(self), anchor, deadline })
+    }
+
+    /// How many keys of replicas the policy has.
+    pub(crate) fn replica_count(&self) -> usize {
+        let is_replica = |key: &str| self.origin.cluster().node_of(key).is_some();
+        self.policy.witnesses().iter().filter(|witness| is_replica(witness.key().name())).count()
+    }
+
+    /// What was believed of this ledger without anything to compare it with, if it was so.
+    pub(crate) fn first_contact(&self) -> Option<Checkpoint> {
+        self.keeper.newest().filter(|_| self.keeper.is_first_contact())
+    }
+
+    /// Ends all belief in this ledger: every later call fails with this.
+    pub(crate) fn break_with(&self, error: &Error) {
+        self.keep_evidence(error);
+        self.keeper.break_with(error);
+    }
+
+    /// Writes down what an error proves. What cannot be written is still in the error.
+    fn keep_evidence(&self, error: &Error) {
+        if let (Some(directory), Some(evidence)) = (&self.settings.evidence, error.evidence()) {
+            directory.keep(evidence).ok();
         }
     }
 
@@ -107,20 +166,18 @@ impl LedgerState {
 
     /// How many cosignatures of replicas to ask for: what the policy takes, or more.
     pub(crate) fn min_cosigners(&self, asked: Option<u32>) -> u32 {
-        let is_replica = |key: &str| self.origin.cluster().node_of(key).is_some();
-        let replicas =
-            self.policy.witnesses().iter().filter(|witness| is_replica(witness.key().name())).count();
-        let needed = u32::try_from(self.policy.threshold().min(replicas)).unwrap_or(u32::MAX);
+        let needed = u32::try_from(self.policy.threshold().min(self.replica_count())).unwrap_or(u32::MAX);
         asked.unwrap_or_default().max(needed)
     }
 
     /// Links what is loose, and stores what is believed.
     pub(crate) async fn flush(&self) -> Result<(), Error> {
-        self.keeper.link(self).await?;
-        match self.keeper.newest() {
-            Some(newest) => self.keeper.save(newest.size, self).await,
-            None => Ok(()),
-        }
+        let linked = self.keeper.link(self).await;
+        let stored = match (linked, self.keeper.newest()) {
+            (Ok(()), Some(newest)) => self.keeper.save(newest.size, self).await,
+            (linked, _) => linked,
+        };
+        stored.inspect_err(|error| self.keep_evidence(error))
     }
 
     /// Links in the background, unless somebody does already. What fails for want of an answer is tried again after
@@ -175,6 +232,11 @@ impl Session {
         self.anchor.as_ref().map(|anchor| anchor.checkpoint().size)
     }
 
+    /// Goes on with a checkpoint that this call accepted: the next one is to continue it.
+    pub(crate) fn go_on_from(&mut self, certified: &CertifiedCheckpoint) {
+        self.anchor = Some(Arc::new(certified.opened().clone()));
+    }
+
     pub(crate) fn plan(&self, route: Route) -> Plan {
         Plan { route, deadline: self.deadline, patience: Duration::ZERO }
     }
@@ -199,10 +261,10 @@ impl Session {
     ) -> Result<Accepted, Error> {
         let endpoint = replica.endpoint();
         let accepted = self.accept_from(endpoint, checkpoint, min_cosigners);
-        if accepted.is_err() {
+        accepted.inspect_err(|error| {
+            self.state.keep_evidence(error);
             self.state.fleet.avoid(replica);
-        }
-        accepted
+        })
     }
 
     fn accept_from(
@@ -214,7 +276,14 @@ impl Session {
         let wire = checkpoint.ok_or(Distrust::Missing { part: "the checkpoint" }).believe(endpoint)?;
         let parts =
             CheckpointParts::try_from(wire).map_err(|error| error.within("checkpoint")).believe(endpoint)?;
-        let certified = self.state.notes.open(&parts.note).believe(endpoint)?;
+        let certified = self.state.notes.open(&parts.note).map_err(|refused| {
+            // Perhaps other replicas sign by now.
+            self.state.members.doubt();
+            // Even a note that no quorum signed can convict those who did.
+            let evidence = self.state.keeper.contradicted_by(&parts.note).map(Box::new);
+            let (endpoint, what) = (Arc::clone(endpoint), Box::new(self.explain(&parts.note, refused)));
+            Error::Untrusted { endpoint, what, evidence }
+        })?;
         let got = &certified.checkpoint().origin;
         if got != self.state.origin.as_str() {
             let (wanted, got) = (self.state.origin.to_string(), got.clone());
@@ -229,6 +298,19 @@ impl Session {
         let standing =
             self.state.keeper.accept(endpoint, self.anchor.as_ref(), &certified, &parts.consistency)?;
         Ok(Accepted { ground: Ground { certified, commit: parts.commit }, standing })
+    }
+
+    /// Why a checkpoint is not accepted: above all, that it is one of another cluster.
+    fn explain(&self, note: &str, error: PolicyError) -> Distrust {
+        let wanted = self.state.origin.cluster();
+        let origin =
+            SignedNote::parse(note).ok().and_then(|note| Origin::parse(&note.checkpoint().origin).ok());
+        match origin.filter(|origin| origin.cluster() != wanted) {
+            Some(other) => {
+                Distrust::OtherCluster { wanted: wanted.to_string(), got: other.cluster().to_string() }
+            }
+            None => error.into(),
+        }
     }
 
     /// That an answer to a read is as fresh as was asked for.
@@ -252,16 +334,7 @@ impl Session {
                 }
             }
         };
-        let (Some(bound), Some(signed)) = (bound, certified.kth_newest_time()) else {
-            return Ok(());
-        };
-        // Cosignatures tell whole seconds: one that was made in this second may look a second old.
-        let age_secs = clock::now().as_secs().saturating_sub(signed);
-        let allowed_secs = bound.as_secs().saturating_add(1);
-        match age_secs > allowed_secs {
-            true => Err(Distrust::NotFresh { age_secs, allowed_secs }),
-            false => Ok(()),
-        }
+        bound.map_or(Ok(()), |bound| check_fresh(certified, bound))
     }
 
     /// The leaf at the log index that a question is as of, to be proven under the checkpoint of the answer.
@@ -301,7 +374,9 @@ impl Session {
     pub(crate) async fn finish(&self, accepted: &Accepted) -> Result<(), Error> {
         let state = &self.state;
         if accepted.standing != Standing::Loose {
-            return state.keeper.save(accepted.ground.certified.checkpoint().size, state.as_ref()).await;
+            let size = accepted.ground.certified.checkpoint().size;
+            let saved = state.keeper.save(size, state.as_ref()).await;
+            return saved.inspect_err(|error| state.keep_evidence(error));
         }
         if state.keeper.is_crowded() {
             return state.flush().await;
@@ -316,5 +391,22 @@ impl Session {
             self.state.fleet.avoid(replica);
         }
         result.believe(replica.endpoint())
+    }
+}
+
+/// That the k-th newest cosignature is at most this old, by this machine's clock.
+///
+/// # Errors
+/// [`Distrust::NotFresh`].
+pub(crate) fn check_fresh(certified: &CertifiedCheckpoint, bound: Duration) -> Result<(), Distrust> {
+    let Some(signed) = certified.kth_newest_time() else {
+        return Ok(());
+    };
+    // Cosignatures tell whole seconds: one that was made in this second may look a second old.
+    let age_secs = clock::now().as_secs().saturating_sub(signed);
+    let allowed_secs = bound.as_secs().saturating_add(1);
+    match age_secs > allowed_secs {
+        true => Err(Distrust::NotFresh { age_secs, allowed_secs }),
+        false => Ok(()),
     }
 }

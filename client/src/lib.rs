@@ -32,13 +32,16 @@
 //!
 //! `transport` is the network, `verify` the proofs, `trust` the memory; none of the three knows the others.
 
+mod agreement;
 mod calls;
 mod client;
 mod clock;
 mod config;
 mod error;
+mod evidence_dir;
 mod leader;
 mod ledger;
+mod membership;
 mod options;
 mod random;
 mod registry;
@@ -49,24 +52,31 @@ mod trust;
 mod values;
 mod verify;
 
+pub use agreement::Agreement;
+pub use calls::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
 pub use calls::{
-    Comparison, History, HistoryPage, LedgerInfo, LedgerStatus, Member, ReplicaCheckpoint, Scan, ScanPage,
-    Status,
+    Comparison, Continuation, History, HistoryPage, LedgerInfo, LedgerStatus, Lineage, LineageLedger, Member,
+    ReplicaCheckpoint, Scan, ScanPage, SnapshotTransfer, Standing, Status, Subscription,
 };
 pub use client::Client;
 pub use config::ClientBuilder;
 pub use error::{ConfigError, Distrust, Error, FailedPrecondition, Outcome, Rejection, TrustError};
+pub use evidence_dir::EvidenceDir;
 pub use ledger::Ledger;
 pub use options::{CheckpointOptions, Consistency, ReadOptions};
 pub use transaction::{Precondition, PutOptions, Transaction, Wait};
 pub use trust::{FileTrust, MemoryTrust, Swap, TrustStore};
 pub use values::{
-    CommitRecord, Committed, Entry, HistoryEntry, KeyState, LogRecord, OperationRecord, ProvenInclusion,
-    Read, TransactionId, TransactionRecord, Value, Written,
+    CommitRecord, Committed, Delivery, Entry, HistoryEntry, KeyState, LogLeaf, LogRecord, OperationRecord,
+    ProvenInclusion, Read, Segment, TransactionId, TransactionRecord, Value, Written,
 };
+
+/// A leaf of the log as it is on the wire.
+pub use quorate_proto::v1::LogEntry;
 
 /// The core types that calls take and give.
 pub use quorate_core::{
+    checkpoint::Checkpoint,
     evidence::Evidence,
     hash::Hash,
     policy::{CertifiedCheckpoint, Policy},

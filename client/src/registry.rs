@@ -31,12 +31,13 @@ pub(crate) struct LedgerRecord {
 /// the registry holds.
 pub(crate) async fn policy_for(client: &Client, name: &LedgerName) -> Result<Arc<Policy>, Error> {
     let inner = client.inner();
+    let own = client.policy();
     let origin = inner.cluster.ledger(name).to_string();
-    if inner.policy.log(&origin).is_some() {
-        return Ok(Arc::clone(&inner.policy));
+    if own.log(&origin).is_some() {
+        return Ok(own);
     }
     let system = inner.cluster.ledger(&LedgerName::system()).to_string();
-    if name.is_system() || inner.policy.log(&system).is_none() {
+    if name.is_system() || own.log(&system).is_none() {
         let problem = format!(
             "it lists neither the log of {origin} nor that of {system}, where its key could be looked up; add the \
              log line of one of them (quorate policy export)"
@@ -44,7 +45,7 @@ pub(crate) async fn policy_for(client: &Client, name: &LedgerName) -> Result<Arc
         return Err(ConfigError::Policy { problem }.into());
     }
     let record = look_up(client, name).await?;
-    let policy = with_log(&inner.policy, &record.1)
+    let policy = with_log(&own, &record.1)
         .map_err(|source| ConfigError::LedgerPolicy { ledger: name.to_string(), source })?;
     Ok(Arc::new(policy))
 }

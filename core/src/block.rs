@@ -22,6 +22,7 @@ use crate::hash::{Hash, sha256};
 use crate::key::{KeyError, read_public_key};
 use crate::name::ClusterId;
 use crate::position::{BlockHeight, Term};
+use crate::possession::NodeStatement;
 
 /// What is hashed first.
 const DOMAIN: &[u8] = b"quorate-block/v1\n";
@@ -90,6 +91,12 @@ impl BlockKey {
     #[must_use]
     pub fn sign(&self, header: BlockHeader) -> SignedBlock {
         SignedBlock { header, signature: self.secret.sign(header.hash().as_bytes()).to_bytes() }
+    }
+
+    /// Proves that this key is held by whom the statement names. Deterministic.
+    #[must_use]
+    pub fn possess(&self, statement: &NodeStatement) -> [u8; 64] {
+        self.secret.sign(&statement.bytes()).to_bytes()
     }
 }
 

@@ -1,7 +1,5 @@
 //! Blocks on the wire and in the Raft log: `quorate.peer.v1.SignedBlock`, and the check of its signature.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use prost::Message;
 use quorate_core::{
@@ -38,7 +36,7 @@ pub enum CarriedBlockError {
     #[error("block: {0}")]
     Malformed(String),
     /// Proposed by nobody we know.
-    #[error("block {height}: node {proposer} is not in the cosigner set")]
+    #[error("block {height}: node {proposer} was never a node of this cluster, as far as is known here")]
     Stranger {
         /// Its number.
         height: BlockHeight,
@@ -114,14 +112,14 @@ impl CarriedBlock {
         Link { height: self.signed.header.height, hash: self.signed.header.hash() }
     }
 
-    /// Checks that it follows `previous`, and that its proposer signed it.
+    /// Checks that it follows `previous`, and that its proposer, whose key this is if it is known, signed it.
     pub fn verify(
         &self,
-        keys: &BTreeMap<NodeId, BlockPublicKey>,
+        key: Option<&BlockPublicKey>,
         previous: Option<Link>,
     ) -> Result<VerifiedBlock, CarriedBlockError> {
         let (height, proposer) = (self.signed.header.height, self.proposer);
-        let key = keys.get(&proposer).ok_or(CarriedBlockError::Stranger { height, proposer })?;
+        let key = key.ok_or(CarriedBlockError::Stranger { height, proposer })?;
         let invalid = |source| CarriedBlockError::Invalid { height, proposer, source };
         let verified = self.signed.verify(key).map_err(invalid)?;
         verified.check_follows(previous.map(|link| (link.height, link.hash))).map_err(invalid)?;
@@ -133,10 +131,10 @@ impl CarriedBlock {
 mod tests {
     use super::*;
 
-    fn keys() -> (BlockKey, BTreeMap<NodeId, BlockPublicKey>) {
+    fn keys() -> (BlockKey, BlockPublicKey) {
         let key = BlockKey::from_seed(&[1; 32]);
         let public = key.public();
-        (key, BTreeMap::from([(NodeId::new(1), public)]))
+        (key, public)
     }
 
     #[test]
@@ -150,7 +148,7 @@ mod tests {
             let block = CarriedBlock::parse(cluster, payload).unwrap();
             assert_eq!(block.link(), link);
             assert_eq!(block.body, body);
-            block.verify(&keys, previous).unwrap();
+            block.verify(Some(&keys), previous).unwrap();
             previous = Some(link);
         }
     }
@@ -165,7 +163,11 @@ mod tests {
             let mut flipped = payload.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let parsed = CarriedBlock::parse(cluster, flipped.into());
-            assert!(parsed.and_then(|block| block.verify(&keys, None)).is_err(), "bit {bit}");
+            let known = |block: &CarriedBlock| (block.proposer == NodeId::new(1)).then_some(keys);
+            assert!(
+                parsed.and_then(|block| block.verify(known(&block).as_ref(), None)).is_err(),
+                "bit {bit}"
+            );
         }
     }
 
@@ -175,9 +177,9 @@ mod tests {
         let cluster = ClusterId::new([3; 16]);
         let (link, payload) = seal(&key, cluster, NodeId::new(1), Term::new(2), None, Bytes::new());
         let other = CarriedBlock::parse(ClusterId::new([4; 16]), payload.clone()).unwrap();
-        assert!(other.verify(&keys, None).is_err());
+        assert!(other.verify(Some(&keys), None).is_err());
         let block = CarriedBlock::parse(cluster, payload).unwrap();
-        assert!(block.verify(&keys, Some(link)).is_err());
-        assert!(matches!(block.verify(&BTreeMap::new(), None), Err(CarriedBlockError::Stranger { .. })));
+        assert!(block.verify(Some(&keys), Some(link)).is_err());
+        assert!(matches!(block.verify(None, None), Err(CarriedBlockError::Stranger { .. })));
     }
 }

@@ -5,6 +5,12 @@
 //!
 //! A follower checks every block *before* Raft sees it (trust.md, rule 6): signature of its proposer, chain, and time
 //! not more than a minute ahead of this node's clock.
+//!
+//! Whose signatures count is what the applied state says; before there is one, the founders'. A node that catches up gets
+//! blocks of a node together with the earlier one that registers it, and has applied neither. So the keys of a registration
+//! in a checked block count for the blocks behind it at once: it is proven that the node has them, and the block that says
+//! so is signed by a proposer that is known. Blocks of removed nodes count as long as Raft takes them, which is when they
+//! were made while the node was a member.
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +20,18 @@ use std::{
 use prost::Message;
 use quorate_core::{
     block::BlockPublicKey,
-    name::ClusterId,
+    name::{ClusterId, ClusterOrigin, LedgerName},
     position::{Micros, NodeId},
 };
-use quorate_ledger::block::Block;
+use quorate_ledger::{
+    block::Block,
+    registry::{NODE_PREFIX, NodeRecord, Registry},
+};
 
 use crate::{
     block::{CarriedBlock, Link},
     clock::Clock,
+    cluster::Cluster,
     consensus::BlockGuard,
     store::{
         faults::StoreFault,
@@ -33,29 +43,91 @@ use crate::{
 /// How far a block may be dated ahead of this node's clock, microseconds.
 const MAX_AHEAD_US: u64 = 60 * 1_000_000;
 
+/// Keys remembered that are not registered yet, at most.
+const ANNOUNCED: usize = 64;
+
 /// Links remembered.
 const REMEMBERED: usize = 4_096;
 
 /// The chain of blocks of this node.
 pub struct Chain {
     cluster: ClusterId,
-    keys: BTreeMap<NodeId, BlockPublicKey>,
+    origin: ClusterOrigin,
+    /// Whose blocks count before the state says so.
+    founders: BTreeMap<NodeId, BlockPublicKey>,
     log: LogStore,
     state: Arc<StateStore>,
     clock: Clock,
     known: Mutex<BTreeMap<(u64, u64), Link>>,
+    keys: Mutex<Keys>,
+}
+
+/// Keys as they were read last.
+#[derive(Default)]
+struct Keys {
+    /// The registry that `registered` was read from.
+    registry: Arc<Registry>,
+    registered: BTreeMap<NodeId, BlockPublicKey>,
+    /// Of registrations in blocks that were checked and are not applied yet.
+    announced: BTreeMap<NodeId, BlockPublicKey>,
+}
+
+impl Keys {
+    fn follow(&mut self, registry: Arc<Registry>) {
+        if Arc::ptr_eq(&self.registry, &registry) {
+            return;
+        }
+        let key = |(id, node): (&NodeId, &NodeRecord)| {
+            BlockPublicKey::try_from(&*node.block_public_key).ok().map(|key| (*id, key))
+        };
+        self.registered = registry.nodes().iter().filter_map(key).collect();
+        let registered = &self.registered;
+        self.announced.retain(|id, _| !registered.contains_key(id));
+        self.registry = registry;
+    }
 }
 
 impl Chain {
-    /// The chain of the blocks that these members propose.
-    pub fn new(
-        cluster: ClusterId,
-        keys: BTreeMap<NodeId, BlockPublicKey>,
-        log: LogStore,
-        state: Arc<StateStore>,
-        clock: Clock,
-    ) -> Self {
-        Self { cluster, keys, log, state, clock, known: Mutex::default() }
+    /// The chain of the blocks of a cluster with these founders.
+    pub fn new(cluster: &Cluster, log: LogStore, state: Arc<StateStore>, clock: Clock) -> Self {
+        Self {
+            cluster: cluster.id,
+            origin: cluster.origin.clone(),
+            founders: cluster.members.values().map(|member| (member.id, member.block_key)).collect(),
+            log,
+            state,
+            clock,
+            known: Mutex::default(),
+            keys: Mutex::default(),
+        }
+    }
+
+    /// The key of a proposer, if it is or was a node of this cluster.
+    fn key_of(&self, proposer: NodeId) -> Option<BlockPublicKey> {
+        let registry = Arc::clone(&self.state.view().cluster().registry);
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.follow(registry);
+        let founder = self.founders.get(&proposer).filter(|_| keys.registered.is_empty());
+        keys.registered.get(&proposer).or(founder).or_else(|| keys.announced.get(&proposer)).copied()
+    }
+
+    /// Takes over the keys that a checked block registers.
+    fn announce(&self, block: &Block) {
+        let system = block.requests.iter().filter(|request| request.ledger == LedgerName::SYSTEM);
+        for write in
+            system.flat_map(|request| &request.writes).filter(|write| write.key.starts_with(NODE_PREFIX))
+        {
+            let put = write.put.as_ref().and_then(|put| NodeRecord::decode(put.value.clone()).ok());
+            let Some(record) = put.filter(|record| record.check(&self.cluster, &self.origin).is_ok()) else {
+                continue;
+            };
+            if let Ok(key) = BlockPublicKey::try_from(&*record.block_public_key) {
+                let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+                if keys.announced.len() < ANNOUNCED {
+                    keys.announced.entry(NodeId::new(record.node_id)).or_insert(key);
+                }
+            }
+        }
     }
 
     /// The last block of the log, applied or not; `None` before the first.
@@ -68,6 +140,11 @@ impl Chain {
             Some(last) => self.at_or_before(last.index, &applied),
             None => Ok(applied.last_block),
         }
+    }
+
+    /// Whether the cluster was founded, by a block or by the history that it continues.
+    pub fn is_founded(&self) -> bool {
+        self.state.view().cluster().origin.is_some()
     }
 
     /// The last block at or before a Raft index: from the log down to the applied position, else the applied one.
@@ -117,19 +194,18 @@ impl Chain {
         if block.header().term.get() != id.term {
             return Err(refuse(format!("the block was sealed in term {}", block.header().term)));
         }
-        block.verify(&self.keys, previous).map_err(|error| refuse(error.to_string()))?;
-        let time = Micros::new(block_time(&block).map_err(refuse)?);
+        let key = self.key_of(block.proposer);
+        block.verify(key.as_ref(), previous).map_err(|error| refuse(error.to_string()))?;
+        let body = Block::decode(block.body.clone()).map_err(|error| refuse(error.to_string()))?;
+        let time = Micros::new(body.time);
         let now = self.clock.now();
         if time.get() > now.get().saturating_add(MAX_AHEAD_US) {
             return Err(refuse(format!("the block is dated {time} µs, and the clock here says {now} µs")));
         }
+        self.announce(&body);
         self.remember(id, link);
         Ok(link)
     }
-}
-
-fn block_time(block: &CarriedBlock) -> Result<u64, String> {
-    Block::decode(block.body.clone()).map(|body| body.time).map_err(|error| error.to_string())
 }
 
 impl BlockGuard for Chain {

@@ -1,8 +1,11 @@
 //! The cluster file: who the founding members of a cluster are. The same on every node.
 //!
-//! It founds the cluster: the first leader writes its members (as the first cosigner set) and settings into the
-//! ledger `_system`. The file stays what each node believes of its peers: their addresses, and the keys that blocks and
-//! cosignatures are checked with. A node whose file names other keys refuses the blocks and cosignatures of the others.
+//! It founds the cluster and nothing more: the first leader writes its members (as the first cosigner set, with the
+//! records of its nodes) and settings into the ledger `_system`. From then on the applied state says who the nodes are,
+//! whose keys count and where they are reached ([`crate::membership`]). The file is what blocks and cosignatures are checked
+//! with before that is applied: a node whose file names other keys refuses the first blocks of the others.
+//!
+//! A node that joined later has the founders' file with `[joined]`: its own id, and whom it may ask first.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +17,16 @@ use quorate_core::{
     key::{SignatureType, VerifierKey},
     name::{ClusterId, ClusterOrigin, LedgerName},
     policy::Policy,
-    position::{Epoch, NodeId},
+    position::NodeId,
+    possession::{NodeStatement, Possession},
 };
 use quorate_ledger::{
-    system::{Cosigner, CosignerSet},
+    registry::{CosignerSet, NodeRecord, NodeState},
     view::Settings,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::continuation::{Continued, ContinuedFile};
 
 /// Most nodes a cluster may be founded with.
 pub const MAX_NODES: usize = 9;
@@ -36,6 +42,19 @@ pub struct Cluster {
     pub members: BTreeMap<NodeId, Member>,
     /// The replicated settings it is founded with.
     pub settings: Settings,
+    /// What it continues, if it was restored or recovered.
+    pub continues: Option<Continued>,
+    /// On a node that joined later: which one it is, and whom it may ask first.
+    pub joined: Option<Joined>,
+}
+
+/// What a node that joined later knows before it has any state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Its id.
+    pub id: NodeId,
+    /// Where nodes of the cluster were reached when it was invited, by id.
+    pub peers: BTreeMap<NodeId, String>,
 }
 
 /// A member of a cluster.
@@ -51,6 +70,8 @@ pub struct Member {
     pub cosigner: VerifierKey,
     /// The key it signs blocks with.
     pub block_key: BlockPublicKey,
+    /// That it has both keys.
+    pub possession: Possession,
 }
 
 /// The file itself.
@@ -64,9 +85,36 @@ pub struct ClusterFile {
     /// Settings that are replicated.
     #[serde(default)]
     pub settings: SettingsFile,
+    /// What it continues; absent in a cluster that begins with itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<ContinuedFile>,
     /// The members.
     #[serde(rename = "node")]
     pub nodes: Vec<MemberFile>,
+    /// Only on a node that joined later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<JoinedFile>,
+}
+
+/// The node that joined later, in its file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinedFile {
+    /// Its id.
+    pub id: u64,
+    /// Whom it may ask first.
+    #[serde(rename = "peer")]
+    pub peers: Vec<PeerFile>,
+}
+
+/// A node that may be asked, in the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerFile {
+    /// Its id.
+    pub id: u64,
+    /// Where nodes reach it, `host:port`.
+    pub address: String,
 }
 
 /// Settings in the file.
@@ -99,6 +147,10 @@ pub struct MemberFile {
     pub cosigner: String,
     /// Its block key, 64 hex digits.
     pub block_key: String,
+    /// That it has the cosigner key: the statement of docs/formats.md, section 3.4, signed with it, 128 hex digits.
+    pub cosigner_proof: String,
+    /// The same, signed with the block key.
+    pub block_proof: String,
 }
 
 /// A cluster file that cannot be used.
@@ -144,7 +196,8 @@ impl Cluster {
         }
         let mut members: BTreeMap<NodeId, Member> = BTreeMap::new();
         for node in &file.nodes {
-            let member = member(node, &origin).map_err(|problem| format!("node {}: {problem}", node.id))?;
+            let member =
+                member(node, &id, &origin).map_err(|problem| format!("node {}: {problem}", node.id))?;
             if let Some(other) = members.values().find(|other| shares_key(other, &member)) {
                 return Err(format!(
                     "nodes {} and {} have a key in common: keys are pairwise distinct",
@@ -159,19 +212,65 @@ impl Cluster {
             max_not_after_us: file.settings.max_not_after_s.saturating_mul(1_000_000),
             max_value_len: file.settings.max_value_bytes,
         };
-        Ok(Self { id, origin, members, settings })
+        let continues = file.continues.as_ref().map(Continued::from_file).transpose();
+        let continues = continues.map_err(|problem| format!("continues.{problem}"))?;
+        let joined = file.joined.as_ref().map(|file| joined(file, &members)).transpose()?;
+        Ok(Self { id, origin, members, settings, continues, joined })
     }
 
-    /// The first cosigner set, epoch 1.
-    pub fn cosigner_set(&self) -> CosignerSet {
-        let cosigners = self.members.values().map(|member| Cosigner {
+    /// The file of the founders: what every node has the same.
+    pub fn founders_file(&self) -> ClusterFile {
+        let node = |member: &Member| MemberFile {
+            id: member.id.get(),
+            client: member.client.clone(),
+            peer: member.peer.clone(),
+            cosigner: member.cosigner.to_string(),
+            block_key: hex::encode(member.block_key.as_bytes()),
+            cosigner_proof: hex::encode(member.possession.cosigner),
+            block_proof: hex::encode(member.possession.block),
+        };
+        let settings = SettingsFile {
+            max_not_after_s: self.settings.max_not_after_us / 1_000_000,
+            max_value_bytes: self.settings.max_value_len,
+        };
+        ClusterFile {
+            name: self.origin.name().to_owned(),
+            id: self.id.to_string(),
+            settings,
+            continues: self.continues.as_ref().map(Continued::to_file),
+            nodes: self.members.values().map(node).collect(),
+            joined: None,
+        }
+    }
+
+    /// Where the other nodes are reached that this file names.
+    pub fn peers(&self) -> BTreeMap<NodeId, String> {
+        match &self.joined {
+            Some(joined) => joined.peers.clone(),
+            None => self.members.values().map(|member| (member.id, member.peer.clone())).collect(),
+        }
+    }
+
+    /// The records of the founders.
+    pub fn node_records(&self) -> Vec<NodeRecord> {
+        let record = |member: &Member| NodeRecord {
             node_id: member.id.get(),
             vkey: member.cosigner.to_string(),
             block_public_key: member.block_key.as_bytes().to_vec().into(),
             client_address: member.client.clone(),
             peer_address: member.peer.clone(),
-        });
-        CosignerSet { epoch: Epoch::new(1).get(), cosigners: cosigners.collect() }
+            state: NodeState::Member.into(),
+            cosigner_proof: member.possession.cosigner.to_vec().into(),
+            block_proof: member.possession.block.to_vec().into(),
+            ..NodeRecord::default()
+        };
+        self.members.values().map(record).collect()
+    }
+
+    /// The first cosigner set, epoch 1.
+    pub fn cosigner_set(&self) -> CosignerSet {
+        let cosigners = self.node_records().iter().map(NodeRecord::cosigner).collect();
+        CosignerSet { epoch: 1, cosigners }
     }
 
     /// How many cosignatures are a majority of the members.
@@ -194,7 +293,7 @@ impl Cluster {
     }
 }
 
-fn member(file: &MemberFile, origin: &ClusterOrigin) -> Result<Member, String> {
+fn member(file: &MemberFile, cluster: &ClusterId, origin: &ClusterOrigin) -> Result<Member, String> {
     if file.id == 0 {
         return Err("ids start at 1".to_owned());
     }
@@ -216,15 +315,63 @@ fn member(file: &MemberFile, origin: &ClusterOrigin) -> Result<Member, String> {
         .ok_or("block_key: expected 64 hex digits")?;
     let block_key = BlockPublicKey::from_bytes(&block_key).map_err(|error| format!("block_key: {error}"))?;
     for (name, address) in [("client", &file.client), ("peer", &file.peer)] {
-        let port = address
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.is_empty())
-            .map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(1..))) {
-            return Err(format!("{name}: {address:?} is not host:port"));
+        check_address(address).map_err(|problem| format!("{name}: {problem}"))?;
+    }
+    let possession = Possession {
+        cosigner: signature("cosigner_proof", &file.cosigner_proof)?,
+        block: signature("block_proof", &file.block_proof)?,
+    };
+    let statement = NodeStatement {
+        cluster: *cluster,
+        node: id,
+        cosigner: *cosigner.public_key(),
+        block: *block_key.as_bytes(),
+    };
+    statement.verify(&possession).map_err(|error| error.to_string())?;
+    let (client, peer) = (file.client.clone(), file.peer.clone());
+    Ok(Member { id, client, peer, cosigner, block_key, possession })
+}
+
+/// Checks that this is `host:port`.
+///
+/// # Errors
+/// That it is not.
+pub fn check_address(address: &str) -> Result<(), String> {
+    let port =
+        address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(()),
+        _ => Err(format!("{address:?} is not host:port")),
+    }
+}
+
+fn signature(field: &str, text: &str) -> Result<[u8; 64], String> {
+    let mut signature = [0; 64];
+    match hex::decode_to_slice(text, &mut signature) {
+        Ok(()) => Ok(signature),
+        Err(_) => Err(format!("{field}: expected 128 hex digits")),
+    }
+}
+
+fn joined(file: &JoinedFile, founders: &BTreeMap<NodeId, Member>) -> Result<Joined, String> {
+    let id = NodeId::new(file.id);
+    if file.id == 0 || founders.contains_key(&id) {
+        return Err(format!("joined.id: {} is not the id of a node that joined later", file.id));
+    }
+    let mut peers = BTreeMap::new();
+    for peer in &file.peers {
+        check_address(&peer.address).map_err(|problem| format!("joined.peer {}: {problem}", peer.id))?;
+        if peer.id == 0
+            || peer.id == file.id
+            || peers.insert(NodeId::new(peer.id), peer.address.clone()).is_some()
+        {
+            return Err(format!("joined.peer {}: expected each other node once", peer.id));
         }
     }
-    Ok(Member { id, client: file.client.clone(), peer: file.peer.clone(), cosigner, block_key })
+    match peers.is_empty() {
+        true => Err("joined.peer: at least one node of the cluster".to_owned()),
+        false => Ok(Joined { id, peers }),
+    }
 }
 
 fn shares_key(a: &Member, b: &Member) -> bool {

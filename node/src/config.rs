@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::MIN_RESERVE;
 
+/// The slowest that a snapshot may be sent, bytes per second: a piece has to arrive every half minute.
+const MIN_SNAPSHOT_RATE: u64 = 64 << 10;
+
 /// Everything one node is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +40,12 @@ pub struct NodeConfig {
     /// Memory and files.
     #[serde(default)]
     pub storage: Storage,
+    /// How snapshots are sent to nodes that are far behind.
+    #[serde(default)]
+    pub snapshot: Snapshot,
+    /// How what is stored is read again.
+    #[serde(default)]
+    pub scrub: Scrub,
     /// Timings of Raft.
     #[serde(default)]
     pub raft: Raft,
@@ -171,6 +180,49 @@ impl Default for Storage {
     }
 }
 
+/// How snapshots are sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Snapshot {
+    /// Bytes per second while nothing is written; 0: no limit.
+    pub bytes_per_second: u64,
+    /// Bytes per second while clients write; 0: no limit.
+    pub busy_bytes_per_second: u64,
+    /// How long a snapshot that nobody fetches is kept for somebody who goes on with it, seconds.
+    pub kept_seconds: u64,
+    /// Bytes of the Raft log that are kept behind it meanwhile, at most.
+    pub held_log_bytes: u64,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            bytes_per_second: 256 << 20,
+            busy_bytes_per_second: 32 << 20,
+            kept_seconds: 60,
+            held_log_bytes: 4 << 30,
+        }
+    }
+}
+
+/// How what is stored is read again and recomputed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scrub {
+    /// Hours from the end of one whole pass to the beginning of the next; 0: never.
+    pub interval_hours: u64,
+    /// Bytes read per second while nothing is written; 0: no limit.
+    pub bytes_per_second: u64,
+    /// Bytes read per second while clients write; 0: no limit.
+    pub busy_bytes_per_second: u64,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { interval_hours: 168, bytes_per_second: 16 << 20, busy_bytes_per_second: 4 << 20 }
+    }
+}
+
 /// Timings of Raft, milliseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -290,6 +342,17 @@ impl NodeConfig {
             return Err(format!(
                 "storage.disk_reserve_bytes must be at least {MIN_RESERVE}: a disk that is full stops the node"
             ));
+        }
+        for (name, rate) in [
+            ("bytes_per_second", self.snapshot.bytes_per_second),
+            ("busy_bytes_per_second", self.snapshot.busy_bytes_per_second),
+        ] {
+            if (1..MIN_SNAPSHOT_RATE).contains(&rate) {
+                return Err(format!(
+                    "snapshot.{name} must be 0 (no limit) or at least {MIN_SNAPSHOT_RATE}: slower, a receiver takes the sender \
+                     for dead"
+                ));
+            }
         }
         let limits = &self.limits;
         for (name, value) in [
@@ -421,6 +484,14 @@ log_secret = "log.secret"
     fn a_disk_may_not_be_filled_to_the_last_byte() {
         let error = load(&format!("{GOOD}[storage]\ndisk_reserve_bytes = 0\n")).unwrap_err().to_string();
         assert!(error.contains("storage.disk_reserve_bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_snapshot_may_not_be_so_slow_that_it_never_arrives() {
+        let error =
+            load(&format!("{GOOD}[snapshot]\nbusy_bytes_per_second = 65535\n")).unwrap_err().to_string();
+        assert!(error.contains("snapshot.busy_bytes_per_second"), "{error}");
+        assert!(load(&format!("{GOOD}[snapshot]\nbytes_per_second = 0\n")).is_ok());
     }
 
     #[test]

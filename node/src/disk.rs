@@ -5,7 +5,10 @@
 //! lead is still appended here, out of the reserve. It takes writes again by itself when there is a little more than the
 //! reserve, so that it does not go back and forth at the edge.
 //!
-//! Caveat: it looks at the disk of the node that leads. A follower with less space ends first.
+//! A leader without space hands the lead to a node that has some, if there is one (`node::handover`). Each file system that
+//! this node stores on counts.
+//!
+//! Caveat: a follower goes on appending what the leader sends, out of its reserve, and ends when nothing is left.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,24 +28,24 @@ pub const MIN_RESERVE: u64 = 64 << 20;
 /// Most that must be free beyond the reserve before writes are taken again, bytes.
 const MAX_MARGIN: u64 = 256 << 20;
 
-/// Watches the free space of one directory's disk. Cheap to clone.
+/// Watches the free space where a node stores: the least of several directories counts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DiskGuard(Arc<Guard>);
 
 #[derive(Debug)]
 struct Guard {
-    dir: PathBuf,
+    dirs: Vec<PathBuf>,
     reserve: u64,
     free: AtomicU64,
     low: AtomicBool,
 }
 
 impl DiskGuard {
-    /// Watches the disk that `dir` is on; `reserve` is in bytes.
+    /// Watches the disks that `dirs` are on; `reserve` is in bytes, of each.
     #[must_use]
-    pub fn new(dir: &Path, reserve: u64) -> Self {
+    pub fn new(dirs: &[PathBuf], reserve: u64) -> Self {
         let (free, low) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
-        let guard = Self(Arc::new(Guard { dir: dir.to_owned(), reserve, free, low }));
+        let guard = Self(Arc::new(Guard { dirs: dirs.to_vec(), reserve, free, low }));
         guard.look();
         guard
     }
@@ -55,11 +58,23 @@ impl DiskGuard {
         }
     }
 
-    /// Looks at the disk now. What the operating system does not tell changes nothing.
+    /// Looks at the disks now. What the operating system does not tell changes nothing.
     pub fn look(&self) {
-        if let Some(free) = free_bytes(&self.0.dir) {
+        if let Some(free) = self.0.dirs.iter().filter_map(|dir| free_bytes(dir)).min() {
             self.found(free);
         }
+    }
+
+    /// Free space at the last look, bytes; `None` when nobody knows.
+    #[must_use]
+    pub fn free(&self) -> Option<u64> {
+        Some(self.0.free.load(Ordering::Relaxed)).filter(|free| *free < u64::MAX)
+    }
+
+    /// Whether there is too little space to take writes.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.0.low.load(Ordering::Relaxed)
     }
 
     /// So much is free, bytes.
@@ -81,7 +96,7 @@ impl DiskGuard {
     /// Why no writes are taken now, and what to do; `None` when they are.
     #[must_use]
     pub fn low(&self) -> Option<String> {
-        if !self.0.low.load(Ordering::Relaxed) {
+        if !self.is_low() {
             return None;
         }
         let (free, wanted) = (self.0.free.load(Ordering::Relaxed), reopens_at(self.0.reserve));
@@ -116,7 +131,7 @@ mod tests {
 
     #[test]
     fn it_closes_below_the_reserve_and_opens_with_a_margin() {
-        let guard = DiskGuard::new(Path::new("/"), 800 << 20);
+        let guard = DiskGuard::new(&[PathBuf::from("/")], 800 << 20);
         let at = |mib: u64| {
             guard.found(mib << 20);
             guard.low().is_some()
@@ -132,8 +147,11 @@ mod tests {
     #[test]
     fn the_disk_itself_is_looked_at() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(DiskGuard::new(dir.path(), 0).low().is_none());
-        assert!(DiskGuard::new(dir.path(), u64::MAX).low().is_some());
-        assert!(DiskGuard::new(&dir.path().join("gone"), u64::MAX).low().is_none(), "unknown is not low");
+        let (here, gone) = (dir.path().to_owned(), dir.path().join("gone"));
+        let is_low = |dirs: &[PathBuf], reserve| DiskGuard::new(dirs, reserve).low().is_some();
+        let both = [gone, here];
+        assert!(!is_low(&both[1..], 0) && is_low(&both[1..], u64::MAX));
+        assert!(!is_low(&both[..1], u64::MAX), "unknown is not low");
+        assert!(is_low(&both, u64::MAX), "one of them is enough");
     }
 }

@@ -19,15 +19,17 @@ use quorate_ledger::{
     effects::Effects,
     outcome::NewCheckpoint,
     trie::Tries,
+    view::LedgerHead,
 };
 
 use crate::{
     block::CarriedBlock,
-    consensus::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotHandle},
+    consensus::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotError, SnapshotHandle},
+    signer::heads,
     store::{
         faults::StoreFault,
         log::{LogId, Payload},
-        state::{Applied, ReadView, SnapshotError, StateStore},
+        state::{Applied, ReadView, SnapshotError as StoreSnapshotError, StateStore},
     },
 };
 
@@ -40,11 +42,18 @@ pub trait CheckpointSink: Send + Sync + 'static {
     /// on the apply thread: it must not wait. After a restart the last ones come again.
     fn checkpoint(&self, checkpoint: NewCheckpoint);
 
-    /// Whether a received snapshot, every hash of which was recomputed, continues what this node signed.
+    /// Whether a received snapshot, every hash of which was recomputed, continues what this node signed, and its heads
+    /// are what `notes` certify.
     ///
     /// # Errors
     /// Why not: the snapshot is refused.
-    fn accepts(&self, snapshot: &ReadView) -> Result<(), String>;
+    fn accepts(&self, snapshot: &ReadView, notes: &[String]) -> Result<(), String>;
+
+    /// The notes that certify these heads, which were applied here. Waits for them for a while, on this thread.
+    ///
+    /// # Errors
+    /// Who has not signed which.
+    fn certificates(&self, heads: &[Arc<LedgerHead>]) -> Result<Vec<String>, String>;
 }
 
 /// The machine of this node.
@@ -127,6 +136,13 @@ fn undecodable(id: LogId, error: impl std::fmt::Display) -> StoreFault {
     StoreFault::diverged(entry(id), "a block", format!("bytes that do not decode ({error})"))
 }
 
+fn install_error(error: StoreSnapshotError) -> InstallError {
+    match error {
+        StoreSnapshotError::Refused(problem) => InstallError::Refused(problem),
+        StoreSnapshotError::Fault(fault) => InstallError::Fault(fault),
+    }
+}
+
 fn position(applied: Applied) -> Position {
     Position { last: applied.last, membership: applied.membership }
 }
@@ -152,34 +168,36 @@ impl Machine for StateMachine {
         self.store.flush()
     }
 
-    fn snapshot(&self) -> Result<SnapshotHandle, StoreFault> {
-        let (applied, path) = self.store.snapshot()?;
-        Ok(SnapshotHandle::new(position(applied), path))
+    fn snapshot(&self) -> Result<SnapshotHandle, SnapshotError> {
+        let copy = self.store.snapshot()?;
+        // From here on the handle removes the files.
+        let files = |notes| SnapshotHandle::new(position(copy.applied), notes, copy.path);
+        match self.sink.certificates(&copy.heads) {
+            Ok(notes) => Ok(files(notes)),
+            Err(missing) => {
+                drop(files(Vec::new()));
+                Err(SnapshotError::Uncertified(missing))
+            }
+        }
     }
 
-    fn begin_install(&self) -> Result<PathBuf, StoreFault> {
-        self.store.begin_install()
+    fn begin_install(&self, bytes: u64) -> Result<PathBuf, InstallError> {
+        self.store.begin_install(bytes).map_err(install_error)
     }
 
-    fn check_install(&self, position: &Position, dir: &Path) -> Result<(), InstallError> {
-        let checked = self.store.check_snapshot(&applied(position), dir, |view| self.sink.accepts(view));
-        checked.map_err(|error| match error {
-            SnapshotError::Refused(problem) => InstallError::Refused(problem),
-            SnapshotError::Fault(fault) => InstallError::Fault(fault),
-        })
+    fn discard_install(&self) -> Result<(), StoreFault> {
+        self.store.discard_install()
+    }
+
+    fn check_install(&self, position: &Position, notes: &[String], dir: &Path) -> Result<(), InstallError> {
+        let accept = |view: &ReadView| self.sink.accepts(view, notes);
+        self.store.check_snapshot(&applied(position), dir, accept).map_err(install_error)
     }
 
     fn install(&self, position: &Position, dir: &Path) -> Result<(), StoreFault> {
         let view = self.store.install(&applied(position), dir)?;
-        for ledger in view.ledgers() {
-            let head = ledger.head();
-            self.sink.checkpoint(NewCheckpoint {
-                ledger: head.name.clone(),
-                size: ledger.size(),
-                root: head.frontier.root(),
-                state_root: head.state_root,
-                time: head.time,
-            });
+        for head in heads(&view)? {
+            self.sink.checkpoint(head);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! OUT/authority/      the authority's certificate and key: keep the key off the nodes
+//! OUT/operator/       an operator's certificate and key: who has them may change the members of the cluster
 //! OUT/client/         what clients need: authority.crt, default.policy, _system.policy
 //! OUT/node-N/         everything node N needs: copy it there, then `quorate server --config node-N/quorate.toml`
 //! ```
@@ -16,12 +17,14 @@ use quorate_core::{
     key::{CosignerKey, LogKey},
     name::{ClusterId, ClusterOrigin, LedgerName},
     position::{Micros, NodeId},
+    possession::NodeStatement,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     cluster::{Cluster, ClusterFile, MemberFile, SettingsFile},
     config::{self, NodeConfig},
+    continuation::ContinuedFile,
     tls::{Authority, AuthorityError, PeerIdentity, files},
 };
 
@@ -70,6 +73,9 @@ pub enum ProvisionError {
     /// The plan is no cluster.
     #[error("{0}")]
     Plan(String),
+    /// A key file does not hold a key.
+    #[error("{}: expected 64 hex digits", .0.display())]
+    NotAKey(PathBuf),
     /// A key or certificate could not be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -83,6 +89,25 @@ pub enum ProvisionError {
 
 /// Makes all files of a cluster below `out`.
 pub fn provision(plan: &Plan, out: &Path, now: Micros) -> Result<Cluster, ProvisionError> {
+    make(plan, out, now, None)
+}
+
+/// The same for a cluster that continues another; the data directories are for the caller to fill.
+pub(crate) fn provision_continuing(
+    plan: &Plan,
+    out: &Path,
+    now: Micros,
+    continues: ContinuedFile,
+) -> Result<Cluster, ProvisionError> {
+    make(plan, out, now, Some(continues))
+}
+
+fn make(
+    plan: &Plan,
+    out: &Path,
+    now: Micros,
+    continues: Option<ContinuedFile>,
+) -> Result<Cluster, ProvisionError> {
     if out.join("node-1").exists() || out.join("authority").exists() {
         return Err(ProvisionError::Occupied(out.to_owned()));
     }
@@ -93,15 +118,17 @@ pub fn provision(plan: &Plan, out: &Path, now: Micros) -> Result<Cluster, Provis
     let mut secrets = Vec::new();
     let mut members = Vec::new();
     for node in &plan.nodes {
-        let (secret, member) = node_keys(node, &origin)?;
+        let secret = NodeSecrets::random()?;
+        members.push(secret.member(node, id, &origin)?);
         secrets.push(secret);
-        members.push(member);
     }
     let file = ClusterFile {
         name: plan.name.clone(),
         id: id.to_string(),
         settings: plan.settings.clone(),
+        continues,
         nodes: members,
+        joined: None,
     };
     let cluster = Cluster::from_file(&file).map_err(ProvisionError::Plan)?;
     let cluster_toml = toml::to_string(&file).map_err(|e| ProvisionError::Plan(e.to_string()))?;
@@ -111,53 +138,103 @@ pub fn provision(plan: &Plan, out: &Path, now: Micros) -> Result<Cluster, Provis
     files::create_private_dir(&out.join("authority"))?;
     authority.save(&out.join("authority"))?;
     write_client_files(&cluster, &authority, &log_secret, &out.join("client"))?;
+    write_operator(&authority, id, now, &out.join(OPERATOR))?;
     for (node, secret) in plan.nodes.iter().zip(&secrets) {
         let folder = out.join(format!("node-{}", node.id));
         files::create_private_dir(&folder)?;
-        write_keys(&folder, secret, &log_secret)?;
+        secret.write(&folder, Some(&log_secret))?;
         write_certificates(&folder, node, id, &authority, now)?;
         files::write_public(&folder.join(CLUSTER_FILE), cluster_toml.as_bytes())?;
-        files::write_public(&folder.join(CONFIG_FILE), config_text(node, &plan.data_dir)?.as_bytes())?;
+        files::write_public(&folder.join(CONFIG_FILE), config_text(node, &plan.data_dir, false)?.as_bytes())?;
     }
     Ok(cluster)
 }
 
 /// The seeds of a node's two keys.
-struct Secrets {
+pub(crate) struct NodeSecrets {
     cosigner: Zeroizing<[u8; 32]>,
     block: Zeroizing<[u8; 32]>,
 }
 
-fn random<const N: usize>() -> Result<[u8; N], ProvisionError> {
+/// Random bytes of the operating system.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], ProvisionError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| ProvisionError::Random(error.to_string()))?;
     Ok(bytes)
 }
 
-fn node_keys(node: &NodePlan, origin: &ClusterOrigin) -> Result<(Secrets, MemberFile), ProvisionError> {
-    let secrets = Secrets { cosigner: Zeroizing::new(random()?), block: Zeroizing::new(random()?) };
-    let cosigner = CosignerKey::from_seed(&origin.node(NodeId::new(node.id)), &secrets.cosigner)
-        .map_err(|error| ProvisionError::Plan(error.to_string()))?;
-    let member = MemberFile {
-        id: node.id,
-        client: address(&node.host, node.client_port),
-        peer: address(&node.host, node.peer_port),
-        cosigner: cosigner.verifier().to_string(),
-        block_key: hex::encode(BlockKey::from_seed(&secrets.block).public().as_bytes()),
-    };
-    Ok((secrets, member))
+impl NodeSecrets {
+    /// New ones.
+    pub(crate) fn random() -> Result<Self, ProvisionError> {
+        Ok(Self { cosigner: Zeroizing::new(random()?), block: Zeroizing::new(random()?) })
+    }
+
+    /// What others are told of a node with these keys, with the proof that it has them.
+    pub(crate) fn member(
+        &self,
+        node: &NodePlan,
+        cluster: ClusterId,
+        origin: &ClusterOrigin,
+    ) -> Result<MemberFile, ProvisionError> {
+        let id = NodeId::new(node.id);
+        let cosigner = CosignerKey::from_seed(&origin.node(id), &self.cosigner)
+            .map_err(|error| ProvisionError::Plan(error.to_string()))?;
+        let block = BlockKey::from_seed(&self.block);
+        let public = (*cosigner.verifier().public_key(), *block.public().as_bytes());
+        let statement = NodeStatement { cluster, node: id, cosigner: public.0, block: public.1 };
+        Ok(MemberFile {
+            id: node.id,
+            client: address(&node.host, node.client_port),
+            peer: address(&node.host, node.peer_port),
+            cosigner: cosigner.verifier().to_string(),
+            block_key: hex::encode(public.1),
+            cosigner_proof: hex::encode(cosigner.possess(&statement)),
+            block_proof: hex::encode(block.possess(&statement)),
+        })
+    }
+
+    /// Reads them from their files.
+    pub(crate) fn read(cosigner: &Path, block: &Path) -> Result<Self, ProvisionError> {
+        Ok(Self { cosigner: read_seed(cosigner)?, block: read_seed(block)? })
+    }
+
+    /// Writes the secrets of a node into its folder; the log secret where it is known.
+    pub(crate) fn write(&self, folder: &Path, log_secret: Option<&[u8; 32]>) -> Result<(), ProvisionError> {
+        let keys = folder.join("keys");
+        files::create_private_dir(&keys)?;
+        let own = [("cosigner.key", &*self.cosigner), ("block.key", &*self.block)];
+        for (name, seed) in own.into_iter().chain(log_secret.map(|secret| (LOG_SECRET_FILE, secret))) {
+            write_seed(&keys.join(name), seed)?;
+        }
+        Ok(())
+    }
 }
 
-fn write_keys(folder: &Path, secrets: &Secrets, log_secret: &[u8; 32]) -> Result<(), ProvisionError> {
-    let keys = folder.join("keys");
-    files::create_private_dir(&keys)?;
-    for (name, seed) in
-        [("cosigner.key", &*secrets.cosigner), ("block.key", &*secrets.block), ("log.secret", log_secret)]
-    {
-        let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(seed))));
-        files::write_secret(&keys.join(name), text.as_bytes())?;
+/// Name of the file with the log secret, beside the keys.
+pub(crate) const LOG_SECRET_FILE: &str = "log.secret";
+
+/// Reads 32 secret bytes from a file with 64 hex digits.
+pub(crate) fn read_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, ProvisionError> {
+    let text = files::read_secret(path)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim_ascii(), seed.as_mut())
+        .map_err(|_| ProvisionError::NotAKey(path.to_owned()))?;
+    Ok(seed)
+}
+
+/// Writes 32 secret bytes as text.
+pub(crate) fn write_seed(path: &Path, seed: &[u8; 32]) -> Result<(), ProvisionError> {
+    let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(seed))));
+    Ok(files::write_secret(path, text.as_bytes())?)
+}
+
+impl NodePlan {
+    /// The names in its server certificate.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names = vec![self.host.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+        names.dedup();
+        names
     }
-    Ok(())
 }
 
 fn write_certificates(
@@ -170,14 +247,28 @@ fn write_certificates(
     let tls = folder.join("tls");
     files::create_private_dir(&tls)?;
     files::write_public(&tls.join("authority.crt"), authority.certificate_pem().as_bytes())?;
-    let mut hosts = vec![node.host.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
-    hosts.dedup();
-    let server = authority.issue_server(&hosts, now)?;
+    let server = authority.issue_server(&node.names(), now)?;
     let peer = authority.issue_peer(PeerIdentity { cluster, node: NodeId::new(node.id) }, now)?;
     for (name, issued) in [("server", server), ("peer", peer)] {
         files::write_public(&tls.join(format!("{name}.crt")), issued.certificate.as_bytes())?;
         files::write_secret(&tls.join(format!("{name}.key")), issued.key.as_bytes())?;
     }
+    Ok(())
+}
+
+/// Name of the folder with an operator's certificate, and of the files in it without their endings.
+pub const OPERATOR: &str = "operator";
+
+fn write_operator(
+    authority: &Authority,
+    cluster: ClusterId,
+    now: Micros,
+    folder: &Path,
+) -> Result<(), ProvisionError> {
+    files::create_private_dir(folder)?;
+    let issued = authority.issue_operator(cluster, now)?;
+    files::write_public(&folder.join("operator.crt"), issued.certificate.as_bytes())?;
+    files::write_secret(&folder.join("operator.key"), issued.key.as_bytes())?;
     Ok(())
 }
 
@@ -199,7 +290,11 @@ fn write_client_files(
 }
 
 /// The configuration of a node, with paths relative to its folder.
-fn config_text(node: &NodePlan, data_dir: &Path) -> Result<String, ProvisionError> {
+pub(crate) fn config_text(
+    node: &NodePlan,
+    data_dir: &Path,
+    plaintext: bool,
+) -> Result<String, ProvisionError> {
     let socket = |port| std::net::SocketAddr::new(node.listen, port);
     let tls = |name: &str| PathBuf::from("tls").join(name);
     let config = NodeConfig {
@@ -212,14 +307,14 @@ fn config_text(node: &NodePlan, data_dir: &Path) -> Result<String, ProvisionErro
             client: socket(node.client_port),
             peer: socket(node.peer_port),
             http: socket(node.http_port),
-            insecure_plaintext: false,
+            insecure_plaintext: plaintext,
         },
         keys: config::Keys {
             cosigner: "keys/cosigner.key".into(),
             block: "keys/block.key".into(),
             log_secret: "keys/log.secret".into(),
         },
-        tls: Some(config::Tls {
+        tls: (!plaintext).then(|| config::Tls {
             authority: tls("authority.crt"),
             server_certificate: tls("server.crt"),
             server_key: tls("server.key"),
@@ -228,6 +323,8 @@ fn config_text(node: &NodePlan, data_dir: &Path) -> Result<String, ProvisionErro
         }),
         limits: config::Limits::default(),
         storage: config::Storage::default(),
+        snapshot: config::Snapshot::default(),
+        scrub: config::Scrub::default(),
         raft: config::Raft::default(),
         log: config::Log::default(),
     };

@@ -18,10 +18,14 @@ use std::{
 };
 
 use quorate_client::{Client, FileTrust};
-use quorate_core::{checkpoint::Checkpoint, policy::Policy};
+use quorate_core::{checkpoint::Checkpoint, key::VerifierKey, policy::Policy};
 use tempfile::TempDir;
 
-use crate::{clock::now, http, oracle, process};
+use crate::{
+    clock::now,
+    http, oracle, process,
+    shell::{Ran, Shell},
+};
 
 /// How long a cluster may take to become ready.
 const READY_IN: Duration = Duration::from_secs(30);
@@ -52,6 +56,15 @@ pub struct Node {
     process: Option<Child>,
 }
 
+/// An invitation that was made.
+#[derive(Debug)]
+pub struct Invited {
+    /// The file.
+    pub file: PathBuf,
+    client: u16,
+    http: u16,
+}
+
 /// A cluster of real processes.
 #[derive(Debug)]
 pub struct Cluster {
@@ -68,11 +81,17 @@ impl Cluster {
 
     /// A running cluster whose configuration files were changed by `change`.
     pub fn start_with(count: u64, change: impl Fn(String) -> String) -> Self {
+        Self::start_after(count, change, |_| ())
+    }
+
+    /// The same; `prepared` is called when all files are made, before a node runs.
+    pub fn start_after(count: u64, change: impl Fn(String) -> String, prepared: impl FnOnce(&Self)) -> Self {
         let mut cluster = Self::prepare(count);
         for node in cluster.nodes.values() {
             let text = fs::read_to_string(&node.config).expect("the configuration can be read");
             fs::write(&node.config, change(text)).expect("the configuration can be written");
         }
+        prepared(&cluster);
         for id in 1..=count {
             cluster.start_node(id);
         }
@@ -82,10 +101,18 @@ impl Cluster {
 
     /// A cluster whose files are made and whose nodes do not run.
     pub fn prepare(count: u64) -> Self {
+        Self::made_by(count, |out| {
+            let mut init = Command::new(binary());
+            init.args(["init", "--name", "test.example/cluster", "--out"]).arg(out);
+            init
+        })
+    }
+
+    /// The same, made by a command of which only the nodes are missing: `init`, or one that continues another cluster.
+    pub fn made_by(count: u64, command: impl FnOnce(&Path) -> Command) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("cluster");
-        let mut init = Command::new(binary());
-        init.args(["init", "--name", "test.example/cluster", "--out"]).arg(&out);
+        let mut init = command(&out);
         let mut nodes = BTreeMap::new();
         for id in 1..=count {
             let [client, peer, http] = free_ports();
@@ -96,7 +123,7 @@ impl Cluster {
         }
         init.args(["--listen", "127.0.0.1"]);
         let made = init.output().expect("the quorate binary can be run (set QUORATE_BIN)");
-        assert!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
+        assert!(made.status.success(), "no cluster: {}", String::from_utf8_lossy(&made.stderr));
         Self { dir, nodes }
     }
 
@@ -119,6 +146,96 @@ impl Cluster {
             .spawn()
             .expect("the quorate binary can be run");
         node.process = Some(process);
+    }
+
+    /// Invites a node, as an operator does; gives its id and the file.
+    pub fn invite(&self) -> (u64, Invited) {
+        let [client, peer, http] = free_ports();
+        let file = self.path().join(format!("invitation-{client}"));
+        let host = format!("127.0.0.1:{client}:{peer}:{http}");
+        let ran = Shell::of(self).operator().run([
+            "member",
+            "invite",
+            "--authority",
+            "authority",
+            "--host",
+            &host,
+            "--out",
+            &file.display().to_string(),
+            "-o",
+            "json",
+        ]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let made: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a document");
+        let id = made["node"].as_str().and_then(|id| id.parse().ok()).expect("a node id");
+        (id, Invited { file, client, http })
+    }
+
+    /// Has an invited node join; it belongs to the cluster then, and does not run.
+    pub fn join(&mut self, id: u64, invited: &Invited) -> Ran {
+        let dir = self.path().join(format!("node-{id}"));
+        let (file, folder) = (invited.file.display().to_string(), dir.display().to_string());
+        let ran = Shell::of(self).run(["join", "--invite", &file, "--dir", &folder]);
+        if ran.code == 0 {
+            let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let (client, http) = (address(invited.client), address(invited.http));
+            self.nodes.insert(id, Node { config: dir.join("quorate.toml"), client, http, process: None });
+        }
+        ran
+    }
+
+    /// A new node that joined, runs, and has caught up.
+    pub fn new_node(&mut self) -> u64 {
+        self.new_node_with(|config| config)
+    }
+
+    /// The same, with a configuration changed by `change`.
+    pub fn new_node_with(&mut self, change: impl Fn(String) -> String) -> u64 {
+        let (id, invited) = self.invite();
+        let ran = self.join(id, &invited);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let config = &self.nodes[&id].config;
+        let text = fs::read_to_string(config).expect("the configuration can be read");
+        fs::write(config, change(text)).expect("the configuration can be written");
+        self.start_node(id);
+        let ran = Shell::of(self).operator().run(["member", "add", &id.to_string(), "--wait", "30s"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        id
+    }
+
+    /// Starts a node that joined in another folder.
+    pub fn adopt(&mut self, id: u64, config: PathBuf, ports: [u16; 3]) {
+        let [client, _, http] = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        self.nodes.insert(id, Node { config, client, http, process: None });
+        self.start_node(id);
+    }
+
+    /// Kills a node, if it runs, and takes it off the list; its files stay.
+    pub fn forget(&mut self, id: u64) -> Option<Node> {
+        self.kill(id);
+        self.nodes.remove(&id)
+    }
+
+    /// The members as an operator sees them.
+    pub fn members(&self) -> serde_json::Value {
+        let ran = Shell::of(self).operator().run(["member", "list", "-o", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        serde_json::from_str(&ran.stdout).expect("a document")
+    }
+
+    /// A policy that is met by `threshold` of all nodes that ever registered.
+    pub fn policy_of_all(&self, threshold: usize) -> Policy {
+        let members = self.members();
+        let vkeys = members["members"].as_array().expect("members").iter();
+        let keys: Vec<VerifierKey> = vkeys
+            .map(|member| member["cosigner_vkey"].as_str().expect("a vkey"))
+            .map(|vkey| VerifierKey::parse(vkey).expect("a vkey"))
+            .collect();
+        let policy = self.policy();
+        let logs: Vec<&VerifierKey> = policy.logs().iter().map(|log| log.key()).collect();
+        let first = Policy::k_of_n(logs[0], &keys, threshold).expect("a policy");
+        let rest = logs[1..].iter().map(|log| format!("log {log}\n")).collect::<String>();
+        Policy::parse(rest + &first.to_string()).expect("a policy")
     }
 
     /// Runs a node until it ends by itself, for nodes that must refuse to start.
@@ -237,17 +354,38 @@ impl Cluster {
 
     /// A client of all replicas, with a trust store in the directory `trust` of the cluster.
     pub fn client(&self, trust: &str) -> Client {
+        self.client_by(self.policy(), trust)
+    }
+
+    /// The same by another policy.
+    pub fn client_by(&self, policy: Policy, trust: &str) -> Client {
         let authority =
             fs::read(self.path().join("client/authority.crt")).expect("the authority's certificate");
         let store = FileTrust::open(self.path().join(trust)).expect("a trust store");
         Client::builder()
             .endpoints(self.nodes.values().map(|node| format!("https://{}", node.client)))
-            .policy(self.policy())
+            .policy(policy)
             .ca_pem(authority)
             .trust(Arc::new(store))
             .timeout(Duration::from_secs(20))
             .build()
             .expect("a client")
+    }
+
+    /// A command of the command line for this cluster, with a trust store in the directory `trust` of the cluster.
+    pub fn command(&self, trust: &str, args: &[&str]) -> Command {
+        let client = self.path().join("client");
+        let endpoints: Vec<String> =
+            self.nodes.values().map(|node| format!("https://{}", node.client)).collect();
+        let mut command = Command::new(binary());
+        command.args(args).args(["--endpoints", &endpoints.join(",")]);
+        for policy in ["_system.policy", "default.policy"] {
+            command.arg("--policy").arg(client.join(policy));
+        }
+        command.arg("--cacert").arg(client.join("authority.crt"));
+        command.arg("--trust-dir").arg(self.path().join(trust));
+        command.env("QUORATE_CONFIG", self.path().join("no-contexts.toml")).stdin(Stdio::null());
+        command
     }
 
     /// The id of the node that leads, as a majority of the nodes says. For a moment after a leader was killed the others
@@ -299,9 +437,9 @@ fn line(text: &str) -> String {
     format!("{text}\n")
 }
 
-/// Ports that were free a moment ago. They are below the range that the operating system takes for outgoing
+/// Ports that were free a moment ago, for a node or whatever a test starts beside it. They are below the range that the operating system takes for outgoing
 /// connections: otherwise a client could sit on the port of a node that was killed and is to start again.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     static BASE: LazyLock<u16> = LazyLock::new(|| {
         // Differs from process to process, so that tests that run at once look at different ports.

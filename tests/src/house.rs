@@ -27,6 +27,7 @@ const FENCES: &[Fence] = &[
             "client/src/transport",
             "client/tests/",
             "node/tests/",
+            "tests/examples/",
         ],
     },
 ];
@@ -35,10 +36,22 @@ const FENCES: &[Fence] = &[
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("core/Cargo.toml", &[]),
     ("proto/Cargo.toml", &["quorate-core"]),
+    ("archive/Cargo.toml", &["quorate-core", "quorate-proto"]),
     ("node/ledger/Cargo.toml", &["quorate-core"]),
-    ("node/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-ledger"]),
+    ("node/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-archive", "quorate-ledger"]),
     ("client/Cargo.toml", &["quorate-core", "quorate-proto"]),
-    ("cli/Cargo.toml", &["quorate-core", "quorate-proto", "quorate-client", "quorate-node"]),
+    (
+        "cli/Cargo.toml",
+        &[
+            "quorate-core",
+            "quorate-proto",
+            "quorate-archive",
+            "quorate-client",
+            "quorate-node",
+            "quorate-audit",
+        ],
+    ),
+    ("audit/Cargo.toml", &["quorate-core", "quorate-ledger", "quorate-client"]),
 ];
 
 /// Packages that must stay free of runtimes and input and output.

@@ -1,4 +1,4 @@
-//! A GET over a plain connection: all the tests need of HTTP, and nothing of the product's own.
+//! A GET or POST over a plain connection: all the tests need of HTTP, and nothing of the product's own.
 
 use std::{
     io::{Read, Write},
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// The answer to a GET: status and body.
+/// The answer: status and body.
 #[derive(Debug)]
 pub struct Answer {
     /// Such as 200.
@@ -20,11 +20,24 @@ pub struct Answer {
 /// # Errors
 /// What the connection says, or an answer that is not HTTP.
 pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
+    ask(address, "GET", path, "")
+}
+
+/// Sends a body to a path. Blocking; gives up after five seconds.
+///
+/// # Errors
+/// As of [`get`].
+pub fn post(address: SocketAddr, path: &str, body: &str) -> std::io::Result<Answer> {
+    ask(address, "POST", path, body)
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
     let limit = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n")?;
+    write!(stream, "Content-Length: {}\r\n\r\n{body}", body.len())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let bad = || std::io::Error::other(format!("{path}: not an HTTP answer"));

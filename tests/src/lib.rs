@@ -4,9 +4,12 @@
 pub mod audit;
 pub mod clock;
 pub mod cluster;
+pub mod disk;
 pub mod folder;
+pub mod go;
 pub mod house;
 pub mod http;
 pub mod oracle;
 pub mod process;
 pub mod shell;
+pub mod writer;

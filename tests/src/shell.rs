@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -50,12 +50,40 @@ impl Shell {
         Self { dir, variables }
     }
 
+    /// The same, as an operator of the cluster.
+    #[must_use]
+    pub fn operator(self) -> Self {
+        let file = |name: &str| self.dir.join("operator").join(name);
+        let (cert, key) = (file("operator.crt"), file("operator.key"));
+        self.with("QUORATE_CERT", cert).with("QUORATE_CERT_KEY", key)
+    }
+
+    /// The folder that commands are run in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The same with another value of a variable.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.variables.retain(|(known, _)| *known != name);
         self.variables.push((name, value.into()));
         self
+    }
+
+    /// The settings of the cluster, as variables.
+    pub fn variables(&self) -> Vec<(&'static str, OsString)> {
+        self.variables.clone()
+    }
+
+    /// Runs a line as it is typed, where `quorate` is on the path, in the folder above that of the cluster.
+    pub fn script(&self, line: &str) -> Ran {
+        let program = binary();
+        let path = format!("{}:/usr/bin:/bin", program.parent().unwrap_or(&program).display());
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(self.dir.parent().unwrap_or(&self.dir));
+        command.env_clear().env("HOME", &self.dir).env("PATH", path).envs(self.variables.clone());
+        Ran::from(process::output(&mut command, LIMIT))
     }
 
     /// Runs `quorate` with these arguments.

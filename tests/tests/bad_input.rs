@@ -156,7 +156,7 @@ fn a_policy_that_cannot_be_met_writes_nothing() {
             "another cluster",
             &strange,
             10,
-            &["test.example/cluster/", "but the policy is for", "do not repeat it"],
+            &["test.example/cluster/", "and the policy is that of", "do not repeat it"],
         ),
     ];
     for (what, policy, code, says) in cases {

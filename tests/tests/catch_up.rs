@@ -169,13 +169,81 @@ async fn a_node_killed_while_it_receives_a_snapshot_ends_equal() {
     assert!(left.is_empty(), "left over: {left:?}");
 }
 
+/// Snapshots go so slowly that they can be cut on the way.
+fn slow_snapshots(text: String) -> String {
+    let text = small_logs(text);
+    let changed = text.replace("busy_bytes_per_second = 33554432", "busy_bytes_per_second = 800000");
+    let changed = changed.replace("\nbytes_per_second = 268435456", "\nbytes_per_second = 800000");
+    assert!(changed.matches("= 800000").count() == 2, "{text}");
+    changed
+}
+
+/// Waits until a node has so many bytes of a snapshot that it receives; gives how large it is.
+async fn wait_received(cluster: &Cluster, id: u64, bytes: u64) -> u64 {
+    let start = clock::now();
+    while http::get(cluster.nodes[&id].http, "/metrics").is_err() {
+        assert!(
+            clock::now() - start < Duration::from_secs(20),
+            "node {id} does not start: {}",
+            cluster.log(id)
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    loop {
+        let done = count(cluster, id, "quorate_snapshot_done_bytes{direction=\"received\"}");
+        if done >= bytes {
+            return count(cluster, id, "quorate_snapshot_total_bytes{direction=\"received\"}");
+        }
+        let installed = count(cluster, id, "quorate_snapshots_installed_total");
+        assert_eq!(installed, 0, "it was installed before it could be cut");
+        assert!(clock::now() - start < Duration::from_secs(20), "{done} bytes: {}", cluster.log(id));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_goes_on_where_it_was_cut_whoever_is_killed() {
+    let mut cluster = Cluster::start_with(3, slow_snapshots);
+    let client = cluster.client("trust");
+    let leader = cluster.leader(&client).await;
+    let away = leader % 3 + 1;
+    cluster.kill(away);
+    write(&client, "while away", WRITES).await;
+    cluster.start_node(away);
+    let total = wait_received(&cluster, away, 400_000).await;
+    assert!(total > 2_000_000, "a snapshot of {total} bytes is over too soon");
+    // It is shown while it is on its way, and writes go on.
+    let shown = client.status().await.into_iter().filter_map(|(_, status)| status.ok());
+    let directions: BTreeSet<String> =
+        shown.flat_map(|status| status.transfers).map(|transfer| transfer.direction).collect();
+    assert_eq!(directions, BTreeSet::from(["received".to_owned(), "sent".to_owned()]));
+    write(&client, "meanwhile", 160).await;
+
+    cluster.kill(away);
+    cluster.start_node(away);
+    wait_received(&cluster, away, 800_000).await;
+    let resumed = count(&cluster, away, "quorate_snapshot_resumed_bytes_total");
+    assert!(resumed >= 300_000, "a restarted receiver has kept {resumed} bytes");
+
+    // Another leader makes another copy: it is sent from its beginning, but for what is equal.
+    cluster.kill(leader);
+    cluster.leader(&client).await;
+    cluster.start_node(leader);
+    write(&client, "under another leader", 160).await;
+    cluster.wait_ready();
+    wait_equal(&cluster, &client).await;
+    assert_eq!(count(&cluster, away, "quorate_snapshots_installed_total"), 1, "{}", cluster.log(away));
+    assert_eq!(count(&cluster, away, "quorate_snapshots_refused_total"), 0);
+    audit::replicas(&cluster, &client, "default").await;
+}
+
 /// The folders of snapshots that are being received.
 fn incoming(cluster: &Cluster, id: u64) -> Vec<String> {
     let state = cluster.path().join(format!("node-{id}/data/state"));
     let names = fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name());
     names
         .map(|name| name.to_string_lossy().into_owned())
-        .filter(|name| name.starts_with("incoming-"))
+        .filter(|name| name.starts_with("incoming"))
         .collect()
 }
 

@@ -7,7 +7,7 @@ const MAX_DIGITS: usize = 16;
 /// The constants of SplitMix64.
 const MIX: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
 
-/// In which order new keys come.
+/// Where in the key space the keys of neighbouring numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Order {
     /// Anywhere in the key space: no key says where the next one will be
@@ -28,6 +28,16 @@ pub(super) struct KeySpace {
     mask: u64,
     keys: Option<u64>,
     order: Order,
+}
+
+impl Order {
+    /// Its name on the command line.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Ascending => "ascending",
+        }
+    }
 }
 
 impl KeySpace {
@@ -105,6 +115,12 @@ impl Dice {
         seed.map(Self).map_err(|error| {
             CliError::other(format!("the operating system gives no random numbers: {error}"))
         })
+    }
+
+    /// Begins with this: the same numbers in every run.
+    #[cfg(test)]
+    pub(super) const fn seeded(seed: u64) -> Self {
+        Self(seed)
     }
 
     /// The next number.

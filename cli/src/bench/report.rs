@@ -6,8 +6,10 @@ use hdrhistogram::Histogram;
 use quorate_client::{Error, Status};
 
 use super::args::What;
-use super::recording::Recording;
-use crate::output::json::{Bench, BenchLatency, BenchNode};
+use super::recording::{Failures, Recording, Tally};
+use crate::commands::WaitFor;
+use crate::error::CliError;
+use crate::output::json::{Bench, BenchFailures, BenchLatency, BenchNode, BenchPart};
 use crate::output::{Table, text, time};
 
 /// What every replica says of itself, by endpoint.
@@ -47,50 +49,112 @@ pub(super) struct Measured<'a> {
     pub(super) ledger: &'a str,
     /// What was asked for.
     pub(super) what: &'a What,
+    /// Whether the session verifies what can be.
+    pub(super) verify: bool,
     /// What the clients saw.
     pub(super) recording: &'a Recording,
 }
 
 /// The document of a run, from the usage of the nodes before and after it.
+///
+/// # Errors
+/// If the latencies of reads and writes cannot be put together.
 pub(super) fn document(
     measured: Measured<'_>,
     before: &[(String, Option<Usage>)],
     after: &[(String, Option<Usage>)],
-) -> Bench {
-    let Measured { ledger, what, recording } = measured;
-    let (load, transactions) = (what.load(), recording.transactions);
-    let operations = transactions.saturating_mul(u64::from(what.batch()));
+) -> Result<Bench, CliError> {
+    let Measured { ledger, what, verify, recording } = measured;
+    let load = what.load();
+    let (transactions, operations) = recording.done();
     let node = |(endpoint, before): &(String, Option<Usage>)| {
         let after = after.iter().find(|(other, _)| other == endpoint).and_then(|(_, usage)| *usage);
         node(endpoint, *before, after, operations)
     };
-    Bench {
+    let part = |tally| what.reads().map(|_| part(tally, load.duration));
+    Ok(Bench {
         ledger: ledger.to_owned(),
         workload: what.word(),
-        wait: what.wait(),
-        clients: load.clients.to_string(),
+        wait: what.wait().map(wait),
+        verified: what.verifies(verify),
+        clients: load.clients().to_string(),
         connections: load.connections.to_string(),
+        rate: load.rate.map(|rate| rate.to_string()),
         batch: what.batch().to_string(),
+        page: what.page().map(|page| page.to_string()),
+        read_percent: what.reads().map(|reads| reads.to_string()),
         key_bytes: load.key_bytes.to_string(),
         value_bytes: load.value_bytes.to_string(),
         keys: what.keys().map(|keys| keys.to_string()),
+        order: load.order.word(),
+        distribution: what.distribution().map(|distribution| distribution.to_string()),
+        warm_up_seconds: time::seconds_exact(load.warm_up),
         seconds: time::seconds_exact(load.duration),
         transactions: transactions.to_string(),
         operations: operations.to_string(),
-        errors: recording.errors.to_string(),
+        errors: recording.failures.total().to_string(),
+        failures: failures(recording.failures),
         first_error: recording.first_error.as_ref().map(ToString::to_string),
+        not_sent: load.rate.map(|_| recording.not_sent.to_string()),
         transactions_per_second: per_second(transactions, load.duration).to_string(),
         operations_per_second: per_second(operations, load.duration).to_string(),
-        latency_us: latency(&recording.latencies_us),
+        latency_us: latency(&recording.latencies_us()?),
+        reads: part(&recording.reads),
+        writes: part(&recording.writes),
         nodes: before.iter().map(node).collect(),
+    })
+}
+
+const fn wait(wait: WaitFor) -> &'static str {
+    match wait {
+        WaitFor::Certified => "certified",
+        WaitFor::Committed => "committed",
     }
 }
 
-/// Median, 99th percentile and maximum; `None` if nothing succeeded.
+/// The calls of one kind of a mixed workload.
+fn part(tally: &Tally, elapsed: Duration) -> BenchPart {
+    BenchPart {
+        operations: tally.operations.to_string(),
+        operations_per_second: per_second(tally.operations, elapsed).to_string(),
+        latency_us: latency(&tally.latencies_us),
+    }
+}
+
+fn failures(failures: Failures) -> BenchFailures {
+    let Failures { refused, unknown, untrusted, rejected, absent, other } = failures;
+    BenchFailures {
+        refused: refused.to_string(),
+        unknown_outcome: unknown.to_string(),
+        untrusted: untrusted.to_string(),
+        rejected: rejected.to_string(),
+        absent: absent.to_string(),
+        other: other.to_string(),
+    }
+}
+
+/// The kinds of failures that there were, the worst first, in words.
+pub(super) fn failure_kinds(failures: Failures) -> Vec<(u64, &'static str)> {
+    let Failures { refused, unknown, untrusted, rejected, absent, other } = failures;
+    let kinds = [
+        (untrusted, "not believed"),
+        (unknown, "of unknown outcome"),
+        (refused, "refused with nothing done"),
+        (rejected, "rejected"),
+        (absent, "absent"),
+        (other, "others"),
+    ];
+    kinds.into_iter().filter(|(count, _)| *count > 0).collect()
+}
+
+/// What the latencies were like; `None` if nothing succeeded.
 pub(super) fn latency(histogram: &Histogram<u64>) -> Option<BenchLatency> {
+    let at = |quantile| histogram.value_at_quantile(quantile).to_string();
     (!histogram.is_empty()).then(|| BenchLatency {
-        p50: histogram.value_at_quantile(0.5).to_string(),
-        p99: histogram.value_at_quantile(0.99).to_string(),
+        p50: at(0.5),
+        p90: at(0.9),
+        p99: at(0.99),
+        p99_9: at(0.999),
         max: histogram.max().to_string(),
     })
 }
@@ -131,40 +195,69 @@ pub(super) fn table(bench: &Bench) -> String {
 /// What was done.
 fn setting(bench: &Bench) -> String {
     let wait = bench.wait.map(|wait| format!(", {wait}")).unwrap_or_default();
+    let verified = if bench.verified { ", verified" } else { ", not verified" };
     let keys = bench.keys.as_ref().map_or("new keys".to_owned(), |keys| format!("{keys} keys"));
+    let chosen = bench.distribution.as_ref().map(|how| format!(", {how}")).unwrap_or_default();
+    let clients = match &bench.rate {
+        None => format!("{} clients", bench.clients),
+        Some(rate) => format!("{} operations/s by at most {} clients", grouped(rate), bench.clients),
+    };
+    let call = call(bench);
     format!(
-        "{}{wait}: {} clients on {} connections, batches of {}, values of {} bytes, {keys} of {} bytes, {} s\n",
-        bench.workload,
-        bench.clients,
-        bench.connections,
-        bench.batch,
-        bench.value_bytes,
-        bench.key_bytes,
-        bench.seconds
+        "{}{wait}{verified}: {clients} on {} connections, {call}, values of {} bytes, {keys} of {} bytes{chosen}, {} s\n",
+        bench.workload, bench.connections, bench.value_bytes, bench.key_bytes, bench.seconds
     )
+}
+
+/// What a call is.
+pub(super) fn call(bench: &Bench) -> String {
+    match (&bench.page, &bench.read_percent, bench.wait) {
+        (Some(page), ..) => format!("pages of {page}"),
+        (None, Some(reads), _) => format!("{reads} % reads"),
+        (None, None, Some(_)) => format!("batches of {}", bench.batch),
+        (None, None, None) => "a key a call".to_owned(),
+    }
 }
 
 /// What came of it.
 fn figures(bench: &Bench) -> String {
     let mut lines = format!(
-        "{} operations/s, {} transactions/s; {} operations, {} errors\n",
+        "{} operations/s, {} transactions/s; {} operations, {} errors{}\n",
         grouped(&bench.operations_per_second),
         grouped(&bench.transactions_per_second),
         grouped(&bench.operations),
         grouped(&bench.errors),
+        bench
+            .not_sent
+            .as_ref()
+            .map(|calls| format!(", {} calls not sent", grouped(calls)))
+            .unwrap_or_default(),
     );
-    if let Some(latency) = &bench.latency_us {
+    for (name, latency) in [
+        ("latency", &bench.latency_us),
+        ("reads", &bench.reads.as_ref().and_then(|part| part.latency_us.clone())),
+        ("writes", &bench.writes.as_ref().and_then(|part| part.latency_us.clone())),
+    ] {
+        let Some(latency) = latency else { continue };
         lines.push_str(&format!(
-            "latency: p50 {} µs, p99 {} µs, max {} µs\n",
+            "{name}: p50 {} µs, p90 {} µs, p99 {} µs, p99.9 {} µs, max {} µs\n",
             grouped(&latency.p50),
+            grouped(&latency.p90),
             grouped(&latency.p99),
+            grouped(&latency.p99_9),
             grouped(&latency.max)
         ));
     }
     lines
 }
 
-fn grouped(number: &str) -> String {
+/// Microseconds as milliseconds with one digit after the point, rounded down.
+pub(super) fn millis(micros: u64) -> String {
+    format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)
+}
+
+/// A number with commas between its thousands.
+pub(super) fn grouped(number: &str) -> String {
     number.parse().map_or_else(|_| number.to_owned(), text::thousands)
 }
 

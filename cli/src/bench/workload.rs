@@ -1,21 +1,17 @@
-//! The loops: each client sends one call after the other.
+//! The calls that clients make.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, TryStreamExt as _};
-use quorate_client::{Ledger, ReadOptions, Transaction, Wait};
-use tokio::task::JoinSet;
+use quorate_client::{Ledger, Query, ReadOptions, Transaction, Wait};
 
+use super::choice::Choice;
 use super::keys::{Dice, KeySpace};
-use super::recording::{Failed, Recording, Window};
-use crate::clock::Stopwatch;
+use super::loops::Client;
+use super::recording::{Failed, Kind};
 use crate::error::CliError;
 
-/// The pause after a failure, so that a cluster that refuses everything is not asked in a tight loop.
-const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// Most operations of a transaction that loads keys...
 const LOAD_BATCH: usize = 1_000;
 /// ...and most bytes of its values...
@@ -28,95 +24,53 @@ const LOADS: usize = 8;
 pub(super) struct Workload {
     /// The call.
     pub(super) call: Call,
-    /// The keys.
+    /// The keys...
     pub(super) keys: Arc<KeySpace>,
+    /// ...and which of them comes next.
+    pub(super) choice: Choice,
     /// Length of a value.
     pub(super) value_bytes: usize,
-    /// The next number to write; all clients take theirs from here.
-    pub(super) next: Arc<AtomicU64>,
+    /// How it reads.
+    pub(super) read: ReadOptions,
+    /// When its writes are answered.
+    pub(super) wait: Wait,
 }
 
 /// The kind of call.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Call {
     /// A transaction that writes so many values.
-    Put {
-        /// How many.
-        batch: u32,
-        /// When it is answered.
-        wait: Wait,
-    },
-    /// A read of one of so many keys.
-    Get {
-        /// How many.
-        keys: u64,
-        /// How.
-        options: ReadOptions,
-    },
+    Put(u32),
+    /// A read of one key.
+    Get,
+    /// A page of so many keys, from one on.
+    Scan(u32),
+    /// Reads of one key in so many of a hundred calls, writes of one in the others.
+    Mixed(u8),
 }
 
 impl Workload {
-    /// Runs as many clients as asked for until the measured time is over. They share the ledgers, each of which has
-    /// its own connections.
-    pub(super) async fn run(
-        &self,
-        ledgers: &[Ledger],
-        clients: u32,
-        watch: Stopwatch,
-        window: Window,
-    ) -> Result<Recording, CliError> {
-        let mut tasks = JoinSet::new();
-        for (_, ledger) in (0..clients).zip(ledgers.iter().cycle()) {
-            let (workload, ledger) = (self.clone(), ledger.clone());
-            let (dice, recording) = (Dice::new()?, Recording::new()?);
-            tasks.spawn(async move { workload.client(ledger, watch, window, dice, recording).await });
-        }
-        let mut all = Recording::new()?;
-        while let Some(ended) = tasks.join_next().await {
-            all.add(ended.map_err(|error| CliError::other(format!("a client stopped: {error}")))?)?;
-        }
-        Ok(all)
-    }
-
-    async fn client(
-        self,
-        ledger: Ledger,
-        watch: Stopwatch,
-        window: Window,
-        mut dice: Dice,
-        mut recording: Recording,
-    ) -> Recording {
-        loop {
-            let prepared = self.prepare(&mut dice);
-            let began = watch.elapsed();
-            if began >= window.to {
-                return recording;
-            }
-            let outcome = prepared.send(&ledger).await;
-            let failed = outcome.is_err();
-            recording.note(window, began, watch.elapsed(), outcome);
-            if failed {
-                tokio::time::sleep(AFTER_FAILURE).await;
-            }
-        }
-    }
-
-    /// Makes the next call ready, which is not measured.
-    fn prepare(&self, dice: &mut Dice) -> Prepared {
+    /// What a call counts as that was never sent: most of the calls are of this kind.
+    pub(super) const fn kind(&self) -> Kind {
         match self.call {
-            Call::Put { batch, wait } => {
-                let first = self.next.fetch_add(u64::from(batch), Ordering::Relaxed);
-                let numbers = (0..u64::from(batch)).map(|step| first.wrapping_add(step));
-                Prepared::Put(self.transaction(numbers, dice).wait(wait))
-            }
-            Call::Get { keys, options } => {
-                Prepared::Get(self.keys.key(dice.next().checked_rem(keys).unwrap_or_default()), options)
-            }
+            Call::Put(_) | Call::Mixed(0..50) => Kind::Write,
+            Call::Get | Call::Scan(_) | Call::Mixed(_) => Kind::Read,
         }
     }
 
-    fn transaction(&self, numbers: impl Iterator<Item = u64>, dice: &mut Dice) -> Transaction {
-        numbers.fold(Transaction::new(), |transaction, number| {
+    /// So many clients. They share the ledgers, each of which has its own connections.
+    ///
+    /// # Errors
+    /// If the operating system gives no random numbers.
+    pub(super) fn clients(&self, count: u32, ledgers: &[Ledger]) -> Result<Vec<LedgerClient>, CliError> {
+        let client = |(_, ledger): (u32, &Ledger)| {
+            Ok(LedgerClient { workload: self.clone(), ledger: ledger.clone(), dice: Dice::new()? })
+        };
+        (0..count).zip(ledgers.iter().cycle()).map(client).collect()
+    }
+
+    fn transaction(&self, numbers: impl IntoIterator<Item = u64>, dice: &mut Dice) -> Transaction {
+        numbers.into_iter().fold(Transaction::new(), |transaction, number| {
             transaction.put(self.keys.key(number), dice.bytes(self.value_bytes))
         })
     }
@@ -138,23 +92,66 @@ impl Workload {
     }
 }
 
-/// A call that only has to be sent.
-enum Prepared {
-    Put(Transaction),
-    Get(Vec<u8>, ReadOptions),
+/// A client of the cluster.
+pub(super) struct LedgerClient {
+    workload: Workload,
+    ledger: Ledger,
+    dice: Dice,
 }
 
-impl Prepared {
-    async fn send(self, ledger: &Ledger) -> Result<(), Failed> {
-        match self {
-            Self::Put(transaction) => {
-                ledger.commit(transaction).await?;
-                Ok(())
+/// A call that only has to be sent.
+pub(super) enum Ready {
+    /// A transaction of so many operations.
+    Put(Transaction, u64),
+    Get(Vec<u8>),
+    Scan(Vec<u8>, u32),
+}
+
+impl LedgerClient {
+    fn put(&mut self, batch: u32) -> Ready {
+        let numbers = self.workload.choice.numbers(batch, &mut self.dice);
+        let transaction = self.workload.transaction(numbers, &mut self.dice).wait(self.workload.wait);
+        Ready::Put(transaction, u64::from(batch))
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        let numbers = self.workload.choice.numbers(1, &mut self.dice);
+        self.workload.keys.key(numbers.first().copied().unwrap_or_default())
+    }
+
+    async fn get(&self, key: Vec<u8>) -> Result<u64, Failed> {
+        let read = self.ledger.get(key, self.workload.read).await?;
+        read.value.map(|_| 1).ok_or(Failed::Absent)
+    }
+
+    async fn scan(&self, first: Vec<u8>, page: u32) -> Result<u64, Failed> {
+        let query = Query::Range { first, end: None };
+        let page = self.ledger.scan(query, self.workload.read).page_size(page).next_page().await?;
+        let keys = page.map_or(0, |page| page.entries.len());
+        u64::try_from(keys).ok().filter(|keys| *keys > 0).ok_or(Failed::Absent)
+    }
+}
+
+impl Client for LedgerClient {
+    type Ready = Ready;
+
+    fn prepare(&mut self) -> Ready {
+        match self.workload.call {
+            Call::Put(batch) => self.put(batch),
+            Call::Mixed(reads) if self.dice.next() % 100 >= u64::from(reads) => self.put(1),
+            Call::Get | Call::Mixed(_) => Ready::Get(self.key()),
+            Call::Scan(page) => Ready::Scan(self.key(), page),
+        }
+    }
+
+    async fn send(&self, ready: Ready) -> (Kind, Result<u64, Failed>) {
+        match ready {
+            Ready::Put(transaction, operations) => {
+                let done = self.ledger.commit(transaction).await;
+                (Kind::Write, done.map(|_| operations).map_err(Failed::from))
             }
-            Self::Get(key, options) => match ledger.get(key, options).await?.value {
-                Some(_) => Ok(()),
-                None => Err(Failed::Absent),
-            },
+            Ready::Get(key) => (Kind::Read, self.get(key).await),
+            Ready::Scan(first, page) => (Kind::Read, self.scan(first, page).await),
         }
     }
 }

@@ -18,6 +18,28 @@ fn clap_finds_no_contradiction_in_it() {
     Cli::command().debug_assert();
 }
 
+/// Commands that destroy or replace a cluster are run by tests of their own; that the pages spell them right is seen here.
+#[test]
+fn the_pages_for_disasters_spell_their_commands_right() {
+    let pages = [
+        include_str!("../../../docs/operations/backup.md"),
+        include_str!("../../../docs/operations/quorum-loss.md"),
+    ];
+    let mut commands = 0;
+    for page in pages {
+        for block in page.split("```sh").skip(1).filter_map(|rest| rest.split_once("```")) {
+            let lines = block.0.lines().skip(1).collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+            for line in
+                lines.lines().filter_map(|line| line.split(" #").next()?.trim().strip_prefix("quorate "))
+            {
+                parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                commands += 1;
+            }
+        }
+    }
+    assert_eq!(commands, 9);
+}
+
 #[test]
 fn every_command_of_the_documents_is_accepted() {
     for line in [
@@ -37,6 +59,18 @@ fn every_command_of_the_documents_is_accepted() {
         "tx --request build-4711 --author me --receipt r",
         "ledger create builds",
         "ledger list",
+        "member list -o json",
+        "member invite --authority a --host ledger-4.example:1:2:3 --valid 2h --out f",
+        "member invite --host [::1] --plaintext",
+        "member add 4 --promote --wait 1m",
+        "member promote 4 --expect-epoch 2 --cert c --cert-key k",
+        "member remove 3",
+        "member replace 3 --by 4",
+        "member transfer",
+        "member transfer 2",
+        "member drain 2 --undo",
+        "join --invite f --dir d",
+        "join --invite - --dir d --data-dir /var/lib/d",
         "status",
         "checkpoint --size 8 --out f",
         "verify --receipt r --policy p",
@@ -44,6 +78,14 @@ fn every_command_of_the_documents_is_accepted() {
         "verify --receipt r --key k",
         "policy show",
         "policy export --out f -l builds",
+        "backup create --to d",
+        "backup create --to d --replica 3 -o json",
+        "backup verify d --policy p",
+        "backup export d --out e",
+        "backup import e --to d",
+        "backup restore d --out c --node 1=a.example --node 2=b.example:1:2:3",
+        "recover --from a/quorate.toml --from b/quorate.toml --out c --node 1=a.example --i-understand n",
+        "verify --receipt r --old-policy a.policy,b.policy",
         "notarize f d git://.@HEAD hash:00 --attr a=b --signer me --receipt-dir r --exclude .git",
         "notarize --git v1..v2 --repo /srv/r",
         "authenticate f --signer me",
@@ -56,6 +98,11 @@ fn every_command_of_the_documents_is_accepted() {
         "bench put --clients 256 --value-bytes 256 --duration 10s --warm-up 0s --batch 1000 --wait committed",
         "bench get --keys 1000000 --no-load --prefix p/",
         "bench verified-get --clients 64 -o json",
+        "bench put --rate 4000 --keys 100 --distribution uniform --order ascending",
+        "bench mixed --reads 50 --distribution zipf:1.2 --wait committed --no-verify",
+        "bench scan --page 1000 --keys 5000",
+        "bench sweep --over-clients 1,4,16 --chart put.svg put --duration 5s",
+        "bench sweep --over-rates 500,1000 -o json verified-get --no-load",
         "completions bash",
         "--endpoints https://a:1,https://b:1 --cacert c --trust-dir t -l x -o json --timeout 1m -q --no-verify get k",
         "get k -o json --plaintext",
@@ -99,6 +146,11 @@ fn wrong_values_are_refused_with_the_reason() {
         ("get k -o xml", "json"),
         ("bench put --batch 4097", "4096"),
         ("bench get --clients 0", "0 is not in"),
+        ("bench put --rate 0", "0 is not in"),
+        ("bench mixed --reads 101", "101 is not in"),
+        ("bench get --distribution normal", "zipf:1.2"),
+        ("bench sweep put", "--over-clients"),
+        ("bench sweep --over-clients 1 --over-rates 1 put", "cannot be used with"),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

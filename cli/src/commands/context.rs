@@ -81,6 +81,8 @@ fn document(name: &str, context: &Context, default: bool) -> json::Context {
         endpoints: context.endpoints.clone(),
         policy: context.policy.iter().map(path).collect(),
         cacert: context.cacert.as_ref().map(path),
+        cert: context.cert.as_ref().map(path),
+        cert_key: context.cert_key.as_ref().map(path),
         trust_dir: context.trust_dir.as_ref().map(path),
         plaintext: context.plaintext,
     }
@@ -103,6 +105,7 @@ fn details(document: &json::Contexts) -> String {
         table.row(["endpoints".to_owned(), context.endpoints.join(" ")]);
         table.row(["policy".to_owned(), context.policy.join(" ")]);
         table.row(["cacert".to_owned(), or_none(&context.cacert, "(none: only plaintext is possible)")]);
+        table.row(["cert".to_owned(), or_none(&context.cert, "(none: not an operator)")]);
         table.row(["trust_dir".to_owned(), or_none(&context.trust_dir, "(that of this user)")]);
         table.row(["plaintext".to_owned(), context.plaintext.to_string()]);
     }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use quorate_client::{Comparison, Error, ReplicaCheckpoint, Status};
 
+use super::status_upkeep;
+use crate::convert;
 use crate::error::{CliError, proof_advice};
 use crate::evidence;
 use crate::exit::Exit;
@@ -43,7 +45,8 @@ pub(crate) async fn run(global: &Global, session: &Session) -> Result<Exit, CliE
         evidence: kept.as_ref().map(|file| file.display().to_string()),
         replicas,
     };
-    session.output.result("status", &document, table)?;
+    let others = others(&answers, &document.replicas);
+    session.output.result("status", &document, |document| format!("{}{others}", table(document)))?;
     let (exit, message) = judge(&document);
     match (exit, kept) {
         (Exit::Done, _) => session.output.hint(&message),
@@ -69,6 +72,7 @@ async fn compare(session: &Session) -> Option<Comparison> {
 
 /// Adds what the checkpoint that a replica shows proves.
 fn prove(replica: &mut json::Replica, shown: &ReplicaCheckpoint, compared: &Comparison, cluster: &str) {
+    replica.history = Some(convert::standing_word(shown.standing));
     let certified = match &shown.checkpoint {
         Ok(certified) => certified,
         Err(error) if error.is_untrusted() => {
@@ -115,8 +119,35 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         written_bytes: Some(status.written_bytes.to_string()),
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
         limitation: Some(status.limitation.clone()).filter(|limitation| !limitation.is_empty()),
+        upkeep: Some(status_upkeep::document(status)),
         ..json::Replica::default()
     }
+}
+
+/// The nodes of the cluster that were not asked, or are on their way in or out: by the word of the replica with the highest
+/// term.
+fn others(answers: &[(String, Result<Status, Error>)], replicas: &[json::Replica]) -> String {
+    let statuses = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+    let Some(status) = statuses.max_by_key(|status| (status.term, status.applied_index)) else {
+        return String::new();
+    };
+    let mut notes = String::new();
+    for member in &status.members {
+        let id = member.node_id.to_string();
+        let asked = replicas.iter().any(|replica| replica.node.as_ref() == Some(&id));
+        let note = match member.state.as_str() {
+            "joining" | "leaving" => {
+                format!("node {id} is {}: `quorate member list` shows how far it is", member.state)
+            }
+            "member" if !asked => format!(
+                "node {id} was not asked: https://{} is not among the endpoints",
+                member.client_address
+            ),
+            _ => continue,
+        };
+        notes.push_str(&format!("{}\n", text::line(&note)));
+    }
+    notes
 }
 
 /// Why a replica did not answer, without what was asked and how often.
@@ -218,6 +249,7 @@ fn table(status: &json::Status) -> String {
         "SIZE",
         "CERTIFIED",
         "LAG",
+        "HISTORY",
         "LOG ROOT",
         "STATE ROOT",
     ]);
@@ -232,6 +264,7 @@ fn table(status: &json::Status) -> String {
             or_dash(&replica.size),
             or_dash(&replica.certified_size),
             or_dash(&replica.lag),
+            replica.history.unwrap_or("-").to_owned(),
             short(&replica.log_root),
             short(&replica.state_root),
         ]);
@@ -241,6 +274,9 @@ fn table(status: &json::Status) -> String {
             ("limited", &replica.limitation),
             ("not believed", &replica.distrust),
         ];
+        for line in replica.upkeep.iter().flat_map(status_upkeep::lines) {
+            notes.push_str(&format!("{}: {}\n", replica.endpoint, text::line(&line)));
+        }
         for (what, why) in wrong {
             if let Some(why) = why {
                 let why = why.strip_prefix(&format!("{}: ", replica.endpoint)).unwrap_or(why);
@@ -286,7 +322,7 @@ mod tests {
 
     fn proven(agree: bool) -> Comparison {
         let size = quorate_client::TreeSize::new(5);
-        Comparison { size, replicas: Vec::new(), agree, evidence: None }
+        Comparison { size, replicas: Vec::new(), agree, needed: 2, evidence: None }
     }
 
     #[test]
@@ -301,6 +337,30 @@ mod tests {
         let mut lying = both("a");
         lying[1].log_root = Some("claimed".to_owned());
         assert_eq!(roots(&lying, Some(&proven(true))), ("differ", false));
+    }
+
+    #[test]
+    fn nodes_that_were_not_asked_are_named() {
+        let member = |node_id, state: &str| quorate_client::Member {
+            node_id,
+            state: state.into(),
+            client_address: format!("node-{node_id}:7400"),
+            ..Default::default()
+        };
+        let members =
+            vec![member(1, "member"), member(2, "member"), member(3, "removed"), member(4, "joining")];
+        let old = Status { term: 1, members: vec![member(5, "member")], ..Status::default() };
+        let new = Status { term: 2, members, ..Status::default() };
+        let answers = [("a".to_owned(), Ok(old)), ("b".to_owned(), Ok(new))];
+        let asked = [json::Replica { node: Some("1".into()), ..json::Replica::default() }];
+        let notes = others(&answers, &asked);
+        let lines: Vec<&str> = notes.lines().collect();
+        assert_eq!(lines.len(), 2, "{notes}");
+        assert!(
+            lines[0].contains("https://node-2:7400") && lines[1].starts_with("node 4 is joining"),
+            "{notes}"
+        );
+        assert_eq!(others(&[], &asked), "");
     }
 
     #[test]

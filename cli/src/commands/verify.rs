@@ -4,29 +4,34 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use quorate_client::{Hash, LogIndex, Receipt, VerifiedReceipt};
+use quorate_core::checkpoint::Checkpoint;
+use quorate_core::name::Origin;
 use quorate_core::receipt::NamedBy;
 
 use super::files::read_receipt;
 use crate::artifact::{Found, Record, Source, Status, collect, sha256_of_file};
+use crate::cli::online;
 use crate::convert;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::global::Global;
 use crate::keys::KeyAs;
-use crate::output::json::{Artifact, Item};
+use crate::output::json::{Artifact, ContinuedBy, Item};
 use crate::output::{Table, json, text, time};
 use crate::policy_files;
+use crate::session::Session;
 
 /// Verify a receipt, without any network
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Needs nothing but the policy: neither a cluster nor a trust store. With an artifact, also that
 the receipt is about it. Exit code 10 if anything does not hold, 4 if the artifact is recorded
-as not trusted.
+as not trusted. Only --old-policy asks the cluster.
 
   quorate verify --receipt now.tlog-proof --policy default.policy
   quorate verify app.rpm --receipt app.tlog-proof --policy default.policy
-  quorate verify --receipt absent.tlog-proof --key greeting")]
+  quorate verify --receipt absent.tlog-proof --key greeting
+  quorate verify --receipt old.tlog-proof --old-policy old.policy")]
 pub(crate) struct Args {
     /// The artifact that the receipt must be about: a file, git://PATH@REV, or hash:HEX
     #[arg(value_name = "ARTIFACT")]
@@ -42,11 +47,17 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     key_as: KeyAs,
+
+    /// The receipt is of a cluster whose history the present one continues: that cluster's policy; may be repeated. The
+    /// receipt is verified by it, and then the present cluster proves that its history begins with the receipt's
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    old_policy: Vec<PathBuf>,
 }
 
 /// Verifies.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let policy = policy_files::load(&global.settings()?.policy)?;
+    let policy = if args.old_policy.is_empty() { &global.settings()?.policy } else { &args.old_policy };
+    let policy = policy_files::load(policy)?;
     let because = |source| CliError::Receipt { path: args.receipt.clone(), source };
     let receipt = Receipt::parse(&read_receipt(&args.receipt)?).map_err(because)?;
     let verified = receipt.verify(&policy).map_err(because)?;
@@ -63,12 +74,29 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
         }
         document.artifact = Some(artifact);
     }
+    if !args.old_policy.is_empty() {
+        let old = verified.checkpoint().checkpoint();
+        document.continued_by = Some(online(global, async |session| continued(session, old).await)?);
+    }
     let output = global.output();
     output.result("receipt", &document, |document| table(document, &verified))?;
     if exit == Exit::NotFound {
         output.warn("the receipt holds, and it says that the artifact is not to be relied on");
     }
     Ok(exit)
+}
+
+/// That the history of the present cluster begins with an old checkpoint.
+async fn continued(session: &Session, old: &Checkpoint) -> Result<ContinuedBy, CliError> {
+    let ledger = Origin::parse(&old.origin).map_err(|error| CliError::other(error.to_string()))?;
+    let ledger = session.client.ledger(ledger.ledger().as_str());
+    let continuation = ledger.continues(old).await?;
+    Ok(ContinuedBy {
+        cluster: session.client.cluster().to_string(),
+        lineage: continuation.lineage.number.to_string(),
+        lineage_kind: continuation.lineage.kind,
+        checkpoint: convert::checkpoint(&continuation.checkpoint),
+    })
 }
 
 /// The status of an artifact that the ledger holds without saying what to think of it.
@@ -98,6 +126,7 @@ fn describe(args: &Args, verified: &VerifiedReceipt) -> json::Receipt {
         items,
         artifact: None,
         verified: true,
+        continued_by: None,
         checkpoint: convert::checkpoint(verified.checkpoint()),
     }
 }
@@ -180,6 +209,15 @@ fn table(document: &json::Receipt, verified: &VerifiedReceipt) -> String {
         }
     };
     let mut lines = format!("verified: {what}\n{}\n", convert::certified_by(verified.checkpoint()));
+    if let Some(by) = &document.continued_by {
+        lines.push_str(&format!(
+            "in the history of {} ({} under lineage/{} in its _system), at size {}\n",
+            text::line(&by.cluster),
+            text::line(&by.lineage_kind),
+            by.lineage,
+            by.checkpoint.size
+        ));
+    }
     if let Some(artifact) = &document.artifact {
         let signer = artifact.claimed_signer.as_deref().map_or_else(|| "nobody".to_owned(), text::line);
         let name = text::line(&artifact.name);

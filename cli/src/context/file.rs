@@ -22,6 +22,12 @@ pub(crate) struct Context {
     /// Certificate of the authority that signed the replicas' certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cacert: Option<PathBuf>,
+    /// Certificate of an operator, for who is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cert_key: Option<PathBuf>,
     /// Where the trust store is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trust_dir: Option<PathBuf>,

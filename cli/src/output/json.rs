@@ -13,6 +13,10 @@ use super::{text, yaml};
 use crate::error::CliError;
 use crate::exit::Exit;
 
+mod bench;
+
+pub(crate) use bench::{Bench, BenchFailures, BenchLatency, BenchNode, BenchPart, BenchSweep};
+
 /// The number of this set of documents.
 const SCHEMA: u32 = 1;
 
@@ -31,6 +35,13 @@ pub(crate) fn document<T: Serialize>(kind: &'static str, body: &T) -> Result<Str
         serde_json::to_string_pretty(&document).map_err(|error| unwritable(kind, &error.to_string()))?;
     text.push('\n');
     Ok(text)
+}
+
+/// A document of a stream of them, on a line of its own.
+pub(crate) fn line<T: Serialize>(kind: &'static str, body: &T) -> Result<String, CliError> {
+    let document = Document { schema: SCHEMA, kind, body };
+    let text = serde_json::to_string(&document).map_err(|error| unwritable(kind, &error.to_string()))?;
+    Ok(text + "\n")
 }
 
 /// The same document as YAML.
@@ -211,6 +222,41 @@ pub(crate) struct Transaction {
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
+/// `change`: a transaction that `watch` tells of, one document per line.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Change {
+    pub(crate) ledger: String,
+    pub(crate) index: String,
+    pub(crate) time: String,
+    /// By the word of the leader of that time.
+    pub(crate) author: Option<String>,
+    pub(crate) request_id: String,
+    pub(crate) operations: Vec<Operation>,
+    /// Where to go on after it: `--from`.
+    pub(crate) next: String,
+}
+
+/// A ledger of `audit`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Audited {
+    pub(crate) ledger: String,
+    pub(crate) size: String,
+    pub(crate) log_root: String,
+}
+
+/// `audit`: what `audit --once` has recomputed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Audit {
+    pub(crate) ledgers: Vec<Audited>,
+}
+
+/// `witness_key`: the public half of an auditor's key.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct WitnessKey {
+    pub(crate) name: String,
+    pub(crate) vkey: String,
+}
+
 /// A ledger of `ledgers`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Ledger {
@@ -250,12 +296,42 @@ pub(crate) struct Replica {
     pub(crate) fault: Option<String>,
     /// What it does not do now although it serves.
     pub(crate) limitation: Option<String>,
+    /// How it looks after itself.
+    pub(crate) upkeep: Option<Upkeep>,
     /// Root of the log at the size at which all are compared, as proven by a certified checkpoint of this replica.
     pub(crate) proven_log_root: Option<String>,
     /// Whether the replica's own signature is on that checkpoint, beside those that certify it.
     pub(crate) signed_by_itself: Option<bool>,
     /// Why the checkpoint it shows is not believed.
     pub(crate) distrust: Option<String>,
+    /// How what it shows stands to what the others show: `agrees`, `behind`, `silent` or `different`.
+    pub(crate) history: Option<&'static str>,
+}
+
+/// How a replica looks after itself.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Upkeep {
+    /// Snapshots on their way.
+    pub(crate) transfers: Vec<Transfer>,
+    /// When everything that it stores had been read again and found right; `null` if that is not known.
+    pub(crate) scrubbed: Option<String>,
+    pub(crate) scrubbing: bool,
+    pub(crate) server_certificate_ends: Option<String>,
+    pub(crate) peer_certificate_ends: Option<String>,
+    /// Whether one of them ends within 30 days, or has ended.
+    pub(crate) certificate_ends_soon: bool,
+    pub(crate) disk_free_bytes: String,
+}
+
+/// A snapshot on its way.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Transfer {
+    /// `sent` or `received`.
+    pub(crate) direction: String,
+    pub(crate) peer: String,
+    pub(crate) done_bytes: String,
+    pub(crate) total_bytes: String,
+    pub(crate) checking: bool,
 }
 
 /// `status`: the word of each replica; what `proven_log_root` and `distrust` say is verified.
@@ -299,6 +375,19 @@ pub(crate) struct Receipt {
     pub(crate) items: Vec<Item>,
     pub(crate) artifact: Option<Artifact>,
     pub(crate) verified: bool,
+    pub(crate) checkpoint: Checkpoint,
+    /// With `--old-policy`: the present cluster, whose history begins with that of the receipt.
+    pub(crate) continued_by: Option<ContinuedBy>,
+}
+
+/// The cluster that continues the history of a receipt.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ContinuedBy {
+    pub(crate) cluster: String,
+    /// Number of the document in its `_system` that says so.
+    pub(crate) lineage: String,
+    /// `restored` or `recovered`.
+    pub(crate) lineage_kind: String,
     pub(crate) checkpoint: Checkpoint,
 }
 
@@ -358,59 +447,6 @@ pub(crate) struct Inspection {
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
-/// Latencies of `bench`, microseconds.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct BenchLatency {
-    pub(crate) p50: String,
-    pub(crate) p99: String,
-    pub(crate) max: String,
-}
-
-/// A node of `bench`, by its own word.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct BenchNode {
-    pub(crate) endpoint: String,
-    pub(crate) node: Option<String>,
-    /// Resident memory when the measured time began...
-    pub(crate) memory_bytes_before: Option<String>,
-    /// ...and when it ended.
-    pub(crate) memory_bytes_after: Option<String>,
-    /// What it wrote to disks in between, whatever for.
-    pub(crate) written_bytes: Option<String>,
-    pub(crate) written_bytes_per_operation: Option<String>,
-}
-
-/// `bench`: what was measured.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Bench {
-    pub(crate) ledger: String,
-    /// `put`, `get` or `verified-get`.
-    pub(crate) workload: &'static str,
-    /// `committed` or `certified`; `null` for reads.
-    pub(crate) wait: Option<&'static str>,
-    pub(crate) clients: String,
-    /// Connections to each replica that the clients share.
-    pub(crate) connections: String,
-    /// Operations of a transaction.
-    pub(crate) batch: String,
-    pub(crate) key_bytes: String,
-    pub(crate) value_bytes: String,
-    /// How many different keys; `null` if every write took a new one.
-    pub(crate) keys: Option<String>,
-    /// The measured time, without warm-up.
-    pub(crate) seconds: String,
-    /// Transactions, or reads, that succeeded in that time.
-    pub(crate) transactions: String,
-    pub(crate) operations: String,
-    pub(crate) errors: String,
-    pub(crate) first_error: Option<String>,
-    pub(crate) transactions_per_second: String,
-    pub(crate) operations_per_second: String,
-    /// Of a transaction or read, verification included; `null` if none succeeded.
-    pub(crate) latency_us: Option<BenchLatency>,
-    pub(crate) nodes: Vec<BenchNode>,
-}
-
 /// A key of `policy`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PolicyKey {
@@ -450,6 +486,8 @@ pub(crate) struct Context {
     pub(crate) endpoints: Vec<String>,
     pub(crate) policy: Vec<String>,
     pub(crate) cacert: Option<String>,
+    pub(crate) cert: Option<String>,
+    pub(crate) cert_key: Option<String>,
     pub(crate) trust_dir: Option<String>,
     pub(crate) plaintext: bool,
 }

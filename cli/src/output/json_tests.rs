@@ -212,7 +212,7 @@ fn status() {
         r#""roots": "unknown","compared_size": "26","verified": false,"evidence": null,"replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
         r#""version": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
         r#""certified_size": null,"log_root": null,"state_root": null,"memory_bytes": null,"written_bytes": null,"#,
-        r#""fault": null,"limitation": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null}]}"#
+        r#""fault": null,"limitation": null,"upkeep": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null}]}"#
     );
     assert_eq!(compact("status", &body), expected);
 }
@@ -279,9 +279,10 @@ fn receipt_and_inspection() {
         artifact: Some(artifact("trusted")),
         verified: true,
         checkpoint: checkpoint(),
+        continued_by: None,
     };
     let expected = format!(
-        r#"{{"schema": 1,"kind": "receipt","receipt": "r","proves": "transaction","index": "17","time": "t","author": "anonymous","items": [{{{ITEM}}}],"artifact": {ARTIFACT},"verified": true,{CHECKPOINT}}}"#
+        r#"{{"schema": 1,"kind": "receipt","receipt": "r","proves": "transaction","index": "17","time": "t","author": "anonymous","items": [{{{ITEM}}}],"artifact": {ARTIFACT},"verified": true,{CHECKPOINT},"continued_by": null}}"#
     );
     assert_eq!(compact("receipt", &body), expected);
     let body = Inspection {
@@ -299,8 +300,7 @@ fn receipt_and_inspection() {
     assert_eq!(compact("inspection", &body), expected);
 }
 
-#[test]
-fn bench() {
+fn bench_of_one_node() -> Bench {
     let node = BenchNode {
         endpoint: "https://a:1".into(),
         node: text("1"),
@@ -309,36 +309,96 @@ fn bench() {
         written_bytes: text("100000"),
         written_bytes_per_operation: text("1250"),
     };
-    let body = Bench {
+    let failures = BenchFailures {
+        refused: "3".into(),
+        unknown_outcome: "2".into(),
+        untrusted: "0".into(),
+        rejected: "0".into(),
+        absent: "0".into(),
+        other: "0".into(),
+    };
+    let latency = BenchLatency {
+        p50: "900".into(),
+        p90: "1800".into(),
+        p99: "4100".into(),
+        p99_9: "8000".into(),
+        max: "9000".into(),
+    };
+    Bench {
         ledger: "default".into(),
         workload: "put",
         wait: Some("certified"),
-        clients: "256".into(),
+        verified: true,
+        clients: "1000".into(),
         connections: "4".into(),
+        rate: text("10"),
         batch: "1".into(),
+        page: None,
+        read_percent: None,
         key_bytes: "16".into(),
         value_bytes: "256".into(),
         keys: None,
+        order: "random",
+        distribution: None,
+        warm_up_seconds: "2.000".into(),
         seconds: "10.000".into(),
         transactions: "80".into(),
         operations: "80".into(),
-        errors: "0".into(),
-        first_error: None,
+        errors: "5".into(),
+        failures,
+        first_error: text("no replica answered"),
+        not_sent: text("15"),
         transactions_per_second: "8".into(),
         operations_per_second: "8".into(),
-        latency_us: Some(BenchLatency { p50: "900".into(), p99: "4100".into(), max: "9000".into() }),
+        latency_us: Some(latency),
+        reads: None,
+        writes: None,
         nodes: vec![node],
+    }
+}
+
+/// The fields of `bench` behind its head, of [`bench_of_one_node`].
+const BENCH: &str = concat!(
+    r#""ledger": "default","workload": "put","wait": "certified","verified": true,"#,
+    r#""clients": "1000","connections": "4","rate": "10","batch": "1","page": null,"read_percent": null,"#,
+    r#""key_bytes": "16","value_bytes": "256","keys": null,"order": "random","distribution": null,"#,
+    r#""warm_up_seconds": "2.000","seconds": "10.000","transactions": "80","operations": "80","errors": "5","#,
+    r#""failures": {"refused": "3","unknown_outcome": "2","untrusted": "0","rejected": "0","absent": "0","other": "0"},"#,
+    r#""first_error": "no replica answered","not_sent": "15","#,
+    r#""transactions_per_second": "8","operations_per_second": "8","#,
+    r#""latency_us": {"p50": "900","p90": "1800","p99": "4100","p99_9": "8000","max": "9000"},"#,
+    r#""reads": null,"writes": null,"#,
+    r#""nodes": [{"endpoint": "https://a:1","node": "1","memory_bytes_before": "104857600","#,
+    r#""memory_bytes_after": "209715200","written_bytes": "100000","written_bytes_per_operation": "1250"}]"#
+);
+
+#[test]
+fn bench() {
+    let expected = format!(r#"{{"schema": 1,"kind": "bench",{BENCH}}}"#);
+    assert_eq!(compact("bench", &bench_of_one_node()), expected);
+    let part = BenchPart { operations: "8".into(), operations_per_second: "1".into(), latency_us: None };
+    let body = Bench { reads: Some(part), read_percent: text("90"), page: text("7"), ..bench_of_one_node() };
+    let shown = compact("bench", &body);
+    for part in [
+        r#""page": "7","read_percent": "90","#,
+        r#""reads": {"operations": "8","operations_per_second": "1","latency_us": null},"writes": null"#,
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+}
+
+#[test]
+fn bench_sweep() {
+    let body = BenchSweep {
+        ledger: "default".into(),
+        over: "rate",
+        chart: text("put.svg"),
+        runs: vec![bench_of_one_node()],
     };
-    let expected = concat!(
-        r#"{"schema": 1,"kind": "bench","ledger": "default","workload": "put","wait": "certified","#,
-        r#""clients": "256","connections": "4","batch": "1","key_bytes": "16","value_bytes": "256","#,
-        r#""keys": null,"seconds": "10.000","transactions": "80","operations": "80","errors": "0","#,
-        r#""first_error": null,"transactions_per_second": "8","operations_per_second": "8","#,
-        r#""latency_us": {"p50": "900","p99": "4100","max": "9000"},"#,
-        r#""nodes": [{"endpoint": "https://a:1","node": "1","memory_bytes_before": "104857600","#,
-        r#""memory_bytes_after": "209715200","written_bytes": "100000","written_bytes_per_operation": "1250"}]}"#
+    let expected = format!(
+        r#"{{"schema": 1,"kind": "bench_sweep","ledger": "default","over": "rate","chart": "put.svg","runs": [{{{BENCH}}}]}}"#
     );
-    assert_eq!(compact("bench", &body), expected);
+    assert_eq!(compact("bench_sweep", &body), expected);
 }
 
 #[test]
@@ -371,13 +431,15 @@ fn policy_and_contexts() {
         endpoints: vec!["https://a:1".into()],
         policy: vec!["p".into()],
         cacert: None,
+        cert: None,
+        cert_key: None,
         trust_dir: None,
         plaintext: false,
     };
     let body = Contexts { file: "f".into(), contexts: vec![context] };
     let expected = concat!(
         r#"{"schema": 1,"kind": "contexts","file": "f","contexts": [{"name": "dev","default": true,"#,
-        r#""endpoints": ["https://a:1"],"policy": ["p"],"cacert": null,"trust_dir": null,"plaintext": false}]}"#
+        r#""endpoints": ["https://a:1"],"policy": ["p"],"cacert": null,"cert": null,"cert_key": null,"trust_dir": null,"plaintext": false}]}"#
     );
     assert_eq!(compact("contexts", &body), expected);
 }
@@ -427,4 +489,37 @@ fn evidence() {
         r#""log_roots": ["00","01"],"verified": true}"#
     );
     assert_eq!(compact("evidence", &body), expected);
+}
+
+#[test]
+fn a_change_is_one_line() {
+    let body = Change {
+        ledger: "default".into(),
+        index: "17".into(),
+        time: "2026-11-23T00:35:45.000001Z".into(),
+        author: None,
+        request_id: "cd".repeat(32),
+        operations: vec![Operation {
+            operation: "delete",
+            key: Bytes::of(b"k"),
+            revision: "3".into(),
+            previous_index: text("12"),
+            expires_at: None,
+            value_length: None,
+            value_digest: None,
+            value: None,
+        }],
+        next: "18".into(),
+    };
+    let expected = format!(
+        concat!(
+            r#"{{"schema":1,"kind":"change","ledger":"default","index":"17","#,
+            r#""time":"2026-11-23T00:35:45.000001Z","author":null,"request_id":"{}","#,
+            r#""operations":[{{"operation":"delete","key":{{"utf8":"k"}},"revision":"3","previous_index":"12","#,
+            r#""expires_at":null,"value_length":null,"value_digest":null,"value":null}}],"next":"18"}}"#,
+            "\n"
+        ),
+        "cd".repeat(32)
+    );
+    assert_eq!(line("change", &body).unwrap_or_default(), expected);
 }

@@ -6,6 +6,7 @@
 //! characters are escaped ([`text`]).
 
 pub(crate) mod json;
+pub(crate) mod json_members;
 #[cfg(test)]
 mod json_tests;
 mod printer;

@@ -52,6 +52,22 @@ impl Output {
         self.bytes(text.as_bytes())
     }
 
+    /// One of many results that come one by one: a document on a line (as YAML, one of a stream of them), or the text
+    /// that `table` makes.
+    pub(crate) fn event<T: Serialize>(
+        &self,
+        kind: &'static str,
+        body: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> Result<(), CliError> {
+        let text = match self.format {
+            Format::Json => json::line(kind, body)?,
+            Format::Yaml => format!("---\n{}", json::yaml_document(kind, body)?),
+            Format::Table => table(body),
+        };
+        self.bytes(text.as_bytes())
+    }
+
     /// The result as a document, or as the text that `table` makes.
     pub(crate) fn result<T: Serialize>(
         &self,

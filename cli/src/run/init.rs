@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use quorate_node::cluster::{Cluster, SettingsFile};
-use quorate_node::provision::{CONFIG_FILE, NodePlan, Plan, provision};
+use quorate_node::provision::{CONFIG_FILE, NodePlan, OPERATOR, Plan, provision};
 use serde::Serialize;
 
 use crate::clock;
@@ -18,8 +18,8 @@ const PORTS: [u16; 3] = [7400, 7401, 7402];
 
 /// Make the keys, certificates and configurations of a new cluster
 ///
-/// Makes one folder per node, to be copied to its machine, one for clients, and one for the certificate authority,
-/// whose key belongs on no node. Nothing is ever overwritten. docs/operations/three-machines.md goes through it all.
+/// Makes one folder per node, to be copied to its machine, one for clients, one for operators, and one for the certificate
+/// authority, whose key belongs on no node. Nothing is ever overwritten. docs/operations/three-machines.md goes through it all.
 ///
 ///   quorate init --name ledger.example/prod --out cluster \
 ///     --node 1=ledger-1.example --node 2=ledger-2.example --node 3=ledger-3.example
@@ -30,6 +30,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     name: String,
 
+    #[command(flatten)]
+    nodes: Nodes,
+
+    /// Folder to make the files in
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// The nodes of a cluster that is made.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Nodes {
     /// A node: its id, from 1, and the host name or address under which all others reach it; then its ports for
     /// clients, nodes and HTTP [default: 7400:7401:7402]
     #[arg(long = "node", value_name = "ID=HOST[:CLIENT[:PEER[:HTTP]]]", required = true, value_parser = NodeSpec::parse)]
@@ -42,22 +53,35 @@ pub(crate) struct Args {
     /// Data directory on the nodes; a relative one is below the node's folder
     #[arg(long, value_name = "DIR", default_value = "data")]
     data_dir: PathBuf,
+}
 
-    /// Folder to make the files in
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+impl Nodes {
+    /// What the cluster is to be.
+    pub(crate) fn plan(&self, name: String, settings: SettingsFile) -> Plan {
+        let nodes = self.nodes.iter().map(|node| node.plan(self.listen)).collect();
+        Plan { name, nodes, data_dir: self.data_dir.clone(), settings }
+    }
+}
+
+/// What to do with the files of a cluster that was made, for people.
+pub(crate) fn next_steps(out: &Path, nodes: &Nodes, cluster: &Cluster) -> String {
+    let plan = nodes.plan(cluster.origin.name().to_owned(), SettingsFile::default());
+    let made = made(out, &plan, cluster);
+    let text = text(&made, &program());
+    text.split_once("\n\n").map_or_else(|| text.clone(), |(_, steps)| steps.to_owned())
 }
 
 /// A `--node`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct NodeSpec {
+pub(crate) struct NodeSpec {
     id: u64,
     host: String,
     ports: [u16; 3],
 }
 
 impl NodeSpec {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads `ID=HOST[:CLIENT[:PEER[:HTTP]]]`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (id, rest) = text.split_once('=').ok_or("expected ID=HOST, such as 1=ledger-1.example")?;
         let id = id
             .parse()
@@ -91,7 +115,7 @@ impl NodeSpec {
     }
 
     /// A loopback address is used by several nodes of one machine, so each listens on its own.
-    fn plan(&self, listen: Option<IpAddr>) -> NodePlan {
+    pub(crate) fn plan(&self, listen: Option<IpAddr>) -> NodePlan {
         let own = self.host.parse::<IpAddr>().ok().filter(IpAddr::is_loopback);
         let listen = listen.or(own).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let [client_port, peer_port, http_port] = self.ports;
@@ -108,6 +132,8 @@ struct Made {
     endpoints: Vec<String>,
     policies: Vec<String>,
     cacert: String,
+    cert: String,
+    cert_key: String,
     nodes: Vec<MadeNode>,
 }
 
@@ -122,12 +148,7 @@ struct MadeNode {
 
 /// Makes the files.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let plan = Plan {
-        name: args.name.clone(),
-        nodes: args.nodes.iter().map(|node| node.plan(args.listen)).collect(),
-        data_dir: args.data_dir.clone(),
-        settings: SettingsFile::default(),
-    };
+    let plan = args.nodes.plan(args.name.clone(), SettingsFile::default());
     let cluster = provision(&plan, &args.out, clock::now())
         .map_err(|error| CliError::usage(error.to_string(), "`quorate init --help` shows an example"))?;
     global.output().result("init", &made(&args.out, &plan, &cluster), |made| text(made, &program()))?;
@@ -156,6 +177,8 @@ fn made(out: &Path, plan: &Plan, cluster: &Cluster) -> Made {
             .map(|ledger| show(&["client", &format!("{ledger}.policy")]))
             .to_vec(),
         cacert: show(&["client", "authority.crt"]),
+        cert: show(&[OPERATOR, "operator.crt"]),
+        cert_key: show(&[OPERATOR, "operator.key"]),
         nodes: plan.nodes.iter().map(node).collect(),
     }
 }
@@ -178,7 +201,8 @@ fn text(made: &Made, program: &str) -> String {
     line(format!("  export QUORATE_POLICY={}", made.policies.join(",")));
     line(format!("  export QUORATE_CACERT={}", made.cacert));
     line(format!("  {program} put greeting hello"));
-    line(format!("\nKeep {}/authority off the nodes: its key makes certificates for new ones.", made.out));
+    line(format!("\nWho has {}/{OPERATOR} may add and remove nodes: `{program} member --help`.", made.out));
+    line(format!("Keep {}/authority off the nodes: its key makes certificates for new ones.", made.out));
     text
 }
 

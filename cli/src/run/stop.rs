@@ -9,7 +9,7 @@ use crate::error::CliError;
 
 /// Listens for the signals that ask a process to stop, from the moment it is made: one that comes during the start is
 /// not lost.
-pub(super) struct Stop {
+pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
@@ -18,7 +18,7 @@ pub(super) struct Stop {
 
 impl Stop {
     /// Listens for SIGINT and SIGTERM.
-    pub(super) fn listen() -> Result<Self, CliError> {
+    pub(crate) fn listen() -> Result<Self, CliError> {
         let (interrupt, terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
         Ok(Self { interrupt, terminate, hangup: None, stdin: None })
     }
@@ -45,7 +45,7 @@ impl Stop {
     }
 
     /// Waits for the next request and names it.
-    pub(super) async fn requested(&mut self) -> &'static str {
+    pub(crate) async fn requested(&mut self) -> &'static str {
         let stdin = async {
             match self.stdin.as_mut() {
                 // The sender is only ever dropped: an error is the end of standard input.

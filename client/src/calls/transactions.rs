@@ -26,8 +26,12 @@ const BATCH_BYTES: usize = 8 << 20;
 /// How often the stream may break without a single leaf in between.
 const MAX_BREAKS: u32 = 5;
 
+/// What a proven leaf is handed out as.
+type Make<T> = fn(EntryParts) -> Result<T, Distrust>;
+
 /// Reads the log from a leaf on, and proves what it reads against a certified checkpoint.
-struct Reader {
+struct Reader<T> {
+    make: Make<T>,
     session: Session,
     check: LeafCheck,
     /// The first leaf not wanted.
@@ -37,7 +41,7 @@ struct Reader {
     source: Option<(EntryStream, Arc<Replica>)>,
     breaks: u32,
     /// Proven, and not handed out yet.
-    ready: VecDeque<LogRecord>,
+    ready: VecDeque<T>,
 }
 
 impl Ledger {
@@ -49,27 +53,46 @@ impl Ledger {
         to: Option<LogIndex>,
         contents: bool,
     ) -> BoxStream<'static, Result<LogRecord, Error>> {
+        self.leaves(from, to, contents, record)
+    }
+
+    /// The same leaves as they are on the wire, with their contents: for copies of the log that others verify again.
+    pub fn entries(
+        &self,
+        from: LogIndex,
+        to: Option<LogIndex>,
+    ) -> BoxStream<'static, Result<v1::LogEntry, Error>> {
+        self.leaves(from, to, true, |parts| record(parts.clone()).map(|_| parts.into()))
+    }
+
+    fn leaves<T: Send + 'static>(
+        &self,
+        from: LogIndex,
+        to: Option<LogIndex>,
+        contents: bool,
+        make: Make<T>,
+    ) -> BoxStream<'static, Result<T, Error>> {
         let ledger = self.clone();
-        let records = try_unfold(None, move |reader: Option<Reader>| {
+        let leaves = try_unfold(None, move |reader: Option<Reader<T>>| {
             let ledger = ledger.clone();
             async move {
                 let mut reader = match reader {
                     Some(reader) => reader,
-                    None => Reader::open(&ledger, from, to, contents).await?,
+                    None => Reader::open(&ledger, (from, to), contents, make).await?,
                 };
-                Ok(reader.next().await?.map(|record| (record, Some(reader))))
+                Ok(reader.next().await?.map(|leaf| (leaf, Some(reader))))
             }
         });
-        records.boxed()
+        leaves.boxed()
     }
 }
 
-impl Reader {
+impl<T> Reader<T> {
     async fn open(
         ledger: &Ledger,
-        from: LogIndex,
-        to: Option<LogIndex>,
+        (from, to): (LogIndex, Option<LogIndex>),
         contents: bool,
+        make: Make<T>,
     ) -> Result<Self, Error> {
         let (session, accepted) = ledger.accepted_checkpoint(CheckpointOptions::latest()).await?;
         session.finish(&accepted).await?;
@@ -91,10 +114,10 @@ impl Reader {
         };
         let is_empty = from == to;
         let to = if is_empty { LogIndex::default() } else { to };
-        Ok(Self { session, check, to, contents, source: None, breaks: 0, ready: VecDeque::new() })
+        Ok(Self { make, session, check, to, contents, source: None, breaks: 0, ready: VecDeque::new() })
     }
 
-    async fn next(&mut self) -> Result<Option<LogRecord>, Error> {
+    async fn next(&mut self) -> Result<Option<T>, Error> {
         while self.ready.is_empty() && self.position() < self.to {
             self.read_batch().await?;
         }
@@ -119,7 +142,7 @@ impl Reader {
         self.prove().await?;
         let endpoint =
             self.source.as_ref().map_or_else(|| "the stream".into(), |(_, at)| at.endpoint().clone());
-        let records = batch.into_iter().map(record).collect::<Result<Vec<_>, _>>();
+        let records = batch.into_iter().map(self.make).collect::<Result<Vec<_>, _>>();
         self.ready.extend(records.believe(&endpoint)?);
         Ok(())
     }

@@ -13,5 +13,5 @@ mod tls;
 
 pub(crate) use connect::EndpointAddress;
 pub(crate) use replica::Replica;
-pub(crate) use rpc::{EntryStream, Rpc};
+pub(crate) use rpc::{EntryStream, FeedStream, Rpc};
 pub(crate) use tls::{TlsFiles, client_tls};

@@ -1,9 +1,10 @@
 //! One replica: its address, its channel, and which node it turned out to be.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use quorate_core::position::NodeId;
-use quorate_proto::v1::ledger_client::LedgerClient;
+use quorate_proto::v1::{admin_client::AdminClient, ledger_client::LedgerClient};
 use rustls::ClientConfig;
 use tonic::transport::Channel;
 
@@ -21,17 +22,21 @@ pub(crate) struct Replica {
     address: EndpointAddress,
     /// Which node answers there, once it has said so. Its own word: only used to follow leader hints.
     node: OnceLock<NodeId>,
+    /// Whether it has left the cluster.
+    retired: AtomicBool,
     client: LedgerClient<Channel>,
+    admin: AdminClient<Channel>,
 }
 
 impl Replica {
     /// A replica at this address; nothing is dialled yet.
     pub(crate) fn new(address: EndpointAddress, tls: Option<Arc<ClientConfig>>) -> Result<Self, ConfigError> {
         let channel = address.channel(tls)?;
+        let admin = AdminClient::new(channel.clone());
         let client = LedgerClient::new(channel)
             .max_decoding_message_size(MAX_ANSWER)
             .max_encoding_message_size(MAX_REQUEST);
-        Ok(Self { address, node: OnceLock::new(), client })
+        Ok(Self { address, node: OnceLock::new(), retired: AtomicBool::new(false), client, admin })
     }
 
     /// Its address, as text.
@@ -53,8 +58,23 @@ impl Replica {
         self.node.get_or_init(|| node);
     }
 
+    /// It has left the cluster.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has left the cluster.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
     /// A handle to send one call with.
     pub(super) fn client(&self) -> LedgerClient<Channel> {
         self.client.clone()
+    }
+
+    /// The same for the calls of operators.
+    pub(super) fn admin(&self) -> AdminClient<Channel> {
+        self.admin.clone()
     }
 }

@@ -26,12 +26,12 @@ pub(crate) trait Rpc: Clone + Send + Sync {
 }
 
 macro_rules! unary {
-    ($($request:ident => $method:ident -> $response:ident;)*) => { $(
+    ($service:ident: $($request:ident => $method:ident -> $response:ident;)*) => { $(
         impl Rpc for v1::$request {
             type Response = v1::$response;
 
             async fn send(self, replica: &Replica, timeout: Duration) -> Result<Self::Response, Failure> {
-                let mut client = replica.client();
+                let mut client = replica.$service();
                 within(replica, timeout, client.$method(request(self, timeout))).await
             }
         }
@@ -39,6 +39,7 @@ macro_rules! unary {
 }
 
 unary! {
+    client:
     CommitRequest => commit -> CommitResponse;
     GetRequest => get -> GetResponse;
     GetManyRequest => get_many -> GetManyResponse;
@@ -50,22 +51,49 @@ unary! {
     GetCheckpointRequest => get_checkpoint -> GetCheckpointResponse;
     CreateLedgerRequest => create_ledger -> CreateLedgerResponse;
     ListLedgersRequest => list_ledgers -> ListLedgersResponse;
+    ListEpochsRequest => list_epochs -> ListEpochsResponse;
     StatusRequest => status -> StatusResponse;
 }
 
-/// Messages of a stream of leaves, as they come.
-pub(crate) type EntryStream = BoxStream<'static, Result<v1::ListTransactionsResponse, Failure>>;
+unary! {
+    admin:
+    ListMembersRequest => list_members -> ListMembersResponse;
+    InviteRequest => invite -> InviteResponse;
+    PromoteRequest => promote -> ChangeResponse;
+    RemoveRequest => remove -> ChangeResponse;
+    ReplaceRequest => replace -> ChangeResponse;
+    TransferLeadershipRequest => transfer_leadership -> TransferLeadershipResponse;
+    DrainRequest => drain -> DrainResponse;
+}
 
-impl Rpc for v1::ListTransactionsRequest {
-    type Response = EntryStream;
+/// Messages of a stream, as they come.
+type Messages<M> = BoxStream<'static, Result<M, Failure>>;
 
-    /// The timeout is for the beginning of the stream.
-    async fn send(self, replica: &Replica, timeout: Duration) -> Result<EntryStream, Failure> {
-        let mut client = replica.client();
-        let stream = within(replica, timeout, client.list_transactions(Request::new(self))).await?;
-        let endpoint = replica.endpoint().clone();
-        Ok(stream.map(move |message| message.map_err(|status| failure(&endpoint, &status))).boxed())
-    }
+/// Messages of a stream of leaves.
+pub(crate) type EntryStream = Messages<v1::ListTransactionsResponse>;
+
+/// Messages of the log as it grows.
+pub(crate) type FeedStream = Messages<v1::SubscribeResponse>;
+
+macro_rules! streams {
+    ($($request:ident => $method:ident -> $stream:ident;)*) => { $(
+        impl Rpc for v1::$request {
+            type Response = $stream;
+
+            /// The timeout is for the beginning of the stream.
+            async fn send(self, replica: &Replica, timeout: Duration) -> Result<$stream, Failure> {
+                let mut client = replica.client();
+                let stream = within(replica, timeout, client.$method(Request::new(self))).await?;
+                let endpoint = replica.endpoint().clone();
+                Ok(stream.map(move |message| message.map_err(|status| failure(&endpoint, &status))).boxed())
+            }
+        }
+    )* };
+}
+
+streams! {
+    ListTransactionsRequest => list_transactions -> EntryStream;
+    SubscribeRequest => subscribe -> FeedStream;
 }
 
 /// A request whose deadline the server knows.

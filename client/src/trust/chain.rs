@@ -41,6 +41,13 @@ impl Chain {
         self.linked.last_key_value().map(|(_, note)| note)
     }
 
+    /// What a note's signatures prove against those of what is believed: at the same size, or of the newest.
+    pub(crate) fn contradicted_by(&self, note: &OpenedNote) -> Option<Evidence> {
+        let size = note.checkpoint().size;
+        let known = [self.linked.get(&size), self.loose.get(&size), self.newest()];
+        known.into_iter().flatten().find_map(|known| Evidence::of_notes(known, note))
+    }
+
     /// How many checkpoints are waiting to be linked.
     pub(crate) fn loose_count(&self) -> usize {
         self.loose.len()

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! <directory>/<origin with + for />.trust     quorate-trust/v1 \n sha256 (hex) of the rest \n the signed note
+//! <directory>/….epochs                       quorate-epochs/v1 \n sha256 (hex) of the rest \n proofs of changes of replicas
 //! <directory>/….lock                          empty; locked while one process compares and swaps
 //! <directory>/….new                           what is being written
 //! ```
@@ -25,6 +26,10 @@ use crate::error::TrustError;
 
 /// First line of every file.
 const HEADER: &str = "quorate-trust/v1";
+/// First line of a file of proofs.
+const EPOCHS_HEADER: &str = "quorate-epochs/v1";
+/// Longest file of proofs that is read.
+const MAX_EPOCHS: u64 = 64 << 20;
 /// Longest file that is read: a note with all the signatures it can have, and two lines.
 const MAX_FILE: u64 = (1 << 20) + 128;
 /// Longest file name that an origin is spelled out in; beyond it, the end gives way to its hash.
@@ -79,16 +84,16 @@ impl FileTrust {
     }
 
     /// Writes beside the file and renames. If this process dies in between, the old file is still whole.
-    fn replace(&self, origin: &str, note: &SignedNote) -> Result<(), TrustError> {
-        let (new, path) = (self.path(origin, "new"), self.path_of(origin));
+    fn replace(&self, origin: &str, path: &Path, bytes: &[u8]) -> Result<(), TrustError> {
+        let new = self.path(origin, "new");
         let write = || -> io::Result<()> {
             let mut file =
                 OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-            file.write_all(print(note).as_bytes())?;
+            file.write_all(bytes)?;
             file.sync_all()
         };
         write().map_err(|error| io_error("write", &new, &error))?;
-        fs::rename(&new, &path).map_err(|error| io_error("rename to", &path, &error))?;
+        fs::rename(&new, path).map_err(|error| io_error("rename to", path, &error))?;
         let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
         synced.map_err(|error| io_error("sync directory", &self.directory, &error))
     }
@@ -119,9 +124,52 @@ impl TrustStore for FileTrust {
         if !may_replace(stored.as_ref(), expected, new)? {
             return Ok(Swap::Changed(stored));
         }
-        self.replace(origin, new)?;
+        self.replace(origin, &self.path_of(origin), print(new).as_bytes())?;
         drop(lock);
         Ok(Swap::Done)
+    }
+
+    fn load_epochs(&self, origin: &str) -> Result<Option<Vec<u8>>, TrustError> {
+        let path = self.path(origin, "epochs");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open", &path, &error)),
+        };
+        let mut bytes = Vec::new();
+        let mut limited = io::Read::take(file, MAX_EPOCHS + 1);
+        io::Read::read_to_end(&mut limited, &mut bytes).map_err(|error| io_error("read", &path, &error))?;
+        let proofs = parse_epochs(&bytes).map(<[u8]>::to_vec);
+        proofs.map(Some).map_err(|reason| TrustError::Damaged { path, reason: reason.to_owned() })
+    }
+
+    fn swap_epochs(
+        &self,
+        origin: &str,
+        new: &[u8],
+        is_older: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<(), TrustError> {
+        let lock = self.lock(origin)?;
+        if self.load_epochs(origin)?.is_none_or(|stored| is_older(&stored)) {
+            let head = format!("{EPOCHS_HEADER}\n{}\n", sha256(&[new]));
+            self.replace(origin, &self.path(origin, "epochs"), &[head.as_bytes(), new].concat())?;
+        }
+        drop(lock);
+        Ok(())
+    }
+}
+
+fn parse_epochs(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    if parts.next() != Some(EPOCHS_HEADER.as_bytes()) {
+        return Err("it does not begin with the line quorate-epochs/v1");
+    }
+    let (Some(digest), Some(proofs)) = (parts.next(), parts.next()) else {
+        return Err("it is cut off");
+    };
+    match sha256(&[proofs]).to_string().as_bytes() == digest {
+        true => Ok(proofs),
+        false => Err("its checksum differs"),
     }
 }
 

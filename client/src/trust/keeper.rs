@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::try_join_all;
 use quorate_core::checkpoint::Checkpoint;
+use quorate_core::evidence::Evidence;
 use quorate_core::hash::Hash;
+use quorate_core::key::VerifierKey;
 use quorate_core::note::{OpenedNote, SignedNote};
-use quorate_core::policy::{CertifiedCheckpoint, Policy};
+use quorate_core::policy::CertifiedCheckpoint;
 use quorate_core::position::TreeSize;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
@@ -37,10 +39,15 @@ pub(crate) trait Prover: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     origin: String,
-    policy: Arc<Policy>,
+    /// Those of the policy, and of replicas of before.
+    keys: Vec<VerifierKey>,
     store: Arc<dyn TrustStore>,
     chain: Mutex<Chain>,
     loaded: OnceCell<()>,
+    /// Whether a log of which nothing is stored may be believed for the first time.
+    first_contact: bool,
+    /// Whether that happened.
+    is_first: AtomicBool,
     /// What this client knows to be in the store; held while it is being changed, so that of many calls that move
     /// forward together one writes for all.
     writer: AsyncMutex<Option<Checkpoint>>,
@@ -55,10 +62,17 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(origin: String, policy: Arc<Policy>, store: Arc<dyn TrustStore>) -> Self {
+    pub(crate) fn new(
+        origin: String,
+        keys: Vec<VerifierKey>,
+        store: Arc<dyn TrustStore>,
+        first_contact: bool,
+    ) -> Self {
         Self {
+            first_contact,
+            is_first: AtomicBool::new(false),
             origin,
-            policy,
+            keys,
             store,
             chain: Mutex::default(),
             loaded: OnceCell::new(),
@@ -166,6 +180,17 @@ impl Keeper {
         Ok(())
     }
 
+    /// Ends all belief in this log.
+    pub(crate) fn break_with(&self, error: &Error) {
+        self.broken.get_or_init(|| error.clone());
+    }
+
+    /// What the signed statements of a note that is not believed prove against those of one that is.
+    pub(crate) fn contradicted_by(&self, note: &str) -> Option<Evidence> {
+        let opened = SignedNote::parse(note).ok()?.open(&self.keys).ok()?;
+        self.chain().contradicted_by(&opened)
+    }
+
     /// Whether the caller should see to it that loose checkpoints get linked: nobody else is about to.
     pub(crate) fn take_linking(&self) -> bool {
         !self.is_linking.swap(true, Ordering::AcqRel)
@@ -199,8 +224,17 @@ impl Keeper {
             let opened = Arc::new(self.open(note)?);
             self.note_stored(&mut stored, opened.checkpoint());
             self.chain().link(opened);
+        } else if self.first_contact {
+            self.is_first.store(true, Ordering::Relaxed);
+        } else {
+            return Err(TrustError::FirstContact { origin: self.origin.clone() }.into());
         }
         Ok(())
+    }
+
+    /// Whether nothing was stored of this log when it was first looked at.
+    pub(crate) fn is_first_contact(&self) -> bool {
+        self.is_first.load(Ordering::Relaxed)
     }
 
     /// Opens a stored note. It need not meet the policy, which may have changed since; but a key of it signed it.
@@ -209,7 +243,7 @@ impl Keeper {
         if *got != self.origin {
             return Err(TrustError::OtherOrigin { wanted: self.origin.clone(), got: got.clone() });
         }
-        let opened = note.open(self.policy.keys());
+        let opened = note.open(&self.keys);
         opened.map_err(|reason| TrustError::NotSigned { origin: self.origin.clone(), reason })
     }
 

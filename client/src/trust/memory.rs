@@ -14,6 +14,7 @@ use crate::error::TrustError;
 #[derive(Debug, Default)]
 pub struct MemoryTrust {
     stored: Mutex<BTreeMap<String, SignedNote>>,
+    epochs: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl MemoryTrust {
@@ -38,6 +39,23 @@ impl TrustStore for MemoryTrust {
         }
         stored.insert(origin.clone(), new.clone());
         Ok(Swap::Done)
+    }
+
+    fn load_epochs(&self, origin: &str) -> Result<Option<Vec<u8>>, TrustError> {
+        Ok(self.epochs.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned())
+    }
+
+    fn swap_epochs(
+        &self,
+        origin: &str,
+        new: &[u8],
+        is_older: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<(), TrustError> {
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        if epochs.get(origin).is_none_or(|stored| is_older(stored)) {
+            epochs.insert(origin.to_owned(), new.to_vec());
+        }
+        Ok(())
     }
 
     fn is_instant(&self) -> bool {

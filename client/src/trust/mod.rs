@@ -49,6 +49,28 @@ pub trait TrustStore: std::fmt::Debug + Send + Sync {
     /// [`TrustError`]; a smaller size than the stored one is [`TrustError::Backwards`], whatever was expected.
     fn compare_and_swap(&self, expected: Option<&Checkpoint>, new: &SignedNote) -> Result<Swap, TrustError>;
 
+    /// The proofs of changes of replicas that were stored for the ledger with this origin (`_system`); `None` if there
+    /// never were any. A store that keeps none is asked for them by every process anew.
+    ///
+    /// # Errors
+    /// [`TrustError`] if what is stored cannot be read.
+    fn load_epochs(&self, _origin: &str) -> Result<Option<Vec<u8>>, TrustError> {
+        Ok(None)
+    }
+
+    /// Stores proofs of changes of replicas, if `is_older` says so of what is stored now. Nobody else stores in between.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    fn swap_epochs(
+        &self,
+        _origin: &str,
+        _new: &[u8],
+        _is_older: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<(), TrustError> {
+        Ok(())
+    }
+
     /// Whether calls return at once, without touching a disk or a network.
     fn is_instant(&self) -> bool {
         false

@@ -1,6 +1,7 @@
 //! The store never loses or forgets; the chain never believes two stories.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -91,7 +92,7 @@ fn prover(log: Log) -> LogProver {
 }
 
 fn keeper(store: Arc<dyn TrustStore>) -> Keeper {
-    Keeper::new(origin().to_string(), Arc::new(policy()), store)
+    Keeper::new(origin().to_string(), policy().keys().to_vec(), store, true)
 }
 
 fn who() -> Arc<str> {
@@ -238,6 +239,85 @@ fn of_many_processes_each_step_is_made_once() {
     }
     let stored = FileTrust::open(directory.path()).unwrap().load(origin().as_ref()).unwrap().unwrap();
     assert_eq!(stored.checkpoint().size, TreeSize::new(32));
+}
+
+/// Run by the test below, as a process of its own, until it is killed: notes each step that it was told is made.
+#[test]
+#[ignore = "a part of processes_that_are_killed_at_any_moment_lose_and_repeat_nothing"]
+fn process_that_steps_forward_until_it_is_killed() {
+    let (Some(directory), Some(notes)) =
+        (env::var_os("QUORATE_TEST_TRUST"), env::var_os("QUORATE_TEST_NOTES"))
+    else {
+        return;
+    };
+    let store = FileTrust::open(directory).unwrap();
+    let log = Log::new(KILLED_STEPS, KILLED_STEPS);
+    let mut notes = fs::File::create(notes).unwrap();
+    let mut stored = store.load(origin().as_ref()).unwrap();
+    loop {
+        let size = stored.as_ref().map_or(1, |note| note.checkpoint().size.get() + 1);
+        if size > KILLED_STEPS {
+            return;
+        }
+        let new = log.note(size);
+        match store.compare_and_swap(stored.as_ref().map(SignedNote::checkpoint), &new).unwrap() {
+            Swap::Done => {
+                writeln!(notes, "{size}").unwrap();
+                stored = Some(new);
+            }
+            Swap::Changed(now) => stored = now,
+        }
+    }
+}
+
+/// More steps than all processes of the test can make.
+const KILLED_STEPS: u64 = 20_000;
+
+#[test]
+fn processes_that_are_killed_at_any_moment_lose_and_repeat_nothing() {
+    let (directory, notes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let start = |number: usize| {
+        let exact = "trust::tests::process_that_steps_forward_until_it_is_killed";
+        Command::new(env::current_exe().unwrap())
+            .args(["--exact", exact, "--ignored"])
+            .env("QUORATE_TEST_TRUST", directory.path())
+            .env("QUORATE_TEST_NOTES", notes.path().join(number.to_string()))
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let store = FileTrust::open(directory.path()).unwrap();
+    let (mut processes, mut before) = (Vec::new(), TreeSize::ZERO);
+    for number in 0..40 {
+        processes.push(start(number));
+        thread::sleep(std::time::Duration::from_millis(60));
+        // Whoever looks meanwhile sees a whole note, and never an older one.
+        let seen =
+            store.load(origin().as_ref()).unwrap().map_or(TreeSize::ZERO, |note| note.checkpoint().size);
+        assert!(seen >= before, "{seen} after {before}");
+        before = seen;
+        if processes.len() > 4 {
+            let mut victim = processes.remove(number % 4);
+            victim.kill().unwrap();
+            victim.wait().unwrap();
+        }
+    }
+    for mut process in processes {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    let mut made = Vec::new();
+    for file in fs::read_dir(notes.path()).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        made.extend(text.lines().map(|line| line.parse::<u64>().unwrap()));
+    }
+    let stored = store.load(origin().as_ref()).unwrap().unwrap().checkpoint().size.get();
+    let distinct: BTreeSet<u64> = made.iter().copied().collect();
+    assert_eq!(distinct.len(), made.len(), "no step is made twice");
+    assert!(distinct.last() <= Some(&stored), "{distinct:?} beyond {stored}");
+    // A process may be killed between a step and its note of it.
+    let killed_between = stored - distinct.len() as u64;
+    assert!(made.len() > 40 && killed_between <= 40, "{} noted of {stored}", made.len());
 }
 
 #[tokio::test]

@@ -92,6 +92,43 @@ impl LogRecord {
     }
 }
 
+/// What a subscription delivers.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// A transaction that the subscription is about.
+    Transaction(TransactionRecord),
+    /// Every transaction below `next` that the subscription is about has been delivered; none was left out.
+    UpTo {
+        /// Where to subscribe from to go on after this.
+        next: LogIndex,
+        /// The checkpoint that all of it was proven under.
+        checkpoint: Arc<CertifiedCheckpoint>,
+    },
+}
+
+/// Consecutive leaves of the log, proven; none, where nothing is new but the signatures.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// In the order of the log, without gaps, from one segment to the next too.
+    pub leaves: Vec<LogLeaf>,
+    /// The log index after the last of them.
+    pub next: LogIndex,
+    /// The checkpoint that they were proven under.
+    pub checkpoint: Arc<CertifiedCheckpoint>,
+}
+
+/// A leaf as it is in the log, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLeaf {
+    /// Its log index.
+    pub index: LogIndex,
+    /// The leaf: proven.
+    pub leaf: Vec<u8>,
+    /// Of a transaction, the encoded operations in order, as the replica sent them: whether they hash to the leaf's
+    /// `ops_root` is for the reader to check.
+    pub operations: Vec<Vec<u8>>,
+}
+
 /// The end of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitRecord {

@@ -8,7 +8,8 @@ mod log;
 mod read;
 
 pub use log::{
-    CommitRecord, Committed, LogRecord, OperationRecord, ProvenInclusion, TransactionId, TransactionRecord,
+    CommitRecord, Committed, Delivery, LogLeaf, LogRecord, OperationRecord, ProvenInclusion, Segment,
+    TransactionId, TransactionRecord,
 };
 pub(crate) use log::{author_from_meta, author_of};
 pub use read::{Entry, HistoryEntry, KeyState, Read, Value, Written};

@@ -53,6 +53,24 @@ impl LeafCheck {
         Ok(Self { certified, tree, first: index })
     }
 
+    /// From a later leaf, by the peaks of the tree before it. They are not proven yet: [`LeafCheck::prove`] does it,
+    /// with or without leaves after them.
+    pub(crate) fn from_edge(
+        certified: Arc<CertifiedCheckpoint>,
+        first: LogIndex,
+        peaks: Vec<Hash>,
+    ) -> Result<Self, Distrust> {
+        let tree = Frontier::from_parts(TreeSize::new(first.get()), peaks)
+            .map_err(|_| Distrust::Missing { part: "hashes of the right edge of the tree" })?;
+        Ok(Self { certified, tree, first })
+    }
+
+    /// Goes on under another certified checkpoint, which covers all that was read; nothing of it is proven under this
+    /// one yet.
+    pub(crate) fn go_on_under(&mut self, certified: Arc<CertifiedCheckpoint>) {
+        self.certified = certified;
+    }
+
     /// Size of the tree that has been read.
     pub(crate) const fn size(&self) -> TreeSize {
         self.tree.size()

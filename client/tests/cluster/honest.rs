@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use quorate_client::{
-    CheckpointOptions, Error, KeyState, LogIndex, LogRecord, MemoryTrust, Micros, Precondition, PutOptions,
-    Query, ReadOptions, Transaction, TransactionId, TrustStore as _, VerifiedReceipt, Wait,
+    CheckpointOptions, Client, Error, KeyState, LogIndex, LogRecord, MemoryTrust, Micros, Precondition,
+    PutOptions, Query, ReadOptions, Transaction, TransactionId, TrustError, TrustStore as _, VerifiedReceipt,
+    Wait,
 };
 use quorate_core::answer::{Contents, Reading};
 use quorate_core::entry::OpKind;
@@ -348,4 +349,28 @@ fn a_policy_of_two_clusters_or_none_is_refused() {
     assert!(matches!(error, Error::Config(_)), "{error}");
     let error = quorate_client::Client::builder().policy(policy(2)).build().unwrap_err();
     assert!(error.to_string().contains("endpoints"));
+}
+
+#[tokio::test]
+async fn a_first_contact_is_told_and_can_be_refused() {
+    let cluster = Cluster::start().await;
+    cluster.put("k", "v");
+    let folder = tempfile::tempdir().unwrap();
+    let builder = |known_only: bool| {
+        let trust = Arc::new(quorate_client::FileTrust::open(folder.path()).unwrap());
+        let builder = Client::builder()
+            .endpoints(cluster.nodes.iter().map(|node| node.endpoint()))
+            .policy(crate::support::model::policy(2))
+            .trust(trust);
+        if known_only { builder.known_only() } else { builder }.build().unwrap()
+    };
+    let refused = builder(true).ledger("default").get("k", ReadOptions::new()).await.unwrap_err();
+    assert!(matches!(refused, Error::TrustStore(TrustError::FirstContact { .. })), "{refused}");
+    let first = builder(false);
+    first.ledger("default").get("k", ReadOptions::new()).await.unwrap();
+    let met: Vec<String> = first.first_contacts().into_iter().map(|met| met.origin).collect();
+    assert_eq!(met.len(), 2, "the ledger, and _system where its key was looked up: {met:?}");
+    let again = builder(true);
+    again.ledger("default").get("k", ReadOptions::new()).await.unwrap();
+    assert!(again.first_contacts().is_empty());
 }

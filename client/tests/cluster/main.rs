@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod agreement;
+mod epochs;
 mod failover;
 mod honest;
 mod lies;
+mod subscribe;
 mod support;

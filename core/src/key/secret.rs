@@ -11,6 +11,7 @@ use super::{KeyError, SignatureType, VerifierKey};
 use crate::checkpoint::Checkpoint;
 use crate::name::Origin;
 use crate::note::{Cosignature, NoteSignature, cosign_message};
+use crate::possession::NodeStatement;
 
 /// Info of the key derivation; the origin follows. The 1 is its version.
 const DERIVE_INFO: &str = "quorate log key v1 ";
@@ -87,6 +88,12 @@ impl CosignerKey {
         let message = cosign_message(time, &checkpoint.body());
         let signature = self.secret.sign(message.as_bytes()).to_bytes();
         Ok(Cosignature::by(&self.verifier, time, signature))
+    }
+
+    /// Proves that this key is held by whom the statement names. Deterministic.
+    #[must_use]
+    pub fn possess(&self, statement: &NodeStatement) -> [u8; 64] {
+        self.secret.sign(&statement.bytes()).to_bytes()
     }
 }
 

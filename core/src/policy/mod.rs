@@ -24,11 +24,14 @@ mod error;
 mod parse;
 mod print;
 mod quorum;
+mod replace;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use certified::CertifiedCheckpoint;
 pub use error::{PolicyError, PolicyFileError, PolicyProblem};
+use quorum::Member;
 pub use quorum::Promise;
+pub use replace::ReplaceError;
 pub use rules::{Label, Log, MAX_POLICY_BYTES, Policy, Witness};

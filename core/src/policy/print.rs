@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::quorum::Group;
-use super::{Label, Policy};
+use super::{Label, Policy, Witness};
 
 impl Policy {
     /// The policy as a file, without comments: logs, witnesses, groups, quorum. Reads as the same policy.
@@ -14,9 +14,7 @@ impl Policy {
             line(&mut file, &[b"log", log.key.to_string().as_bytes()], log.url.as_ref());
         }
         for witness in &self.witnesses {
-            let key = witness.key.to_string();
-            let items = [b"witness", witness.name.as_bytes(), key.as_bytes()];
-            line(&mut file, &items, witness.url.as_ref());
+            witness_line(&mut file, witness);
         }
         for group in &self.quorum.groups {
             group_line(&mut file, group);
@@ -43,14 +41,19 @@ impl std::str::FromStr for Policy {
     }
 }
 
-fn group_line(file: &mut Vec<u8>, group: &Group) {
+pub(super) fn witness_line(file: &mut Vec<u8>, witness: &Witness) {
+    let key = witness.key.to_string();
+    line(file, &[b"witness", witness.name.as_bytes(), key.as_bytes()], witness.url.as_ref());
+}
+
+pub(super) fn group_line(file: &mut Vec<u8>, group: &Group) {
     let threshold = group.threshold.to_string();
     let mut items = vec![b"group".as_slice(), group.name.as_bytes(), threshold.as_bytes()];
     items.extend(group.members.iter().map(|(name, _)| name.as_bytes()));
     line(file, &items, None);
 }
 
-fn line(file: &mut Vec<u8>, items: &[&[u8]], url: Option<&Label>) {
+pub(super) fn line(file: &mut Vec<u8>, items: &[&[u8]], url: Option<&Label>) {
     file.extend_from_slice(&items.join(b" ".as_slice()));
     if let Some(url) = url {
         file.push(b' ');

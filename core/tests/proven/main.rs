@@ -8,6 +8,7 @@ mod support;
 mod agreement;
 mod broken;
 mod commit;
+mod epochs;
 mod evidence;
 mod flips;
 mod honest;

@@ -70,8 +70,13 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// A ledger born with its first block, at 1,000 seconds, cosigned by three nodes.
     pub(crate) fn new(seed: u8) -> Self {
+        Self::named(seed, "default")
+    }
+
+    /// The same with another name.
+    pub(crate) fn named(seed: u8, name: &str) -> Self {
         let cluster = ClusterOrigin::new("ledger.test", &ClusterId::new([seed; 16])).unwrap();
-        let origin = cluster.ledger(&LedgerName::new("default").unwrap());
+        let origin = cluster.ledger(&LedgerName::new(name).unwrap());
         let nodes = (1..=3).map(|node| {
             let secret = [seed.wrapping_add(node).wrapping_mul(7); 32];
             CosignerKey::from_seed(&cluster.node(NodeId::new(u64::from(node))), &secret).unwrap()

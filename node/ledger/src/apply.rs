@@ -11,22 +11,23 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_core::{
-    entry::{EntryError, MAX_LEDGERS_PER_BLOCK, request_id},
+    entry::{EntryError, MAX_LEDGERS_PER_BLOCK, MAX_NOT_AFTER, request_id},
     hash::Hash,
     name::{ClusterId, ClusterOrigin, LedgerName},
-    position::{BlockHeight, Micros, Revision},
+    position::{BlockHeight, Epoch, Micros, Revision},
     tree::Frontier,
 };
 
 use crate::{
-    block::{Block, Genesis, Request},
+    block::{Block, Request},
     effects::{Effects, LedgerEffects},
     judge::{self, Rules, malformed},
     open_ledger::{Earlier, OpenLedger},
     outcome::{BlockOutcome, Committed, NewCheckpoint, Rejection, RequestOutcome},
+    registry::{CosignerSet, Registry},
     system::{self, SystemChange},
     trie::{TrieError, Tries},
-    view::{ClusterState, LeafSource, LedgerHead, LedgerId, View},
+    view::{ClusterState, LeafSource, LedgerHead, LedgerId, Settings, View},
 };
 
 /// Why a block could not be applied at all. Each of these stops the node: the block was agreed on, so what is wrong
@@ -106,9 +107,10 @@ where
     let judged = block.requests.iter().map(|request| work.judge(request));
     let judged = judged.collect::<Result<Vec<_>, _>>()?;
     let requests = judged.into_iter().map(|judged| work.outcome(judged)).collect();
+    let before = (Arc::clone(&work.before.registry), work.before.epoch);
     let (mut cluster, ledgers) = work.close()?;
     cluster.last_block = Some((height, block_hash));
-    let checkpoints = ledgers.iter().map(checkpoint).collect();
+    let checkpoints = ledgers.iter().map(|ledger| checkpoint(ledger, &before, &cluster)).collect();
     Ok(Effects { cluster, ledgers, outcome: BlockOutcome { height, requests, checkpoints } })
 }
 
@@ -176,7 +178,10 @@ where
             (None, Some(_)) if !block.requests.is_empty() => return Err("the block has requests".to_owned()),
             (None, Some(genesis)) => genesis,
         };
-        self.after.origin = Some(origin(genesis).map_err(|error| error.to_string())?);
+        let id = ClusterId::try_from(&*genesis.cluster_id).map_err(|error| error.to_string())?;
+        let origin = ClusterOrigin::new(&genesis.cluster_name, &id).map_err(|error| error.to_string())?;
+        self.after.origin = Some(origin);
+        self.after.id = Some(id);
         self.give_birth(LedgerName::system());
         Ok(())
     }
@@ -196,14 +201,27 @@ where
             Earlier::Forgotten => true,
             Earlier::Never => false,
         };
-        let rules = Rules { time: ledger.time(), settings: self.before.settings };
+        if self.after.continues.is_some() && id != SYSTEM {
+            return Ok(Judged::rejected(Rejection::NotContinued));
+        }
+        let settings = match self.after.continues {
+            None => self.before.settings,
+            // The settings are those of the cluster before: they do not bound what founds this one.
+            Some(_) => {
+                Settings { max_not_after_us: MAX_NOT_AFTER.get(), max_value_len: system::MAX_VALUE_LEN }
+            }
+        };
+        let rules = Rules { time: ledger.time(), settings };
         if let Err(rejection) = judge::check_form(request, &rules) {
             return Ok(Judged::rejected(rejection));
         }
         let facts = ledger.facts(self.tries, request)?;
         let judged = judge::judge(request, &facts, &rules).and_then(|operations| {
-            let changes =
-                if id == SYSTEM { system::judge(request, &facts, &self.after)? } else { Vec::new() };
+            let changes = if id == SYSTEM {
+                system::judge(request, &facts, &self.after, self.before.epoch, rules.time)?
+            } else {
+                Vec::new()
+            };
             self.check_room(id, &changes)?;
             Ok((operations, changes))
         });
@@ -253,8 +271,12 @@ where
     fn change(&mut self, change: SystemChange) {
         match change {
             SystemChange::Birth(name) => self.give_birth(name),
-            SystemChange::Epoch(epoch) => self.after.epoch = epoch,
+            SystemChange::Registry(registry) => {
+                self.after.epoch = registry.epoch();
+                self.after.registry = Arc::new(registry);
+            }
             SystemChange::Settings(settings) => self.after.settings = settings,
+            SystemChange::Continued => self.after.continues = None,
         }
     }
 
@@ -298,11 +320,6 @@ where
 /// The ledger that every cluster begins with.
 const SYSTEM: LedgerId = LedgerId(0);
 
-/// The origin of a new cluster.
-fn origin(genesis: &Genesis) -> Result<ClusterOrigin, quorate_core::name::NameError> {
-    ClusterOrigin::new(&genesis.cluster_name, &ClusterId::try_from(&*genesis.cluster_id)?)
-}
-
 /// A request that has no id.
 fn unnamed(error: &EntryError) -> Rejection {
     let field = match error {
@@ -313,7 +330,15 @@ fn unnamed(error: &EntryError) -> Rejection {
 }
 
 /// The checkpoint that a block made in a ledger.
-fn checkpoint(ledger: &LedgerEffects) -> NewCheckpoint {
+fn checkpoint(
+    ledger: &LedgerEffects,
+    (registry, epoch): &(Arc<Registry>, Epoch),
+    after: &ClusterState,
+) -> NewCheckpoint {
+    let mut sets: Vec<Arc<CosignerSet>> = registry.cosigners().cloned().into_iter().collect();
+    if ledger.id() == SYSTEM && after.epoch != *epoch {
+        sets.extend(after.registry.cosigners().cloned());
+    }
     let LedgerHead { name, frontier, time, state_root, .. } = &ledger.head;
     NewCheckpoint {
         ledger: name.clone(),
@@ -321,5 +346,6 @@ fn checkpoint(ledger: &LedgerEffects) -> NewCheckpoint {
         root: frontier.root(),
         state_root: *state_root,
         time: *time,
+        sets,
     }
 }

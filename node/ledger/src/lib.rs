@@ -17,6 +17,8 @@ pub mod effects;
 mod judge;
 mod open_ledger;
 pub mod outcome;
+pub mod registry;
+pub mod replay;
 pub mod system;
 pub mod trie;
 pub mod view;

@@ -1,11 +1,15 @@
 //! What became of each request of a block: replicated, part of the answer, the same on every replica.
 
+use std::sync::Arc;
+
 use prost::bytes::Bytes;
 use quorate_core::{
     hash::Hash,
     name::LedgerName,
     position::{BlockHeight, LogIndex, Micros, Revision, TreeSize},
 };
+
+use crate::registry::CosignerSet;
 
 /// What a block did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,9 @@ pub struct NewCheckpoint {
     pub state_root: Hash,
     /// The time of the commit leaf.
     pub time: Micros,
+    /// The cosigner sets of each of which a majority certifies it: the one in force, and the new one too where the block
+    /// changes it in `_system`. None before there is a set.
+    pub sets: Vec<Arc<CosignerSet>>,
 }
 
 /// What became of a request.
@@ -125,6 +132,9 @@ pub enum Rejection {
         /// What is wrong with it.
         problem: String,
     },
+    /// The cluster continues another one, and its first transaction, which says so, is not in the log yet.
+    #[error("the cluster was restored or recovered and is being founded: send the request again in a moment")]
+    NotContinued,
     /// The block already touches as many ledgers as a block may.
     #[error("the block touches more than 64 ledgers: send the request again")]
     TooManyLedgers,

@@ -7,32 +7,38 @@
 //!
 //! | key | document | effect |
 //! |---|---|---|
-//! | `cosigners` | [`CosignerSet`] | the epoch of the blocks that follow |
+//! | `cosigners` | [`CosignerSet`] | the epoch of the blocks that follow, at most one in a block |
+//! | `nodes/<id>` | [`NodeRecord`](crate::registry::NodeRecord) | who was ever a node of the cluster, and what became of it |
+//! | `invitations/<id>` | [`InvitationRecord`](crate::registry::InvitationRecord) | the id is taken; who has the secret may register under it |
 //! | `settings` | [`SettingsRecord`] | the settings by which the blocks that follow are judged |
 //! | `ledgers/<name>` | [`LedgerRecord`] | the ledger is born in this block; written once and never again |
+//! | `lineage/<n>` | [`Lineage`] | written by the first transaction of a cluster that continues another, and by no other |
+//!
+//! What the first three say together is judged by [`crate::registry`], at the end of each request.
 //!
 //! Who may write here is for the interface of the node to decide, before a request gets here.
 
-use std::collections::BTreeSet;
-
 use prost::{Message, bytes::Bytes};
 use quorate_core::{
-    block::BlockPublicKey,
     entry::MAX_NOT_AFTER,
     key::{SignatureType, VerifierKey},
     name::{ClusterOrigin, LedgerName},
-    position::{Epoch, NodeId},
+    position::{Epoch, Micros},
 };
 
 use crate::{
     block::{Request, Write},
     judge::{Facts, WriteFacts, malformed},
     outcome::Rejection,
+    registry::{Draft, INVITATION_PREFIX, NODE_PREFIX, Registry, id_of},
     view::{ClusterState, Settings},
 };
 
-/// Key of the [`CosignerSet`].
-pub const COSIGNERS_KEY: &[u8] = b"cosigners";
+mod lineage;
+
+pub use crate::registry::{COSIGNERS_KEY, Cosigner, CosignerSet};
+pub use lineage::{LINEAGE_PREFIX, Lineage, LineageLedger};
+
 /// Key of the [`SettingsRecord`].
 pub const SETTINGS_KEY: &[u8] = b"settings";
 /// What the key of a [`LedgerRecord`] begins with, before the ledger's name.
@@ -40,40 +46,6 @@ pub const LEDGER_PREFIX: &[u8] = b"ledgers/";
 
 /// The largest value that the settings may allow, bytes.
 pub const MAX_VALUE_LEN: u32 = 32 << 20;
-
-/// Longest address, bytes.
-const MAX_ADDRESS: usize = 255;
-
-/// The replicas whose cosignatures count.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct CosignerSet {
-    /// The number of this set: one more than that of the set before, 1 for the first.
-    #[prost(uint64, tag = "1")]
-    pub epoch: u64,
-    /// By ascending node id, at least one; all keys are pairwise distinct.
-    #[prost(message, repeated, tag = "2")]
-    pub cosigners: Vec<Cosigner>,
-}
-
-/// A replica of the set.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Cosigner {
-    /// Its node id, from 1.
-    #[prost(uint64, tag = "1")]
-    pub node_id: u64,
-    /// The vkey of its cosigner key (type 0x04), named `<cluster origin>/node/<node id>`.
-    #[prost(string, tag = "2")]
-    pub vkey: String,
-    /// The public key with which it signs the blocks it proposes, 32 bytes.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub block_public_key: Bytes,
-    /// Where clients reach it, `host:port`.
-    #[prost(string, tag = "4")]
-    pub client_address: String,
-    /// Where its peers reach it, `host:port`.
-    #[prost(string, tag = "5")]
-    pub peer_address: String,
-}
 
 /// A ledger of the cluster.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -117,30 +89,49 @@ pub fn ledger_key(name: &LedgerName) -> Vec<u8> {
 pub(crate) enum SystemChange {
     /// A ledger is born.
     Birth(LedgerName),
-    /// A cosigner set comes into force with the next block.
-    Epoch(Epoch),
+    /// Nodes, invitations and cosigner set as they are from the next block on.
+    Registry(Registry),
     /// Settings come into force with the next block.
     Settings(Settings),
+    /// The cluster has said what it continues.
+    Continued,
 }
 
-/// What a request to `_system` changes in the cluster, whose state after the requests before it is `cluster`.
+/// What a request to `_system` changes in the cluster, whose state after the requests before it is `cluster`. `epoch`
+/// was in force before the block, `time` is that of its leaves.
 pub(crate) fn judge(
     request: &Request,
     facts: &Facts,
     cluster: &ClusterState,
+    epoch: Epoch,
+    time: Micros,
 ) -> Result<Vec<SystemChange>, Rejection> {
-    let writes = request.writes.iter().zip(&facts.writes).enumerate();
-    let change = |(position, (write, facts))| {
-        change_of(write, facts, cluster)
-            .map_err(|(field, problem)| malformed(format!("writes[{position}].{field}"), problem))
-    };
-    writes.map(change).collect()
+    let mut draft = Draft::new(cluster, epoch, time);
+    if let Some(document) = &cluster.continues {
+        return lineage::judge(request, facts, cluster, document, draft);
+    }
+    let mut changes = Vec::new();
+    let wrong =
+        |position: usize, field: &str, problem| malformed(format!("writes[{position}].{field}"), problem);
+    for (position, (write, facts)) in request.writes.iter().zip(&facts.writes).enumerate() {
+        let change = change_of(write, facts, cluster, &mut draft, position);
+        changes.extend(change.map_err(|(field, problem)| wrong(position, field, problem))?);
+    }
+    let registry = draft.finish().map_err(|(position, problem)| wrong(position, "put.value", problem))?;
+    changes.extend(registry.map(SystemChange::Registry));
+    Ok(changes)
 }
 
 /// What is wrong: which field of a write, and how.
 type Problem = (&'static str, String);
 
-fn change_of(write: &Write, facts: &WriteFacts, cluster: &ClusterState) -> Result<SystemChange, Problem> {
+fn change_of(
+    write: &Write,
+    facts: &WriteFacts,
+    cluster: &ClusterState,
+    draft: &mut Draft,
+    position: usize,
+) -> Result<Option<SystemChange>, Problem> {
     let Some(put) = &write.put else {
         return Err(("key", "documents of _system are neither deleted nor erased".to_owned()));
     };
@@ -151,19 +142,26 @@ fn change_of(write: &Write, facts: &WriteFacts, cluster: &ClusterState) -> Resul
         return Err(("key", "the cluster has no origin".to_owned()));
     };
     let value = |problem| ("put.value", problem);
+    let id = |prefix| id_of(prefix, &write.key).map_err(|problem| ("key", problem));
     match &*write.key {
-        COSIGNERS_KEY => check_cosigners(&decode(&put.value)?, origin, cluster.epoch).map_err(value),
-        SETTINGS_KEY => check_settings(&decode(&put.value)?).map_err(value),
+        COSIGNERS_KEY => draft.set(decode(&put.value)?, position).map_err(value).map(|()| None),
+        SETTINGS_KEY => check_settings(&decode(&put.value)?).map_err(value).map(Some),
+        key if key.starts_with(NODE_PREFIX) => {
+            draft.node(id(NODE_PREFIX)?, decode(&put.value)?, position).map_err(value).map(|()| None)
+        }
+        key if key.starts_with(INVITATION_PREFIX) => {
+            draft.invite(id(INVITATION_PREFIX)?, decode(&put.value)?).map_err(value).map(|()| None)
+        }
         key => {
             let name = key.strip_prefix(LEDGER_PREFIX).and_then(|name| str::from_utf8(name).ok());
-            let unknown = || ("key", "_system has cosigners, settings and ledgers/<name>".to_owned());
-            let name = LedgerName::new(name.ok_or_else(unknown)?);
+            let unknown = "_system has cosigners, nodes/<id>, invitations/<id>, settings and ledgers/<name>";
+            let name = LedgerName::new(name.ok_or_else(|| ("key", unknown.to_owned()))?);
             let name = name.map_err(|error| ("key", error.to_string()))?;
             if facts.newest.is_some() || name == LedgerName::system() {
                 return Err(("key", format!("ledger {name} exists already; a name is never used twice")));
             }
             check_ledger(&decode(&put.value)?, &name, origin).map_err(value)?;
-            Ok(SystemChange::Birth(name))
+            Ok(Some(SystemChange::Birth(name)))
         }
     }
 }
@@ -176,49 +174,6 @@ fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, Problem> {
         return Err(("put.value", problem.to_owned()));
     }
     Ok(document)
-}
-
-fn check_cosigners(set: &CosignerSet, origin: &ClusterOrigin, epoch: Epoch) -> Result<SystemChange, String> {
-    if epoch.next().map(Epoch::get) != Some(set.epoch) {
-        return Err(format!("epoch is {}, and must be one more than the present one, {epoch}", set.epoch));
-    }
-    if set.cosigners.is_empty() {
-        return Err("cosigners must not be empty".to_owned());
-    }
-    if !set.cosigners.is_sorted_by(|a, b| a.node_id < b.node_id) {
-        return Err("cosigners must be in ascending order of distinct node ids".to_owned());
-    }
-    let mut keys = BTreeSet::new();
-    for (number, cosigner) in set.cosigners.iter().enumerate() {
-        let public = check_cosigner(cosigner, origin);
-        for key in public.map_err(|problem| format!("cosigners[{number}].{problem}"))? {
-            if !keys.insert(key) {
-                return Err(format!("cosigners[{number}]: one of its keys occurs twice in the set"));
-            }
-        }
-    }
-    Ok(SystemChange::Epoch(Epoch::new(set.epoch)))
-}
-
-/// The two public keys of a cosigner.
-fn check_cosigner(cosigner: &Cosigner, origin: &ClusterOrigin) -> Result<[[u8; 32]; 2], String> {
-    if cosigner.node_id == 0 {
-        return Err("node_id must be at least 1".to_owned());
-    }
-    let vkey = VerifierKey::parse(&cosigner.vkey).map_err(|error| format!("vkey: {error}"))?;
-    let name = origin.node(NodeId::new(cosigner.node_id));
-    if vkey.kind() != SignatureType::Cosignature || vkey.name() != name {
-        return Err(format!("vkey: it must be a cosigner's (type 0x04), named {name}"));
-    }
-    let block_key = BlockPublicKey::try_from(&*cosigner.block_public_key);
-    let block_key = block_key.map_err(|error| format!("block_public_key: {error}"))?;
-    let addresses = [("client_address", &cosigner.client_address), ("peer_address", &cosigner.peer_address)];
-    for (field, address) in addresses {
-        if !(1..=MAX_ADDRESS).contains(&address.len()) {
-            return Err(format!("{field}: 1 to {MAX_ADDRESS} bytes, not {}", address.len()));
-        }
-    }
-    Ok([*vkey.public_key(), *block_key.as_bytes()])
 }
 
 fn check_settings(record: &SettingsRecord) -> Result<SystemChange, String> {

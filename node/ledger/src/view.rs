@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use prost::bytes::Bytes;
 use quorate_core::{
     hash::Hash,
-    name::{ClusterOrigin, LedgerName},
+    name::{ClusterId, ClusterOrigin, LedgerName},
     position::{BlockHeight, Epoch, LogIndex, Micros, Revision},
     tree::Frontier,
 };
+
+use crate::registry::Registry;
 
 /// The number a ledger has in the store of every replica, given in the order of birth: 0 is `_system`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,12 +29,19 @@ pub struct ClusterState {
     pub origin: Option<ClusterOrigin>,
     /// Height and hash of the last applied block.
     pub last_block: Option<(BlockHeight, Hash)>,
+    /// The cluster's id; `None` before the first block.
+    pub id: Option<ClusterId>,
     /// The epoch of the cosigner set in force; 0 before there is one.
     pub epoch: Epoch,
+    /// The nodes of the cluster, from the documents of `_system`.
+    pub registry: Arc<Registry>,
     /// The replicated settings.
     pub settings: Settings,
     /// The id of the next ledger.
     pub next_ledger: LedgerId,
+    /// In a cluster that continues another, until its first transaction: the encoded
+    /// [`Lineage`](crate::system::Lineage) that this transaction has to write.
+    pub continues: Option<Bytes>,
 }
 
 /// Settings that affect apply: replicated in `_system`, never per-node configuration.

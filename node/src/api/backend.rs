@@ -42,6 +42,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The largest size of a ledger that a majority signed; zero when there is none.
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize;
 
+    /// Returns when a majority has signed a larger size of a ledger than this.
+    fn certified_beyond<'a>(&'a self, ledger: &'a LedgerName, size: TreeSize) -> BoxFuture<'a, ()>;
+
     /// How many cosignatures are a majority.
     fn majority(&self) -> usize;
 
@@ -109,6 +112,10 @@ impl Backend for NodeBackend {
 
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize {
         self.signer.certified_size(ledger)
+    }
+
+    fn certified_beyond<'a>(&'a self, ledger: &'a LedgerName, size: TreeSize) -> BoxFuture<'a, ()> {
+        Box::pin(self.signer.certified_beyond(ledger, size))
     }
 
     fn majority(&self) -> usize {

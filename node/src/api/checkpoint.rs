@@ -24,7 +24,7 @@ const MAX_COMMITS: usize = 1_024;
 const OLD_S: u64 = 10;
 
 /// What a client wants of a checkpoint.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// What it believes in; zero: nothing. Within the view.
     pub(crate) trusted: TreeSize,

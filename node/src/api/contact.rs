@@ -74,6 +74,15 @@ impl<R: RaftHandler> RaftHandler for Listening<R> {
         self.inner.vote(peer, request).await
     }
 
+    async fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        self.contact.heard();
+        self.inner.offer_snapshot(peer, offer).await
+    }
+
     async fn install_snapshot(
         &self,
         peer: NodeId,
@@ -89,6 +98,10 @@ impl<R: RaftHandler> RaftHandler for Listening<R> {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.inner.read_index(peer, request).await
+    }
+
+    async fn ask_room(&self, peer: NodeId, request: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.inner.ask_room(peer, request).await
     }
 
     async fn transfer_leader(

@@ -12,7 +12,10 @@ use quorate_ledger::outcome::{KeyState, Rejection};
 use quorate_proto::{convert, v1::ErrorDetail};
 use tonic::{Code, Status};
 
-use crate::{consensus::ReadError, sequencer::SubmitError, signer::WaitError, store::faults::StoreFault};
+use crate::{
+    consensus::ReadError, membership::Refusal, sequencer::SubmitError, signer::WaitError,
+    store::faults::StoreFault,
+};
 
 /// Makes the table: the reasons, and their rows.
 macro_rules! reasons {
@@ -110,6 +113,18 @@ reasons! {
     NotFounded: "not_founded", Unavailable, None;
     OutcomeUnknown: "outcome_unknown", Unavailable, Unknown;
     Timeout: "timeout", DeadlineExceeded, Unknown;
+    OperatorOnly: "operator_only", PermissionDenied, None;
+    SecretLength: "secret_length", InvalidArgument, None;
+    NodeIdZero: "node_id_zero", InvalidArgument, None;
+    UnknownNode: "unknown_node", NotFound, None;
+    NodeRemoved: "node_removed", FailedPrecondition, None;
+    NodeState: "node_state", FailedPrecondition, None;
+    EpochChanged: "epoch_changed", FailedPrecondition, None;
+    ChangeUnderWay: "change_under_way", FailedPrecondition, None;
+    NotCaughtUp: "not_caught_up", FailedPrecondition, None;
+    WouldLoseQuorum: "would_lose_quorum", FailedPrecondition, None;
+    MemberRules: "member_rules", FailedPrecondition, None;
+    OtherNode: "other_node", FailedPrecondition, None;
     NodeStopped: "node_stopped", Unavailable, None;
     StoreFault: "store_fault", Internal, Unknown;
 }
@@ -223,7 +238,29 @@ impl From<Rejection> for Problem {
                 Reason::EraseOfUnknown.detailed(text, ErrorDetail { field, ..of_state(&state) })
             }
             Rejection::Malformed { field, .. } => with_field(Reason::Malformed, &field, text),
+            Rejection::NotContinued => Reason::NotFounded.refuse(text),
             Rejection::TooManyLedgers => Reason::BlockFull.refuse(text),
+        })
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        Self::Refused(match refusal {
+            Refusal::Unknown(_) => Reason::UnknownNode.refuse(text),
+            Refusal::Removed { .. } => Reason::NodeRemoved.refuse(text),
+            Refusal::State(_) => Reason::NodeState.refuse(text),
+            Refusal::Epoch { .. } => Reason::EpochChanged.refuse(text),
+            Refusal::UnderWay(_) => Reason::ChangeUnderWay.refuse(text),
+            Refusal::Behind { .. } => Reason::NotCaughtUp.refuse(text),
+            Refusal::Quorum(_) => Reason::WouldLoseQuorum.refuse(text),
+            Refusal::Rules(_) => Reason::MemberRules.refuse(text),
+            Refusal::Timeout(_) => Reason::Timeout.refuse(text),
+            Refusal::System(_) => Reason::OutcomeUnknown.refuse(text),
+            Refusal::Submit(error) => return error.into(),
+            Refusal::Read(error) => return error.into(),
+            Refusal::Store(fault) => return Self::Fault(fault),
         })
     }
 }

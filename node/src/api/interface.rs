@@ -8,33 +8,34 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use quorate_core::{
     answer::LeafProof,
     name::{ClusterId, ClusterOrigin, LedgerName},
-    position::{Epoch, LogIndex, NodeId, TreeSize},
+    position::{LogIndex, NodeId, TreeSize},
 };
 use quorate_ledger::view::LedgerId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     backend::Backend,
     bounds::{Consistency, Options},
     errors::{Problem, Reason},
-    status,
 };
 use crate::{
     clock::Clock,
     config::Limits,
     disk::DiskGuard,
     health::Health,
+    membership::Office,
     store::{
         faults::StoreFault,
         state::{LedgerView, ReadView, StateStore},
     },
+    upkeep::Upkeep,
 };
 
 /// Streams of the log that are served at once, at most.
@@ -45,6 +46,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the interface of a node is made of.
 pub struct ApiParts {
+    /// What this node does beside serving.
+    pub upkeep: Upkeep,
     /// This node.
     pub me: NodeId,
     /// The cluster.
@@ -65,6 +68,8 @@ pub struct ApiParts {
     pub data_dir: PathBuf,
     /// Whether there is space for writes.
     pub disk: DiskGuard,
+    /// Where changes of the members are asked for; `None` where there are none to be had.
+    pub office: Option<Office>,
 }
 
 /// The interface of a node. Cheap to clone.
@@ -77,12 +82,12 @@ pub(super) struct Inner {
     pub(super) calls: Semaphore,
     /// One permit per stream.
     pub(super) streams: Arc<Semaphore>,
+    /// True once this node stops: streams that have no end of their own end then.
+    pub(super) stopping: watch::Sender<bool>,
     /// Commit leaves with their paths, of sizes asked for lately.
     pub(super) commits: Mutex<BTreeMap<(LedgerId, TreeSize), Arc<LeafProof>>>,
     /// When signatures of a ledger were last asked to be renewed, monotonic.
     pub(super) renewed: Mutex<BTreeMap<LedgerName, Duration>>,
-    /// An epoch, and how many cosigners were in force then.
-    pub(super) cosigners: Mutex<Option<(Epoch, usize)>>,
 }
 
 /// Until when a call has to be answered.
@@ -120,9 +125,9 @@ impl Api {
             parts,
             calls,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stopping: watch::Sender::new(false),
             commits: Mutex::default(),
             renewed: Mutex::default(),
-            cosigners: Mutex::default(),
         }))
     }
 
@@ -234,29 +239,13 @@ impl Api {
         tokio::time::timeout(REFRESH_TIMEOUT, self.backend().refresh(name)).await.ok();
     }
 
-    /// How many cosigners are in force. They change with the epoch only.
-    fn cosigners(&self) -> Result<usize, Problem> {
-        let view = self.view();
-        let epoch = view.cluster().epoch;
-        let seen =
-            self.0.cosigners.lock().unwrap_or_else(PoisonError::into_inner).filter(|(of, _)| *of == epoch);
-        if let Some((_, known)) = seen {
-            return Ok(known);
-        }
-        let Some(set) = status::cosigner_set(&view)? else {
-            return Ok(usize::MAX);
-        };
-        let known = set.cosigners.len();
-        *self.0.cosigners.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, known));
-        Ok(known)
-    }
-
     /// Refuses to wait for more cosignatures than there are cosigners.
     pub(super) fn check_cosigners(&self, wanted: usize, field: &str) -> Result<(), Problem> {
         if wanted == 0 {
             return Ok(());
         }
-        let known = self.cosigners()?;
+        let view = self.view();
+        let known = view.cluster().registry.cosigners().map_or(usize::MAX, |set| set.cosigners.len());
         if wanted > known {
             let problem = format_args!("{wanted} cosignatures: the cluster has {known} cosigners");
             return Err(Reason::TooManyCosigners.of(field, problem).into());

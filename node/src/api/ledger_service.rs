@@ -9,15 +9,17 @@ use quorate_proto::v1::{self, ledger_server::Ledger};
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
 use super::{
+    access,
     errors::{Problem, Reason},
     interface::{Api, Deadline},
     metrics,
+    subscribe::Feed,
     transactions::Entries,
 };
 
 impl Api {
     /// Answers one call.
-    async fn call<Q, A, F>(
+    pub(super) async fn call<Q, A, F>(
         &self,
         name: &'static str,
         request: Request<Q>,
@@ -26,6 +28,7 @@ impl Api {
     where
         F: Future<Output = Result<A, Problem>> + Send,
     {
+        access::check(name, &request)?;
         let clock = &self.parts().clock;
         let started = clock.monotonic();
         let limit = Duration::from_millis(self.parts().limits.call_timeout_ms);
@@ -94,6 +97,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Ledger for Api {
     type ListTransactionsStream = Entries;
+    type SubscribeStream = Feed;
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         self.call("Commit", request, |api, asked, until| async move { api.answer_commit(asked, until).await })
@@ -140,6 +144,11 @@ impl Ledger for Api {
         self.call("ListTransactions", request, work).await
     }
 
+    async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Feed> {
+        let work = |api: Api, asked, _| async move { api.answer_subscribe(asked).await };
+        self.call("Subscribe", request, work).await
+    }
+
     async fn inclusion_proof(
         &self,
         request: Request<v1::InclusionProofRequest>,
@@ -178,6 +187,11 @@ impl Ledger for Api {
     ) -> Answer<v1::ListLedgersResponse> {
         let work = |api: Api, v1::ListLedgersRequest {}, _| async move { api.answer_list_ledgers().await };
         self.call("ListLedgers", request, work).await
+    }
+
+    async fn list_epochs(&self, request: Request<v1::ListEpochsRequest>) -> Answer<v1::ListEpochsResponse> {
+        let work = |api: Api, asked, until| async move { api.answer_list_epochs(asked, until).await };
+        self.call("ListEpochs", request, work).await
     }
 
     async fn status(&self, _request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {

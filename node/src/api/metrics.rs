@@ -27,10 +27,19 @@
 //! | `quorate_snapshots_sent_total` | counter | snapshots that a follower installed from this leader |
 //! | `quorate_snapshots_installed_total` | counter | snapshots that this node received and installed |
 //! | `quorate_snapshot_bytes_total{direction}` | counter | bytes of these, `sent` and `installed` |
+//! | `quorate_snapshot_done_bytes{direction}` | gauge | of snapshots on their way now: what the receiver has |
+//! | `quorate_snapshot_total_bytes{direction}` | gauge | of snapshots on their way now: how large they are |
+//! | `quorate_snapshot_resumed_bytes_total` | counter | bytes of snapshots that were here already when they were offered |
+//! | `quorate_snapshots_refused_total` | counter | received snapshots that were wrong |
+//! | `quorate_scrub_running` | gauge | 1 while everything stored is read again |
+//! | `quorate_scrub_read_bytes` | gauge | bytes that this pass has read, or the last one did |
+//! | `quorate_scrub_passed_seconds` | gauge | when the last whole pass ended, Unix time; 0: not known |
+//! | `quorate_scrub_damage_total` | counter | damage that scrubbing found |
+//! | `quorate_log_sync_seconds` | histogram | time to make a group of log writes durable |
 //! | `quorate_snapshot_seconds{direction}` | gauge | how long the last of them took, with all checks |
 //! | `quorate_memory_bytes` | gauge | resident memory of this process |
 //! | `quorate_written_bytes` | gauge | what this process has caused to be written to storage |
-//! | `quorate_disk_free_bytes` | gauge | free space of the disk of the data directory |
+//! | `quorate_disk_free_bytes` | gauge | free space where this node stores; the least of its file systems |
 //!
 //! Histograms have the buckets of their unit, which is the end of their name.
 //!
@@ -43,7 +52,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tonic::Code;
 
 use super::{interface::Api, resources, status::certification_lag};
-use crate::consensus::Role;
+use crate::{consensus::Role, upkeep::Direction};
 
 /// Bounds of histograms of seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -109,6 +118,27 @@ impl Api {
         );
         set(gauge!("quorate_read_only"), u64::from(self.limitation().is_some()));
         measure_machine(&parts.data_dir);
+        if let Some(free) = parts.disk.free() {
+            set(gauge!("quorate_disk_free_bytes"), free);
+        }
+        self.measure_upkeep();
+    }
+
+    fn measure_upkeep(&self) {
+        let upkeep = &self.parts().upkeep;
+        let transfers = upkeep.transfers.now();
+        for direction in [Direction::Sent, Direction::Received] {
+            let these = transfers.iter().filter(|transfer| transfer.direction == direction);
+            let (done, total) = these.fold((0_u64, 0_u64), |(done, total), transfer| {
+                (done.saturating_add(transfer.done), total.saturating_add(transfer.total))
+            });
+            set(gauge!("quorate_snapshot_done_bytes", "direction" => direction.name()), done);
+            set(gauge!("quorate_snapshot_total_bytes", "direction" => direction.name()), total);
+        }
+        let scrub = upkeep.scrub.now();
+        set(gauge!("quorate_scrub_running"), u64::from(scrub.running));
+        set(gauge!("quorate_scrub_read_bytes"), scrub.read);
+        set(gauge!("quorate_scrub_passed_seconds"), scrub.passed_at.map_or(0, |at| at.as_secs()));
     }
 
     fn measure_raft(&self) {

@@ -13,21 +13,25 @@
 //! | part | what |
 //! |---|---|
 //! | `ledger_service`, `serve` | the calls, their bounds and times; the server |
+//! | `access`, `admin_service` | who may call what; the calls of operators about members |
 //! | `stopped` | the same for a node that cannot be started |
 //! | `interface`, `backend` | the shared handle, and what stands behind it |
 //! | `bounds`, `errors`, `page_token` | bad input, refusals, tokens |
 //! | `commit`, `ledgers` | writes |
 //! | `read`, `item`, `scan`, `history` | keys |
-//! | `transactions`, `log`, `checkpoint`, `proofs` | the log, and proofs |
+//! | `transactions`, `subscribe`, `log`, `checkpoint`, `epochs`, `proofs` | the log, and proofs |
 //! | `status`, `contact`, `resources`, `metrics`, `http_source` | how this node is |
 //!
-//! Caveat: nobody is authenticated yet; the author of everything is `anonymous`.
+//! Caveat: nobody but operators is authenticated yet; the author of everything is `anonymous`.
 
+mod access;
+mod admin_service;
 mod backend;
 mod bounds;
 mod checkpoint;
 mod commit;
 mod contact;
+mod epochs;
 mod errors;
 mod history;
 mod http_source;
@@ -45,6 +49,7 @@ mod scan;
 mod serve;
 mod status;
 mod stopped;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 mod transactions;

@@ -2,7 +2,10 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use quorate_proto::v1::ledger_server::{Ledger, LedgerServer};
+use quorate_proto::v1::{
+    admin_server::AdminServer,
+    ledger_server::{Ledger, LedgerServer},
+};
 use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -52,13 +55,19 @@ impl Api {
     ) -> Result<(), ServeError> {
         let message_bytes = self.parts().limits.message_bytes;
         let service = LedgerServer::new(self.clone()).max_decoding_message_size(message_bytes);
-        serve(service, move || self.unready().is_none(), incoming, shutdown).await
+        let api = self.clone();
+        let stop = async move {
+            shutdown.await;
+            api.0.stopping.send_replace(true);
+        };
+        let admin = self.parts().office.is_some().then(|| AdminServer::new(self.clone()));
+        serve((service, admin), move || self.unready().is_none(), incoming, stop).await
     }
 }
 
-/// Serves the ledger service with health, which says what `ready` says, and reflection.
+/// Serves the services with health, which says what `ready` says, and reflection.
 pub(super) async fn serve<L: Ledger>(
-    service: LedgerServer<L>,
+    (service, admin): (LedgerServer<L>, Option<AdminServer<Api>>),
     ready: impl Fn() -> bool,
     incoming: Incoming,
     shutdown: impl Future<Output = ()>,
@@ -76,6 +85,7 @@ pub(super) async fn serve<L: Ledger>(
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
         .add_service(service)
+        .add_optional_service(admin)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -3,23 +3,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use prost::Message;
-use quorate_core::{name::LedgerName, position::TreeSize};
-use quorate_ledger::system::{COSIGNERS_KEY, CosignerSet};
+use quorate_core::position::{Micros, TreeSize};
 use quorate_proto::v1;
 
 use super::{
     errors::{Problem, Reason},
     interface::Api,
-    proofs::misplaced,
     resources,
 };
 use crate::{
     consensus::{Role, Status},
-    store::{
-        faults::StoreFault,
-        state::{LedgerView, ReadView, StoredContent},
-    },
+    membership::Office,
+    store::state::{LedgerView, ReadView},
+    upkeep::Transfer,
 };
 
 /// Entries that are committed and not applied, from which on a node counts as not caught up.
@@ -33,6 +29,7 @@ impl Api {
         let index = |id: Option<crate::store::log::LogId>| id.map_or(0, |id| id.index);
         let fault = parts.health.fault().or_else(|| consensus.fault.clone()).unwrap_or_default();
         let used = resources::read(&parts.data_dir);
+        let (scrub, (server, peer)) = (parts.upkeep.scrub.now(), parts.upkeep.certificates.now());
         v1::StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: parts.origin.as_str().to_owned(),
@@ -45,13 +42,20 @@ impl Api {
             committed_index: index(consensus.committed),
             applied_index: index(view.applied().last),
             ledgers: view.ledgers().iter().map(|ledger| self.ledger_status(ledger)).collect(),
-            members: members(&view, &consensus).unwrap_or_default(),
+            members: members(&view, &consensus),
             fault,
             leader_silence_ms: u64::try_from(self.backend().leader_silence().as_millis()).unwrap_or(u64::MAX),
             time: parts.clock.now().get(),
             limitation: self.limitation().unwrap_or_default(),
             memory_bytes: used.memory_bytes,
             written_bytes: used.written_bytes,
+            transfers: parts.upkeep.transfers.now().into_iter().map(transfer).collect(),
+            scrubbed_at: scrub.passed_at.map_or(0, Micros::get),
+            scrubbing: scrub.running,
+            scrub_read_bytes: scrub.read,
+            server_certificate_ends_at: server.map_or(0, Micros::get),
+            peer_certificate_ends_at: peer.map_or(0, Micros::get),
+            disk_free_bytes: parts.disk.free().unwrap_or(0),
         }
     }
 
@@ -91,6 +95,11 @@ impl Api {
         if consensus.role == Role::Stopped {
             return Some(consensus.fault.unwrap_or_else(|| "consensus has stopped".to_owned()));
         }
+        if self.parts().office.as_ref().is_some_and(Office::is_drained) {
+            return Some(
+                "this node is drained: `quorate member drain --undo` lets it serve again".to_owned(),
+            );
+        }
         if !consensus.recovered {
             return Some("what was committed before the start is being applied".to_owned());
         }
@@ -98,14 +107,27 @@ impl Api {
             return Some("no leader is known".to_owned());
         }
         let view = self.view();
-        // The founding transaction makes the first cosigner set and the ledger `default`.
-        if view.cluster().epoch.get() == 0 {
-            return Some("the cluster is being founded".to_owned());
+        // The founding transaction makes the first cosigner set and the ledger `default`; that of a cluster that continues
+        // another says so, and makes the records of its ledgers anew.
+        if view.cluster().registry.cosigners().is_none() || view.cluster().continues.is_some() {
+            return Some(
+                "the cluster is being founded, or its state has not reached this node yet".to_owned(),
+            );
         }
         let (committed, applied) =
             (consensus.committed.map(|id| id.index), view.applied().last.map(|id| id.index));
         let behind = committed.unwrap_or(0).saturating_sub(applied.unwrap_or(0));
         (behind > BEHIND).then(|| format!("catching up: {behind} entries are committed and not applied"))
+    }
+}
+
+fn transfer(transfer: Transfer) -> v1::SnapshotTransfer {
+    v1::SnapshotTransfer {
+        direction: transfer.direction.name().to_owned(),
+        peer: transfer.peer,
+        done_bytes: transfer.done,
+        total_bytes: transfer.total,
+        checking: transfer.checking,
     }
 }
 
@@ -119,8 +141,8 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-/// The members, from the cosigner set and from consensus, by id.
-fn members(view: &ReadView, consensus: &Status) -> Result<Vec<v1::Member>, Problem> {
+/// The nodes that are or were members, from the registry and from consensus, by id.
+fn members(view: &ReadView, consensus: &Status) -> Vec<v1::Member> {
     let membership = &consensus.membership;
     let mut members: BTreeMap<u64, v1::Member> = BTreeMap::new();
     for (id, member) in &membership.members {
@@ -130,33 +152,19 @@ fn members(view: &ReadView, consensus: &Status) -> Result<Vec<v1::Member>, Probl
             peer_address: member.peer_address.clone(),
             cosigner_vkey: String::new(),
             voter: membership.is_voter(*id),
+            state: String::new(),
         };
         members.insert(*id, member);
     }
-    for cosigner in cosigner_set(view)?.map(|set| set.cosigners).unwrap_or_default() {
-        let member = members.entry(cosigner.node_id).or_default();
-        member.node_id = cosigner.node_id;
-        member.client_address = cosigner.client_address;
-        member.peer_address = cosigner.peer_address;
-        member.cosigner_vkey = cosigner.vkey;
+    for (id, node) in view.cluster().registry.nodes() {
+        let member = members.entry(id.get()).or_default();
+        member.node_id = id.get();
+        member.client_address = node.client_address.clone();
+        member.peer_address = node.peer_address.clone();
+        member.cosigner_vkey = node.vkey.clone();
+        member.state = node.standing().name().to_owned();
     }
-    Ok(members.into_values().collect())
-}
-
-/// The cosigner set in force; `None` before there is one.
-pub(super) fn cosigner_set(view: &ReadView) -> Result<Option<CosignerSet>, Problem> {
-    let Some(system) = view.ledger(&LedgerName::system()) else {
-        return Ok(None);
-    };
-    let Some(newest) = system.newest(COSIGNERS_KEY)? else {
-        return Ok(None);
-    };
-    let StoredContent::Present(content) = system.written(newest.index(), COSIGNERS_KEY)? else {
-        return Err(misplaced(newest.index(), "the cosigner set has to be here").into());
-    };
-    let set = CosignerSet::decode(content.value);
-    let set = set.map_err(|error| -> StoreFault { misplaced(newest.index(), error) })?;
-    Ok(Some(set))
+    members.into_values().collect()
 }
 
 /// How far the newest certified checkpoint is behind, in leaves.

@@ -22,6 +22,7 @@ use super::{
     errors::Reason,
     metrics, resources,
     serve::{ServeError, serve},
+    subscribe::Feed,
     transactions::Entries,
 };
 use crate::{
@@ -92,7 +93,7 @@ impl Stopped {
         incoming: Incoming,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        serve(LedgerServer::new(self), || false, incoming, shutdown).await
+        serve((LedgerServer::new(self), None), || false, incoming, shutdown).await
     }
 
     fn refuse<T>(&self) -> Answer<T> {
@@ -108,6 +109,7 @@ impl Stopped {
 #[tonic::async_trait]
 impl Ledger for Stopped {
     type ListTransactionsStream = Entries;
+    type SubscribeStream = Feed;
 
     async fn commit(&self, _: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         self.refuse()
@@ -140,6 +142,10 @@ impl Ledger for Stopped {
         self.refuse()
     }
 
+    async fn subscribe(&self, _: Request<v1::SubscribeRequest>) -> Answer<Feed> {
+        self.refuse()
+    }
+
     async fn inclusion_proof(
         &self,
         _: Request<v1::InclusionProofRequest>,
@@ -166,6 +172,10 @@ impl Ledger for Stopped {
     }
 
     async fn list_ledgers(&self, _: Request<v1::ListLedgersRequest>) -> Answer<v1::ListLedgersResponse> {
+        self.refuse()
+    }
+
+    async fn list_epochs(&self, _: Request<v1::ListEpochsRequest>) -> Answer<v1::ListEpochsResponse> {
         self.refuse()
     }
 

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use prost::Message;
 use quorate_core::{
     answer::TransactionProof,
+    entry::Operation,
     position::{LogIndex, TreeSize},
 };
 use quorate_proto::{convert::EntryParts, v1};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::{
@@ -74,18 +77,15 @@ impl Api {
             Some(end) => end,
             None => self.backend().certified_size(&name).min(ledger.size()),
         };
-        let permit = Arc::clone(&self.0.streams).try_acquire_owned().map_err(|_| {
-            Reason::TooManyCalls
-                .refuse("too many streams are being served: try again later, or ask another replica")
-        })?;
-        let (api, contents) = (self.clone(), request.contents);
+        let permit = self.stream_permit()?;
+        let (api, contents) = (self.clone(), Contents::new(request.contents, Bytes::new()));
         let chunks = stream::try_unfold(from, move |next| {
-            let (api, view) = (api.clone(), Arc::clone(&ledger));
+            let (api, view, contents) = (api.clone(), Arc::clone(&ledger), contents.clone());
             async move {
                 if next.get() >= end.get() {
                     return Ok(None);
                 }
-                let chunk = blocking(move || chunk(&view, next, end, contents)).await;
+                let chunk = blocking(move || chunk(&view, next, end, &contents)).await;
                 let (entries, next) = chunk.map_err(|problem| api.refusal(problem))?;
                 Ok(Some((v1::ListTransactionsResponse { entries }, next)))
             }
@@ -97,6 +97,39 @@ impl Api {
                 chunk
             })
             .boxed())
+    }
+
+    /// The right to serve a stream for as long as it is held.
+    pub(super) fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.0.streams).try_acquire_owned().map_err(|_| {
+            Reason::TooManyCalls
+                .refuse("too many streams are being served: try again later, or ask another replica")
+        })
+    }
+}
+
+/// Of which transactions the contents come along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Of none.
+    None,
+    /// Of those with an operation on a key that starts so; all do if this is empty.
+    Under(Bytes),
+}
+
+impl Contents {
+    /// As the fields of a request say.
+    pub(crate) fn new(wanted: bool, prefix: Bytes) -> Self {
+        if wanted { Self::Under(prefix) } else { Self::None }
+    }
+
+    fn are_of(&self, operations: &[Vec<u8>]) -> bool {
+        match self {
+            Self::None => false,
+            Self::Under(prefix) => operations.iter().any(|operation| {
+                operation.get(Operation::FIXED_LEN..).is_some_and(|key| key.starts_with(prefix))
+            }),
+        }
     }
 }
 
@@ -133,12 +166,12 @@ fn check_range(ledger: &LedgerView, from: LogIndex, end: Option<TreeSize>) -> Re
     check_size(ledger, end.unwrap_or(TreeSize::ZERO), "to")
 }
 
-/// The next entries of the stream, and where it goes on.
-fn chunk(
+/// The next entries of a stream, and where it goes on.
+pub(super) fn chunk(
     ledger: &LedgerView,
     from: LogIndex,
     end: TreeSize,
-    contents: bool,
+    contents: &Contents,
 ) -> Result<(Vec<v1::LogEntry>, LogIndex), Problem> {
     let (mut entries, mut bytes, mut next) = (Vec::new(), 0_usize, from);
     for record in ledger.records(from)? {
@@ -154,10 +187,10 @@ fn chunk(
     Ok((entries, next))
 }
 
-fn entry(ledger: &LedgerView, record: LogRecord, contents: bool) -> Result<EntryParts, Problem> {
+fn entry(ledger: &LedgerView, record: LogRecord, contents: &Contents) -> Result<EntryParts, Problem> {
     let LogRecord { index, leaf, operations } = record;
     let mut entry = EntryParts { index, leaf, operations, ..EntryParts::default() };
-    if !contents || entry.operations.is_empty() {
+    if !contents.are_of(&entry.operations) {
         return Ok(entry);
     }
     let Some(stored) = ledger.contents(index)? else {

@@ -5,7 +5,7 @@ use crate::store::{
     log::{LogEntry, LogFault, LogId},
 };
 
-use super::{codec::Malformed, envelope::EnvelopeError};
+use super::{codec::Malformed, envelope::EnvelopeError, machine::InstallError};
 
 /// Looks at the entries of a leader before Raft sees them: proposer's signature, chain, time (formats.md §1).
 ///
@@ -56,6 +56,15 @@ pub enum Refusal {
 impl From<LogFault> for Refusal {
     fn from(fault: LogFault) -> Self {
         Refusal::Fault(fault.to_string())
+    }
+}
+
+impl From<InstallError> for Refusal {
+    fn from(error: InstallError) -> Self {
+        match error {
+            InstallError::Refused(why) => Refusal::Snapshot(why),
+            InstallError::Fault(fault) => fault.into(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use futures::{FutureExt, Stream, StreamExt, future, stream, stream::BoxStream};
@@ -15,7 +15,11 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use quorate_proto::peer::v1 as pb;
 use tokio::sync::watch;
 
-use crate::store::log::{LogId, LogStore};
+use crate::{
+    disk::DiskGuard,
+    store::log::{LogId, LogStore},
+    upkeep::Transfers,
+};
 
 use super::{
     codec::{self, CheckedAppend, Malformed},
@@ -41,8 +45,12 @@ pub(crate) struct Inbound {
     pub(crate) timeouts: Timeouts,
     /// Ends open streams when consensus stops.
     pub(crate) status: watch::Receiver<Status>,
-    /// Held while a snapshot is received: one at a time.
-    pub(crate) receiving: Arc<tokio::sync::Mutex<()>>,
+    /// The snapshot that was offered last. Held while one is received: one at a time.
+    pub(crate) receiving: Arc<tokio::sync::Mutex<Option<snapshot_receive::Expected>>>,
+    /// Where snapshots on their way are shown.
+    pub(crate) transfers: Transfers,
+    /// The disk of this node, once it is watched.
+    pub(crate) disk: Arc<OnceLock<DiskGuard>>,
 }
 
 /// One append stream of a peer: what was passed on and not yet answered, and why the stream was ended.
@@ -196,14 +204,29 @@ impl Inbound {
         Ok(pb::ReadIndexResponse { envelope: Some(self.postmark.to(peer)), result: Some(result) })
     }
 
+    pub(crate) fn room(&self, peer: NodeId, request: &pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.postmark.check(request.envelope.as_ref(), peer)?;
+        Ok(pb::RoomResponse {
+            envelope: Some(self.postmark.to(peer)),
+            has_room: self.disk.get().is_some_and(|disk| !disk.is_low()),
+            last_log_id: self.log.bounds().last.map(Into::into),
+        })
+    }
+
+    pub(crate) async fn offer(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        let result = snapshot_receive::offered(self, peer, offer).await?;
+        Ok(pb::SnapshotAnswer { envelope: Some(self.postmark.to(peer)), result: Some(result) })
+    }
+
     pub(crate) async fn snapshot(
         &self,
         peer: NodeId,
         chunks: BoxStream<'static, pb::SnapshotChunk>,
     ) -> Result<pb::SnapshotResponse, Refusal> {
-        let Ok(_one_at_a_time) = self.receiving.try_lock() else {
-            return Err(Refusal::Snapshot("another one is being received".to_owned()));
-        };
         let vote = snapshot_receive::receive(self, peer, chunks).await?;
         Ok(pb::SnapshotResponse { envelope: Some(self.postmark.to(peer)), vote: Some(vote.into()) })
     }

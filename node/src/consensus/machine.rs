@@ -37,15 +37,22 @@ pub struct Position {
 #[derive(Debug)]
 pub struct SnapshotHandle {
     position: Position,
+    notes: Vec<String>,
     dir: PathBuf,
 }
 
 impl SnapshotHandle {
     /// Takes over a directory of plain files (no directories in it) that hold the state at `position`,
-    /// which must have been read from those very files.
+    /// which must have been read from those very files. `notes`: what certifies it.
     #[must_use]
-    pub fn new(position: Position, dir: PathBuf) -> Self {
-        Self { position, dir }
+    pub fn new(position: Position, notes: Vec<String>, dir: PathBuf) -> Self {
+        Self { position, notes, dir }
+    }
+
+    /// For each ledger the cosigned note of its head in these files.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The position the files stand for.
@@ -67,6 +74,17 @@ impl Drop for SnapshotHandle {
             tracing::warn!(dir = %self.dir.display(), %error, "a snapshot directory could not be removed");
         }
     }
+}
+
+/// Why no snapshot can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// What is in it is not certified by a majority yet: nobody would take it.
+    #[error("its heads are not certified: {0}")]
+    Uncertified(String),
+    /// This node failed: it stops.
+    #[error(transparent)]
+    Fault(#[from] StoreFault),
 }
 
 /// Why a received snapshot is not installed.
@@ -103,24 +121,31 @@ pub trait Machine: Send + Sync + 'static {
     fn flush(&self) -> Result<(), StoreFault>;
 
     /// A snapshot of a state that includes all that was durable before the call, with its position read
-    /// from the snapshot itself. May run while `apply` runs.
+    /// from the snapshot itself. Waits a while until it is certified. May run while `apply` runs.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Uncertified`]: perhaps later; a fault stops the node.
+    fn snapshot(&self) -> Result<SnapshotHandle, SnapshotError>;
+
+    /// A directory on the file system of the state, for the files of a snapshot of so many bytes. What was received of
+    /// one that was not installed is still in it, also after a start.
+    ///
+    /// # Errors
+    /// [`InstallError::Refused`]: there is no space for it; a fault stops the node.
+    fn begin_install(&self, bytes: u64) -> Result<PathBuf, InstallError>;
+
+    /// Removes what was received of a snapshot that is not needed any more. Not while one is received.
     ///
     /// # Errors
     /// A fault stops the node.
-    fn snapshot(&self) -> Result<SnapshotHandle, StoreFault>;
+    fn discard_install(&self) -> Result<(), StoreFault>;
 
-    /// A new, empty directory on the file system of the state, for the files of a snapshot to install.
-    ///
-    /// # Errors
-    /// A fault stops the node.
-    fn begin_install(&self) -> Result<PathBuf, StoreFault>;
-
-    /// Checks a complete snapshot (roots, position, and that it continues what this node signed) without
-    /// changing the present state. May run while `apply` runs.
+    /// Checks a complete snapshot (roots, position, that `notes` certify it, and that it continues what this node
+    /// signed) without changing the present state. May run while `apply` runs.
     ///
     /// # Errors
     /// [`InstallError::Refused`] refuses the snapshot; a fault stops the node.
-    fn check_install(&self, position: &Position, dir: &Path) -> Result<(), InstallError>;
+    fn check_install(&self, position: &Position, notes: &[String], dir: &Path) -> Result<(), InstallError>;
 
     /// Replaces the state by a checked snapshot, durably, before it returns; takes over `dir`. Called on the
     /// apply thread.

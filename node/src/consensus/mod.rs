@@ -7,7 +7,7 @@
 //! [`PeerTransport`], and blocks of a leader pass the [`BlockGuard`] before Raft sees them.
 //!
 //! Where things are: `log_storage`, `state_machine` and `network` are what openraft asks for; `inbound` is what peers
-//! ask for; `codec` maps messages, `types` maps types; `reads` is the read barrier; `maintenance` flushes and
+//! ask for; `members` changes who takes part; `codec` maps messages, `types` maps types; `reads` is the read barrier; `maintenance` flushes and
 //! purges. Own Protocol Buffers on the wire and on disk, never openraft's encodings.
 //!
 //! Invariants, by the names the simulation uses: *applied ≤ committed* · *purge ≤ flushed* · one block per (term, height) and
@@ -25,11 +25,14 @@ mod link;
 mod log_storage;
 mod machine;
 mod maintenance;
+mod members;
 mod network;
 mod node;
 mod own_fault;
 mod reads;
 mod settings;
+mod snapshot_files;
+mod snapshot_kept;
 mod snapshot_receive;
 mod snapshot_send;
 mod state_machine;
@@ -43,13 +46,20 @@ pub use crate::store::log::{LogEntry, LogId, Payload, Vote};
 pub use codec::Malformed;
 pub use envelope::EnvelopeError;
 pub use guard::{BlockGuard, Refusal};
-pub use machine::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotHandle};
+pub use machine::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotError, SnapshotHandle};
+pub use members::Progress;
 pub use node::{Consensus, MembershipError, Proposal, ProposeError, StartError};
 pub use reads::ReadError;
-pub use settings::ConsensusConfig;
+pub use settings::{ConsensusConfig, SnapshotSettings};
 pub use status::{Role, Status};
 pub use transport::{AppendAnswers, PeerError, PeerTransport};
 pub use types::{Member, Membership, NodeId};
+
+/// The bytes of a [`Payload::Membership`].
+#[must_use]
+pub fn encode_membership(membership: &Membership) -> bytes::Bytes {
+    codec::encode_membership(membership)
+}
 
 /// Decodes the bytes of a [`Payload::Membership`].
 ///

@@ -21,6 +21,8 @@ use openraft::{
 };
 use quorate_proto::peer::v1 as pb;
 
+use crate::{store::log::LogId, upkeep::Transfers};
+
 use super::{
     codec,
     envelope::Postmark,
@@ -29,7 +31,7 @@ use super::{
     snapshot_send,
     state_machine::SnapshotSource,
     transport::{PeerError, PeerTransport},
-    types::{Member, NodeId, TypeConfig, from_raft_vote, to_raft_vote},
+    types::{Member, NodeId, TypeConfig, from_raft_id, from_raft_vote, to_raft_vote},
 };
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
@@ -41,6 +43,8 @@ pub(crate) struct Network {
     pub(crate) postmark: Postmark,
     pub(crate) timeouts: Timeouts,
     pub(crate) snapshot_chunk_bytes: usize,
+    /// Where snapshots on their way are shown.
+    pub(crate) transfers: Transfers,
 }
 
 impl Network {
@@ -65,6 +69,14 @@ impl Network {
         let request = pb::ReadIndexRequest { envelope: Some(self.postmark.to(node)) };
         let call = self.transport.read_index(node, request);
         self.ask(node, self.timeouts.read, call, |r| r.envelope.as_ref()).await
+    }
+
+    /// Asks `node` whether it has room to lead; its last entry if it has.
+    pub(crate) async fn ask_room(&self, node: NodeId) -> Result<Option<Option<LogId>>, PeerError> {
+        let request = pb::RoomRequest { envelope: Some(self.postmark.to(node)) };
+        let call = self.transport.ask_room(node, request);
+        let answer = self.ask(node, self.timeouts.transfer, call, |r| r.envelope.as_ref()).await?;
+        Ok(answer.has_room.then(|| answer.last_log_id.map(Into::into)))
     }
 
     async fn vote(&self, node: NodeId, request: pb::VoteRequest) -> Rpc<VoteResponse<TypeConfig>> {
@@ -177,11 +189,12 @@ impl NetSnapshot<TypeConfig> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let SnapshotSource::Local(machine) = snapshot.snapshot else {
+        let SnapshotSource::Local(outgoing) = snapshot.snapshot else {
             let error = failed(self.node, "a snapshot that is being received is not sent on");
             return Err(StreamingError::Network(NetworkError::new(&error)));
         };
-        let sending = snapshot_send::send(&self.network, self.node, from_raft_vote(&vote), machine);
+        let least = snapshot.meta.last_log_id.as_ref().map(from_raft_id);
+        let sending = snapshot_send::send(&self.network, self.node, from_raft_vote(&vote), least, &outgoing);
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = sending => match sent {

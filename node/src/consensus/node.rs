@@ -1,10 +1,6 @@
 //! Consensus of one node, as the rest of the node sees it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -18,9 +14,14 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::store::{
-    faults::StoreFault,
-    log::{LogFault, LogId, LogStore, next_index},
+use crate::{
+    disk::DiskGuard,
+    pace::Load,
+    store::{
+        faults::StoreFault,
+        log::{LogFault, LogId, LogStore, next_index},
+    },
+    upkeep::Transfers,
 };
 
 use super::{
@@ -34,6 +35,7 @@ use super::{
     own_fault::OwnFault,
     reads::{ReadError, ReadRounds, leader_round, member_round},
     settings::ConsensusConfig,
+    snapshot_kept::Outgoing,
     state_machine::RaftMachine,
     status::{self, Role, Status},
     transport::PeerTransport,
@@ -124,6 +126,7 @@ struct Inner {
     offer_again: Duration,
     log: LogStore,
     inbound: Inbound,
+    network: Network,
     member_reads: ReadRounds,
     status: watch::Receiver<Status>,
     applied: watch::Receiver<Option<LogId>>,
@@ -166,8 +169,17 @@ impl Consensus {
         log.limit_purge(next_index(durable.last));
         let (applied_sender, applied) = watch::channel(durable.last);
         let fault = OwnFault::default();
-        let state =
-            RaftMachine::new(Arc::clone(&machine), log.clone(), Arc::new(applied_sender), fault.clone());
+        let written = log.clone();
+        let load = Load::new(move || written.appended_bytes());
+        let outgoing = Outgoing::new(Arc::clone(&machine), config.snapshot, load);
+        let transfers = Transfers::default();
+        let state = RaftMachine::new(
+            Arc::clone(&machine),
+            outgoing.clone(),
+            log.clone(),
+            Arc::new(applied_sender),
+            fault.clone(),
+        );
         let state = state.map_err(|e| StartError::Recovery(e.to_string()))?;
         let postmark = Postmark::new(config.cluster_id, config.node_id);
         let network = Network {
@@ -175,12 +187,12 @@ impl Consensus {
             postmark: postmark.clone(),
             timeouts: config.timeouts(),
             snapshot_chunk_bytes: config.snapshot_chunk_bytes.max(1),
+            transfers: transfers.clone(),
         };
         let raft_log = RaftLog::new(log.clone(), config.max_append_bytes, fault.clone());
         let raft = Raft::new(config.node_id, raft_config, network.clone(), raft_log, state).await;
         let raft = raft.map_err(|e| StartError::Recovery(fault.or(&e)))?;
         let (status, follow) = status::follow(&raft, fault);
-        let maintain = maintenance::start(config, raft.clone(), log.clone(), applied.clone());
         let leading = raft.clone();
         let (leader_reads, lead) = ReadRounds::start(move || Box::pin(leader_round(leading.clone())));
         let (own, reading, local, remote) =
@@ -198,11 +210,21 @@ impl Consensus {
             timeouts: config.timeouts(),
             status: status.clone(),
             receiving: Arc::default(),
+            transfers: transfers.clone(),
+            disk: Arc::default(),
         };
-        let tasks = [follow, maintain, lead, read].iter().map(|task| task.abort_handle()).collect();
+        let (log_of, kept) = (log.clone(), outgoing.clone());
+        let maintain =
+            maintenance::start(config, raft.clone(), log_of, applied.clone(), kept, inbound.clone());
+        let expire = maintenance::expire(outgoing);
+        let tasks = [follow, maintain, expire, lead, read].iter().map(|task| task.abort_handle()).collect();
         let offer_again = Duration::from_millis((config.heartbeat_ms / 4).max(1));
-        let inner = Inner { raft, offer_again, log, inbound, member_reads, status, applied, tasks };
+        let inner = Inner { raft, offer_again, log, inbound, network, member_reads, status, applied, tasks };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(super) fn raft(&self) -> &Raft {
+        &self.inner.raft
     }
 
     /// Makes a new cluster of these voters. Called once, on one member or on all with the same members.
@@ -292,30 +314,23 @@ impl Consensus {
         Ok(position)
     }
 
-    /// Hands leadership to `node`, if this node leads; otherwise nothing happens.
-    ///
-    /// # Errors
-    /// [`MembershipError::Stopped`].
-    pub async fn transfer_leadership(&self, node: NodeId) -> Result<(), MembershipError> {
-        self.inner.raft.trigger().transfer_leader(node).await.map_err(|_| MembershipError::Stopped)
+    /// Tells other nodes, when they ask, whether this node's disk has room to lead. Before this is called it has none.
+    pub fn watch_disk(&self, disk: DiskGuard) {
+        self.inner.inbound.disk.get_or_init(|| disk);
     }
 
-    /// Adds a node that receives the log and does not vote. Returns when the change is committed.
-    ///
-    /// # Errors
-    /// See [`MembershipError`].
-    pub async fn add_learner(&self, node: NodeId, member: Member) -> Result<(), MembershipError> {
-        membership_result(self.inner.raft.add_learner(node, member, false).await)
-    }
-
-    /// Makes exactly these nodes voters; each must be a member. Nodes that stop voting leave the cluster.
-    /// Returns when the change is committed, through a joint configuration; a failure half-way leaves that in
-    /// force, and the same call finishes it.
-    ///
-    /// # Errors
-    /// See [`MembershipError`].
-    pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), MembershipError> {
-        membership_result(self.inner.raft.change_membership(voters, false).await)
+    /// Asks the other voters for one that has room to lead: of these the one with the longest log.
+    pub async fn voter_with_room(&self) -> Option<NodeId> {
+        let (own, voters) = {
+            let status = self.inner.status.borrow();
+            let voters = status.membership.members.keys().copied();
+            let voters = voters.filter(|node| status.membership.is_voter(*node)).collect::<Vec<_>>();
+            (status.leader, voters)
+        };
+        let others = voters.into_iter().filter(|node| Some(*node) != own);
+        let ask = async |node| Some((self.inner.network.ask_room(node).await.ok()??, node));
+        let answers = futures::future::join_all(others.map(ask)).await;
+        answers.into_iter().flatten().max().map(|(_, node)| node)
     }
 
     /// Flushes the state and purges the log, now rather than when it is due.
@@ -364,6 +379,24 @@ impl Consensus {
         self.inner.inbound.vote(peer, request).await
     }
 
+    /// The snapshots on their way from and to this node.
+    #[must_use]
+    pub fn transfers(&self) -> Transfers {
+        self.inner.inbound.transfers.clone()
+    }
+
+    /// Handles the offer of a snapshot by `peer`.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn handle_offer(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        self.inner.inbound.offer(peer, offer).await
+    }
+
     /// Handles a snapshot of `peer`.
     ///
     /// # Errors
@@ -388,6 +421,14 @@ impl Consensus {
         self.inner.inbound.read_index(peer, request).await
     }
 
+    /// Handles the question of `peer` whether this node has room to lead.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn handle_room(&self, peer: NodeId, request: &pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.inner.inbound.room(peer, request)
+    }
+
     /// Handles a hand-over of leadership by `peer`.
     ///
     /// # Errors
@@ -401,7 +442,7 @@ impl Consensus {
     }
 }
 
-fn membership_result<T>(
+pub(super) fn membership_result<T>(
     result: Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>,
 ) -> Result<(), MembershipError> {
     match result {

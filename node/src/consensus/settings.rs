@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
+use crate::pace::Rates;
+
 use super::types::NodeId;
 
 /// Settings of one node's consensus. The same on all nodes of a cluster, ids aside.
@@ -33,6 +35,19 @@ pub struct ConsensusConfig {
     pub keep_entries: u64,
     /// Bytes of one piece of a snapshot file on its way.
     pub snapshot_chunk_bytes: usize,
+    /// How snapshots are sent.
+    pub snapshot: SnapshotSettings,
+}
+
+/// How snapshots are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotSettings {
+    /// How fast files are read for it.
+    pub rates: Rates,
+    /// How long a snapshot that nobody fetches is kept for somebody who goes on with it.
+    pub kept: Duration,
+    /// Bytes of the log that are kept behind such a snapshot, at most.
+    pub held_log_bytes: u64,
 }
 
 impl ConsensusConfig {
@@ -51,6 +66,11 @@ impl ConsensusConfig {
             flush_after_bytes: 256 << 20,
             keep_entries: 4096,
             snapshot_chunk_bytes: 1 << 20,
+            snapshot: SnapshotSettings {
+                rates: Rates { idle: 0, busy: 0 },
+                kept: Duration::from_secs(60),
+                held_log_bytes: 4 << 30,
+            },
         }
     }
 
@@ -100,6 +120,6 @@ pub(crate) struct Timeouts {
     pub(crate) transfer: Duration,
     /// Between two pieces of a snapshot, at the receiver.
     pub(crate) snapshot_idle: Duration,
-    /// For a whole snapshot, files and installation, at the sender.
+    /// For a receiver to check and install a snapshot, besides what its bytes take.
     pub(crate) snapshot_install: Duration,
 }

@@ -1,13 +1,12 @@
-//! Receiving a snapshot: files into a directory of their own, every byte hashed, then checked as a whole by
-//! the machine, and only then handed to Raft.
+//! Receiving a snapshot: an offer is compared with what is here already, the missing parts of the files are written into
+//! a directory of their own, every byte hashed, then checked as a whole by the machine, and only then handed to Raft.
 //!
-//! *Crash here:* until Raft installs it, nothing refers to the directory; the machine removes left-overs at
-//! start. Installing is one step of the machine ([`super::machine::Machine::install`]).
+//! *Crash here, or a connection that is cut:* what arrived stays, and the next offer goes on with it. Until Raft installs
+//! it, nothing refers to the directory. Installing is one step of the machine ([`super::machine::Machine::install`]).
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,11 +14,11 @@ use std::{
 use futures::{StreamExt, stream::BoxStream};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use quorate_proto::peer::v1 as pb;
-use sha2::{Digest, Sha256};
 
 use crate::{
     clock::Clock,
     store::log::{LogId, MissingField, Vote, show},
+    upkeep::{Direction, Moving},
 };
 
 use super::{
@@ -27,6 +26,7 @@ use super::{
     guard::Refusal,
     inbound::Inbound,
     machine::{InstallError, Position},
+    snapshot_files::{PART, Part, Writer, missing},
     state_machine::{SnapshotSource, stored_membership},
     types::{NodeId, TypeConfig, from_raft_vote, to_raft_id, to_raft_vote},
 };
@@ -34,60 +34,115 @@ use super::{
 /// Files in a snapshot, at most.
 const MAX_FILES: usize = 16_384;
 
-/// Removes the directory of a snapshot that was not installed.
-struct Directory(PathBuf);
+/// Ledgers in a snapshot, at most: one note each.
+const MAX_NOTES: usize = 65_536;
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // Gone already when it was installed.
-        if self.0.exists()
-            && let Err(error) = fs::remove_dir_all(&self.0)
-        {
-            tracing::warn!(dir = %self.0.display(), %error, "a received snapshot could not be removed");
-        }
-    }
+/// How a refusal begins that says that the snapshot itself is wrong: it is not to be sent again.
+pub(super) const WRONG: &str = "what it holds is wrong: ";
+
+/// What is waited for after an offer.
+pub(crate) struct Expected {
+    peer: NodeId,
+    header: pb::SnapshotHeader,
+    vote: Vote,
+    position: Position,
+    dir: PathBuf,
+    missing: Vec<Part>,
+    /// Bytes missing, and altogether.
+    bytes: u64,
+    total: u64,
 }
 
-/// Receives and installs; gives this node's vote afterwards (later than the sender's: refused).
+/// What is known of a snapshot from its header.
+enum Judged {
+    /// It is not needed; this node's vote.
+    Settled(Vote),
+    Wanted(Vote, Position),
+}
+
+/// Takes an offer: says what is missing of it, or that it is not needed.
+pub(crate) async fn offered(
+    inbound: &Inbound,
+    peer: NodeId,
+    offer: pb::SnapshotOffer,
+) -> Result<pb::snapshot_answer::Result, Refusal> {
+    use pb::snapshot_answer::Result as Out;
+    inbound.postmark.check(offer.envelope.as_ref(), peer)?;
+    let header = offer.header.ok_or(MissingField("header")).map_err(Malformed::from)?;
+    let (vote, position) = match judge(inbound, &header, peer)? {
+        Judged::Settled(vote) => return Ok(Out::Settled(vote.into())),
+        Judged::Wanted(vote, position) => (vote, position),
+    };
+    let Ok(mut receiving) = inbound.receiving.try_lock() else {
+        return Err(Refusal::Snapshot("another one is being received".to_owned()));
+    };
+    *receiving = None;
+    let total = header.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
+    let (machine, files) = (Arc::clone(&inbound.machine), header.files.clone());
+    let begun = blocking(move || {
+        let dir = machine.begin_install(total)?;
+        let found = missing(&dir, &files).map_err(|e| Refusal::Fault(format!("{}: {e}", dir.display())))?;
+        Ok::<_, Refusal>((dir, found))
+    });
+    let (dir, missing) = begun.await??;
+    let bytes = missing.iter().fold(0, |sum: u64, (file, offset)| {
+        sum.saturating_add(header.files.get(*file).map_or(0, |file| file.size.saturating_sub(*offset)))
+    });
+    metrics::counter!("quorate_snapshot_resumed_bytes_total").increment(total.saturating_sub(bytes));
+    let parts = missing.iter().map(|(file, offset)| {
+        Ok(pb::MissingPart {
+            file: u32::try_from(*file).map_err(|e| Malformed(e.to_string()))?,
+            offset: *offset,
+        })
+    });
+    let parts = parts.collect::<Result<Vec<_>, Malformed>>()?;
+    tracing::info!(peer, total, missing = bytes, "a snapshot is offered");
+    *receiving = Some(Expected { peer, header, vote, position, dir, missing, bytes, total });
+    Ok(Out::Missing(pb::SnapshotMissing { parts }))
+}
+
+/// Receives what was offered, and installs it; gives this node's vote afterwards (later than the sender's: refused).
 pub(crate) async fn receive(
     inbound: &Inbound,
     peer: NodeId,
     mut chunks: BoxStream<'static, pb::SnapshotChunk>,
 ) -> Result<Vote, Refusal> {
+    let Ok(mut receiving) = inbound.receiving.try_lock() else {
+        return Err(Refusal::Snapshot("another one is being received".to_owned()));
+    };
     let pb::snapshot_chunk::Step::Header(header) = next_step(inbound, peer, &mut chunks).await? else {
         return Err(Malformed("a snapshot does not begin with its header".to_owned()).into());
     };
-    let (vote, position) = check_header(&header, peer)?;
-    let bounds = inbound.log.bounds();
-    if let Some(own) = bounds.vote.filter(|own| !vote.keeps(own)) {
-        return Ok(own);
-    }
-    if position.last <= bounds.committed {
-        // Everything in it is here already.
+    let expected = receiving.take().filter(|expected| expected.peer == peer && expected.header == header);
+    let expected =
+        expected.ok_or_else(|| Refusal::Snapshot("it is not the one that was offered".to_owned()))?;
+    // Things may have changed since the offer.
+    if let Judged::Settled(vote) = judge(inbound, &header, peer)? {
         return Ok(vote);
     }
-    check_against(&position, vote, bounds.committed)?;
-    let (clock, last) = (Clock::system(), position.last);
+    let Expected { vote, position, dir, bytes, total, .. } = &expected;
+    let clock = Clock::system();
     let began = clock.monotonic();
-    let bytes = header.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
-    let machine = Arc::clone(&inbound.machine);
-    let dir = Directory(blocking(move || machine.begin_install()).await??);
-    write_files(inbound, peer, &mut chunks, &dir.0, header.files).await?;
-    check_content(inbound, &position, &dir.0).await?;
-    check_against(&position, vote, inbound.log.bounds().committed)?;
+    let moving = inbound.transfers.begin(Direction::Received, peer, total.saturating_sub(*bytes), *total);
+    let writer = Writer::new(dir.clone(), header.files, expected.missing.clone());
+    write_files(inbound, peer, &mut chunks, writer, &moving).await?;
+    moving.checking();
+    check_content(inbound, position, header.notes, dir).await?;
+    check_against(position, *vote, inbound.log.bounds().committed)?;
     let meta = SnapshotMetaOf::<TypeConfig> {
         last_log_id: position.last.map(to_raft_id),
-        last_membership: stored_membership(&position).map_err(|e| Refusal::Snapshot(e.to_string()))?,
+        last_membership: stored_membership(position).map_err(|e| Refusal::Snapshot(e.to_string()))?,
     };
-    let snapshot =
-        SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Received(dir.0.clone(), position) };
-    let answer = inbound.raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
+    let source = SnapshotSource::Received(dir.clone(), position.clone());
+    let snapshot = SnapshotOf::<TypeConfig, _> { meta, snapshot: source };
+    let answer = inbound.raft.install_full_snapshot(to_raft_vote(*vote), snapshot).await;
     let answered = from_raft_vote(&answer.map_err(|_| Refusal::Stopped)?.vote);
     if vote.keeps(&answered) {
         let seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
+        let last = position.last;
         tracing::info!(peer, last = %show(last), bytes, seconds, "a snapshot was received and installed");
         metrics::counter!("quorate_snapshots_installed_total").increment(1);
-        metrics::counter!("quorate_snapshot_bytes_total", "direction" => "installed").increment(bytes);
+        metrics::counter!("quorate_snapshot_bytes_total", "direction" => "installed").increment(*bytes);
         metrics::gauge!("quorate_snapshot_seconds", "direction" => "installed").set(seconds);
     }
     Ok(answered)
@@ -110,6 +165,21 @@ async fn next_step(
     Ok(chunk.step.ok_or(MissingField("step")).map_err(Malformed::from)?)
 }
 
+/// Judges a snapshot by its header and by what is here.
+fn judge(inbound: &Inbound, header: &pb::SnapshotHeader, peer: NodeId) -> Result<Judged, Refusal> {
+    let (vote, position) = check_header(header, peer)?;
+    let bounds = inbound.log.bounds();
+    if let Some(own) = bounds.vote.filter(|own| !vote.keeps(own)) {
+        return Ok(Judged::Settled(own));
+    }
+    if position.last <= bounds.committed {
+        // Everything in it is here already.
+        return Ok(Judged::Settled(vote));
+    }
+    check_against(&position, vote, bounds.committed)?;
+    Ok(Judged::Wanted(vote, position))
+}
+
 /// Checks what can be checked of a header alone.
 fn check_header(header: &pb::SnapshotHeader, peer: NodeId) -> Result<(Vote, Position), Malformed> {
     let vote: Vote = header.vote.ok_or(MissingField("vote"))?.into();
@@ -125,17 +195,22 @@ fn check_header(header: &pb::SnapshotHeader, peer: NodeId) -> Result<(Vote, Posi
     if position.membership.as_ref().is_some_and(|(id, _)| Some(*id) > position.last) {
         return Err("the membership is later than the snapshot".to_owned().into());
     }
-    if header.files.len() > MAX_FILES {
-        return Err(
-            format!("{} files in a snapshot, at most {MAX_FILES} are taken", header.files.len()).into()
-        );
+    for (what, count, most) in
+        [("files", header.files.len(), MAX_FILES), ("notes", header.notes.len(), MAX_NOTES)]
+    {
+        if count > most {
+            return Err(format!("{count} {what} in a snapshot, at most {most} are taken").into());
+        }
     }
     let mut names = BTreeSet::new();
     for file in &header.files {
         let name = file.name.as_str();
         let plain = !name.is_empty() && name.len() <= 255 && name != "." && name != "..";
-        if !plain || name.contains(['/', '\\', '\0']) || !names.insert(name) {
+        if !plain || name.contains(['/', '\\', '\0']) || name.ends_with(PART) || !names.insert(name) {
             return Err(format!("a file named {name:?} in a snapshot").into());
+        }
+        if file.sha256.len() != 32 {
+            return Err(format!("{name}: a hash of {} bytes", file.sha256.len()).into());
         }
     }
     Ok((vote, position))
@@ -156,11 +231,25 @@ fn check_against(position: &Position, vote: Vote, committed: Option<LogId>) -> R
     }
 }
 
-async fn check_content(inbound: &Inbound, position: &Position, dir: &Path) -> Result<(), Refusal> {
-    let (machine, position, dir) = (Arc::clone(&inbound.machine), position.clone(), dir.to_owned());
-    match blocking(move || machine.check_install(&position, &dir)).await? {
+/// Has the machine check a snapshot that is complete. What is wrong is removed, so that it is never taken up again.
+async fn check_content(
+    inbound: &Inbound,
+    position: &Position,
+    notes: Vec<String>,
+    dir: &Path,
+) -> Result<(), Refusal> {
+    let (machine, position, checked) = (Arc::clone(&inbound.machine), position.clone(), dir.to_owned());
+    match blocking(move || machine.check_install(&position, &notes, &checked)).await? {
         Ok(()) => Ok(()),
-        Err(InstallError::Refused(why)) => Err(Refusal::Snapshot(why)),
+        Err(InstallError::Refused(why)) => {
+            tracing::error!(%why, "a snapshot is refused");
+            metrics::counter!("quorate_snapshots_refused_total").increment(1);
+            let dir = dir.to_owned();
+            if let Err(error) = blocking(move || fs::remove_dir_all(dir)).await? {
+                tracing::warn!(%error, "a refused snapshot could not be removed");
+            }
+            Err(Refusal::Snapshot(format!("{WRONG}{why}")))
+        }
         Err(InstallError::Fault(fault)) => Err(fault.into()),
     }
 }
@@ -169,14 +258,14 @@ async fn write_files(
     inbound: &Inbound,
     peer: NodeId,
     chunks: &mut BoxStream<'static, pb::SnapshotChunk>,
-    dir: &Path,
-    files: Vec<pb::SnapshotFile>,
+    mut writer: Writer,
+    moving: &Moving,
 ) -> Result<(), Refusal> {
-    let mut writer = Writer { dir: dir.to_owned(), files, done: 0, open: None };
     loop {
         match next_step(inbound, peer, chunks).await? {
             pb::snapshot_chunk::Step::Header(_) => return Err(Malformed("a second header".to_owned()).into()),
             pb::snapshot_chunk::Step::Data(data) => {
+                let length = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
                 let (back, result) = blocking(move || {
                     let result = writer.take(&data);
                     (writer, result)
@@ -184,75 +273,9 @@ async fn write_files(
                 .await?;
                 result?;
                 writer = back;
+                moving.moved(length);
             }
             pb::snapshot_chunk::Step::End(_) => return blocking(move || writer.finish()).await?,
         }
-    }
-}
-
-/// The file that is being written.
-struct Open {
-    file: File,
-    hash: Sha256,
-    written: u64,
-}
-
-/// Writes the files one after the other, exactly as announced.
-struct Writer {
-    dir: PathBuf,
-    files: Vec<pb::SnapshotFile>,
-    /// Number of files that are complete and synced.
-    done: usize,
-    open: Option<Open>,
-}
-
-impl Writer {
-    fn take(&mut self, data: &pb::SnapshotData) -> Result<(), Refusal> {
-        let announced = self.files.get(self.done).cloned();
-        let announced = announced.filter(|_| usize::try_from(data.file) == Ok(self.done));
-        let Some(announced) = announced else {
-            return Err(
-                Malformed(format!("a piece of file {} instead of file {}", data.file, self.done)).into()
-            );
-        };
-        let path = self.dir.join(&announced.name);
-        let fault = |e: io::Error| Refusal::Fault(format!("{}: {e}", path.display()));
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => Open { file: File::create_new(&path).map_err(fault)?, hash: Sha256::new(), written: 0 },
-        };
-        let length = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
-        let end = open.written.saturating_add(length);
-        let complete = end == announced.size;
-        if data.offset != open.written || end > announced.size || complete != data.last {
-            let name = &announced.name;
-            return Err(Malformed(format!(
-                "{name}: {length} bytes at {} of {}",
-                data.offset, announced.size
-            ))
-            .into());
-        }
-        open.file.write_all(&data.data).map_err(fault)?;
-        open.hash.update(&data.data);
-        open.written = end;
-        if !complete {
-            self.open = Some(open);
-            return Ok(());
-        }
-        if open.hash.finalize().as_slice() != data.sha256 {
-            return Err(Malformed(format!("{}: the bytes do not match their hash", announced.name)).into());
-        }
-        open.file.sync_all().map_err(fault)?;
-        self.done = self.done.saturating_add(1);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Refusal> {
-        if self.done != self.files.len() {
-            let text = format!("the snapshot ends after {} of {} files", self.done, self.files.len());
-            return Err(Malformed(text).into());
-        }
-        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        synced.map_err(|e| Refusal::Fault(format!("{}: {e}", self.dir.display())))
     }
 }

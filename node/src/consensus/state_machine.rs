@@ -21,6 +21,7 @@ use super::{
     codec::decode_membership,
     machine::{Machine, Outcome, Position},
     own_fault::OwnFault,
+    snapshot_kept::Outgoing,
     types::{
         Applied, RaftLogId, RaftStored, TypeConfig, from_raft_entry, from_raft_id, to_raft_id,
         to_raft_membership,
@@ -35,7 +36,7 @@ const BATCH_BYTES: usize = 8 << 20;
 #[derive(Clone)]
 pub(crate) enum SnapshotSource {
     /// The state of this machine, to be made into files when it is sent.
-    Local(Arc<dyn Machine>),
+    Local(Outgoing),
     /// Files that were received and checked, to be installed.
     Received(PathBuf, Position),
 }
@@ -45,6 +46,7 @@ pub(crate) enum SnapshotSource {
 pub(crate) struct RaftMachine {
     machine: Arc<dyn Machine>,
     applier: Applier,
+    outgoing: Outgoing,
     log: LogStore,
     /// The last entry applied in this process. Owned here; readers wait on it.
     applied: Arc<watch::Sender<Option<LogId>>>,
@@ -54,12 +56,13 @@ pub(crate) struct RaftMachine {
 impl RaftMachine {
     pub(crate) fn new(
         machine: Arc<dyn Machine>,
+        outgoing: Outgoing,
         log: LogStore,
         applied: Arc<watch::Sender<Option<LogId>>>,
         fault: OwnFault,
     ) -> io::Result<Self> {
         let applier = Applier::start(Arc::clone(&machine))?;
-        Ok(Self { machine, applier, log, applied, fault })
+        Ok(Self { machine, applier, outgoing, log, applied, fault })
     }
 
     /// The durable position, as openraft's metadata.
@@ -119,7 +122,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
         flushed.await.map_err(|e| self.0.fault.of(e))?.map_err(|e| self.0.fault.of(e))?;
         let (last_log_id, last_membership) = self.0.durable()?;
         let meta = SnapshotMetaOf::<TypeConfig> { last_log_id, last_membership };
-        Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Local(Arc::clone(&self.0.machine)) })
+        Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Local(self.0.outgoing.clone()) })
     }
 }
 
@@ -163,7 +166,7 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
         let (dir, position) = match snapshot {
             SnapshotSource::Received(dir, position) => (dir, position),
             #[cfg(test)]
-            SnapshotSource::Local(machine) => super::tests::copy_snapshot(&machine, &self.machine),
+            SnapshotSource::Local(from) => super::tests::copy_snapshot(from.machine(), &self.machine),
             #[cfg(not(test))]
             SnapshotSource::Local(_) => return Err(io::Error::other("the own state is not installed again")),
         };
@@ -177,10 +180,14 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotSource>>> {
-        let (last_log_id, last_membership) = self.durable()?;
+        let (last_log_id, last_membership) = match self.outgoing.position(self.log.bounds().purged) {
+            // A follower fetches it, or did until a moment ago: it goes on with the same.
+            Some(kept) => (kept.last.map(to_raft_id), stored_membership(&kept)?),
+            None => self.durable()?,
+        };
         Ok(last_log_id.map(|last| SnapshotOf::<TypeConfig, _> {
             meta: SnapshotMetaOf::<TypeConfig> { last_log_id: Some(last), last_membership },
-            snapshot: SnapshotSource::Local(Arc::clone(&self.machine)),
+            snapshot: SnapshotSource::Local(self.outgoing.clone()),
         }))
     }
 }

@@ -62,7 +62,14 @@ pub trait PeerTransport: Send + Sync + 'static {
         request: pb::VoteRequest,
     ) -> BoxFuture<'static, Result<pb::VoteResponse, PeerError>>;
 
-    /// Sends a snapshot; answered when it is installed or refused.
+    /// Offers a snapshot; answered with what is missing of it.
+    fn offer_snapshot(
+        &self,
+        node: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> BoxFuture<'static, Result<pb::SnapshotAnswer, PeerError>>;
+
+    /// Sends what is missing of the snapshot that was offered last; answered when it is installed or refused.
     fn install_snapshot(
         &self,
         node: NodeId,
@@ -75,6 +82,13 @@ pub trait PeerTransport: Send + Sync + 'static {
         node: NodeId,
         request: pb::ReadIndexRequest,
     ) -> BoxFuture<'static, Result<pb::ReadIndexResponse, PeerError>>;
+
+    /// Asks whether a node has room to lead.
+    fn ask_room(
+        &self,
+        node: NodeId,
+        request: pb::RoomRequest,
+    ) -> BoxFuture<'static, Result<pb::RoomResponse, PeerError>>;
 
     /// Hands leadership over.
     fn transfer_leader(

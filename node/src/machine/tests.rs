@@ -13,7 +13,7 @@ use quorate_core::{
     name::ClusterId,
     position::{NodeId, Term},
 };
-use quorate_ledger::{block::Block, outcome::NewCheckpoint};
+use quorate_ledger::{block::Block, outcome::NewCheckpoint, view::LedgerHead};
 
 use super::{CheckpointSink, StateMachine};
 use crate::{
@@ -44,7 +44,11 @@ impl CheckpointSink for Sink {
         self.seen.lock().unwrap().push(checkpoint);
     }
 
-    fn accepts(&self, _: &ReadView) -> Result<(), String> {
+    fn certificates(&self, heads: &[Arc<LedgerHead>]) -> Result<Vec<String>, String> {
+        Ok(heads.iter().map(|head| format!("{} {}", head.name, head.frontier.size())).collect())
+    }
+
+    fn accepts(&self, _: &ReadView, _: &[String]) -> Result<(), String> {
         if self.refuse { Err("this is not what I signed".to_owned()) } else { Ok(()) }
     }
 }
@@ -169,9 +173,10 @@ fn a_snapshot_goes_from_machine_to_machine_and_its_heads_are_signed() {
     from.machine.apply(entries).unwrap();
     let snapshot = from.machine.snapshot().unwrap();
     assert_eq!(snapshot.position().last, from.store.view().applied().last);
-    let received = to.machine.begin_install().unwrap();
+    assert_eq!(snapshot.notes(), ["_system 3", "default 3"], "the heads of the copy itself are certified");
+    let received = to.machine.begin_install(0).unwrap();
     copy_directory(snapshot.dir(), &received);
-    to.machine.check_install(snapshot.position(), &received).unwrap();
+    to.machine.check_install(snapshot.position(), snapshot.notes(), &received).unwrap();
     to.machine.install(snapshot.position(), &received).unwrap();
     assert_eq!(to.machine.applied().unwrap(), *snapshot.position());
     let heads =
@@ -190,9 +195,9 @@ fn a_snapshot_that_contradicts_what_was_signed_is_refused() {
     let (from, to) = (node(1, false), node(2, true));
     from.machine.apply(Leader::new().founding()).unwrap();
     let snapshot = from.machine.snapshot().unwrap();
-    let received = to.machine.begin_install().unwrap();
+    let received = to.machine.begin_install(0).unwrap();
     copy_directory(snapshot.dir(), &received);
-    let refused = to.machine.check_install(snapshot.position(), &received);
+    let refused = to.machine.check_install(snapshot.position(), snapshot.notes(), &received);
     assert!(matches!(refused, Err(InstallError::Refused(problem)) if problem == "this is not what I signed"));
     fs::remove_dir_all(received).unwrap();
 }

@@ -1,6 +1,6 @@
 //! The peer port of a node that may not take part yet.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -9,7 +9,8 @@ use crate::{
     api::Listening,
     consensus::Consensus,
     health::Health,
-    peer::{self, Later},
+    membership::{Office, roster::Roster},
+    peer::{self, Handlers, Later},
     signer::Signer,
     tls::{Listener, PeerIdentity},
 };
@@ -21,14 +22,15 @@ pub(super) struct Door {
     pub(super) servers: JoinSet<()>,
     raft: Later<Listening<Consensus>>,
     signer: Later<Signer>,
+    office: Later<Office>,
 }
 
 impl Door {
-    /// Answers other nodes: whether they may take part, and nothing else before [`Door::open`].
+    /// Answers the nodes that the roster lets in: whether they may take part, and nothing else before [`Door::open`].
     pub(super) fn answer(
         port: Listener,
         own: PeerIdentity,
-        register: Register,
+        (register, roster): (Register, Roster),
         message_bytes: usize,
         health: Health,
     ) -> Self {
@@ -37,8 +39,15 @@ impl Door {
             servers: JoinSet::new(),
             raft: Later::default(),
             signer: Later::default(),
+            office: Later::default(),
         };
-        let handlers = (door.raft.clone(), door.signer.clone(), register);
+        let handlers = Handlers {
+            raft: door.raft.clone(),
+            cosign: door.signer.clone(),
+            enroll: register,
+            members: door.office.clone(),
+            gate: Arc::new(roster),
+        };
         let (incoming, stopping) = (port.incoming(), door.stopping());
         let mut door = door;
         door.servers.spawn(async move {
@@ -59,8 +68,9 @@ impl Door {
     }
 
     /// From now on this node takes part.
-    pub(super) fn open(&self, raft: Listening<Consensus>, signer: Signer) {
+    pub(super) fn open(&self, raft: Listening<Consensus>, signer: Signer, office: Office) {
         self.raft.set(raft);
         self.signer.set(signer);
+        self.office.set(office);
     }
 }

@@ -14,12 +14,15 @@
 mod admission;
 mod door;
 mod found;
+mod handover;
 mod open;
+mod prepare;
 mod register;
 mod run;
 mod stopped;
 
 pub use admission::AdmissionError;
-pub use open::OpenError;
+pub use open::{OpenError, check_keys};
+pub(crate) use prepare::first_life;
 pub use register::RegisterError;
 pub use run::{RunError, Running, run};

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::Clock,
-    cluster::{Cluster, ClusterError, Member},
+    cluster::{Cluster, ClusterError},
     config::NodeConfig,
+    provision::{ProvisionError, read_seed},
     store::{
         self,
         log::{Identity, LogConfig, LogFault, LogStore},
@@ -40,9 +41,9 @@ pub enum OpenError {
         /// The ids in it.
         known: String,
     },
-    /// A key file does not hold a key.
-    #[error("{}: expected 64 hex digits", .0.display())]
-    NotAKey(PathBuf),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Seed(#[from] ProvisionError),
     /// A key is not the one the cluster file names.
     #[error("{}: this is not the {what} key of node {id} in the cluster file: its public key is {found}, expected {expected}", .path.display())]
     WrongKey {
@@ -111,56 +112,65 @@ pub(super) struct Wires {
     pub(super) reloader: Option<Reloader>,
 }
 
-/// The member of the cluster that this node is.
-pub(super) fn member(config: &NodeConfig, cluster: &Cluster) -> Result<Member, OpenError> {
+/// Which node of the cluster this one is: one of the founders, or the one that the file says joined later.
+pub(super) fn own_id(config: &NodeConfig, cluster: &Cluster) -> Result<NodeId, OpenError> {
     let id = NodeId::new(config.node.id);
-    cluster.members.get(&id).cloned().ok_or_else(|| OpenError::UnknownNode {
-        id: config.node.id,
-        file: config.node.cluster_file.clone(),
-        known: cluster.members.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    })
+    let joined = cluster.joined.as_ref().map(|joined| joined.id);
+    let is_known = match joined {
+        Some(joined) => joined == id,
+        None => cluster.members.contains_key(&id),
+    };
+    if is_known {
+        return Ok(id);
+    }
+    let known: Vec<String> = match joined {
+        Some(joined) => vec![joined.to_string()],
+        None => cluster.members.keys().map(ToString::to_string).collect(),
+    };
+    let file = config.node.cluster_file.clone();
+    Err(OpenError::UnknownNode { id: config.node.id, file, known: known.join(", ") })
 }
 
-/// Reads the keys and checks that they are the ones the cluster knows this node by.
-pub(super) fn keys(config: &NodeConfig, cluster: &Cluster, member: &Member) -> Result<NodeKeys, OpenError> {
-    let cosigner_seed = seed(&config.keys.cosigner)?;
-    let cosigner = CosignerKey::from_seed(&cluster.origin.node(member.id), &cosigner_seed)?;
-    let block = BlockKey::from_seed(&*seed(&config.keys.block)?);
+/// Whether this node is in the cluster file and its keys are those that the file names.
+///
+/// # Errors
+/// [`OpenError`] says which is not.
+pub fn check_keys(config: &NodeConfig, cluster: &Cluster) -> Result<(), OpenError> {
+    keys(config, cluster, own_id(config, cluster)?).map(drop)
+}
+
+/// Reads the keys, and checks that a founder's are the ones that the cluster file knows it by. Those of a node that joined
+/// are compared with its record as soon as that is applied here.
+pub(super) fn keys(config: &NodeConfig, cluster: &Cluster, id: NodeId) -> Result<NodeKeys, OpenError> {
+    let cosigner_seed = read_seed(&config.keys.cosigner)?;
+    let cosigner = CosignerKey::from_seed(&cluster.origin.node(id), &cosigner_seed)?;
+    let block = BlockKey::from_seed(&*read_seed(&config.keys.block)?);
     let wrong = |path: &PathBuf, what, found: String, expected: String| OpenError::WrongKey {
         path: path.clone(),
         what,
-        id: member.id,
+        id,
         found,
         expected,
     };
-    if *cosigner.verifier() != member.cosigner {
-        let (found, expected) = (cosigner.verifier().to_string(), member.cosigner.to_string());
-        return Err(wrong(&config.keys.cosigner, "cosigner", found, expected));
+    if let Some(member) = cluster.members.get(&id) {
+        if *cosigner.verifier() != member.cosigner {
+            let (found, expected) = (cosigner.verifier().to_string(), member.cosigner.to_string());
+            return Err(wrong(&config.keys.cosigner, "cosigner", found, expected));
+        }
+        if block.public() != member.block_key {
+            let (found, expected) = (block.public().to_string(), member.block_key.to_string());
+            return Err(wrong(&config.keys.block, "block", found, expected));
+        }
     }
-    if block.public() != member.block_key {
-        return Err(wrong(
-            &config.keys.block,
-            "block",
-            block.public().to_string(),
-            member.block_key.to_string(),
-        ));
-    }
-    Ok(NodeKeys { cosigner, block, log_secret: seed(&config.keys.log_secret)? })
-}
-
-fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, OpenError> {
-    let text = files::read_secret(path)?;
-    let mut seed = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(text.trim_ascii(), seed.as_mut())
-        .map_err(|_| OpenError::NotAKey(path.to_owned()))?;
-    Ok(seed)
+    Ok(NodeKeys { cosigner, block, log_secret: read_seed(&config.keys.log_secret)? })
 }
 
 /// Reads the certificates.
 pub(super) fn wires(config: &NodeConfig, own: PeerIdentity, clock: &Clock) -> Result<Wires, OpenError> {
     let Some(tls) = config.tls.as_ref().filter(|_| !config.listen.insecure_plaintext) else {
         tracing::warn!(
-            "no TLS, as configured: everything on the client and peer ports can be read and forged"
+            "no TLS, as configured: everything on the client and peer ports can be read and forged, and whoever reaches \
+             them may act as a node, and as an operator who changes the members"
         );
         return Ok(Wires { client: Security::Plaintext, peer: PeerSecurity::Plaintext, reloader: None });
     };
@@ -195,6 +205,9 @@ pub(super) fn stores(config: &NodeConfig, cluster: &Cluster) -> Result<Stores, O
         StateStore::create(&state_dir, identity, &options)?;
     }
     let state = StateStore::open(&state_dir, identity, options)?;
+    if let Some(continues) = cluster.continues.as_ref().filter(|_| state.view().applied().last.is_some()) {
+        continues.check(&state.view()).map_err(store::faults::OpenError::from)?;
+    }
     if !has_log {
         if state.view().applied().last.is_some() {
             return Err(OpenError::Incomplete { missing: log_dir, there: state_dir });

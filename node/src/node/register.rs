@@ -1,7 +1,8 @@
 //! Which nodes have started, and whether this one takes part: notes that are never forgotten.
 //!
 //! They are durable records of the log store, and so under its floor: `life/own` (16 bytes), `life/takes-part` (empty),
-//! and `life/<id>`, the first life that a peer told. Nothing is ever overwritten or removed.
+//! and `life/<id>`, the first life that a founder told. Nothing is ever overwritten or removed. The life of a node that
+//! joined later is in its record in `_system`.
 
 use std::{
     collections::BTreeSet,
@@ -15,10 +16,14 @@ use bytes::Bytes;
 use quorate_core::position::NodeId;
 use tokio::sync::Mutex;
 
+use super::open::Stores;
 use crate::{
     cluster::Cluster,
     peer::{EnrollHandler, Enrolled, Life},
-    store::log::{LogFault, LogStore},
+    store::{
+        log::{LogFault, LogStore},
+        state::{SEEDED_AT, StateStore},
+    },
 };
 
 const OWN: &[u8] = b"life/own";
@@ -45,7 +50,10 @@ pub(super) struct Register(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     log: LogStore,
+    state: Arc<StateStore>,
+    /// Whom this node asks.
     others: BTreeSet<NodeId>,
+    founders: BTreeSet<NodeId>,
     own: Life,
     takes_part: AtomicBool,
     /// Held from looking whether there is a note until it is made.
@@ -54,8 +62,9 @@ struct Inner {
 
 impl Register {
     /// Reads the notes, and draws this node's life if it has none. A log that has been in use before there were notes
-    /// takes part.
-    pub(super) async fn open(me: NodeId, cluster: &Cluster, log: LogStore) -> Result<Self, RegisterError> {
+    /// takes part. One that was only seeded ([`SEEDED_AT`]) does not: nobody was told anything yet.
+    pub(super) async fn open(me: NodeId, cluster: &Cluster, stores: &Stores) -> Result<Self, RegisterError> {
+        let log = stores.log.clone();
         let own = match log.record(OWN) {
             Some(record) => {
                 Life::from_bytes(&record).ok_or_else(|| RegisterError::Damaged("this node".to_owned()))?
@@ -67,13 +76,15 @@ impl Register {
             }
         };
         let bounds = log.bounds();
-        let takes_part = log.record(TAKES_PART).is_some() || bounds.last.is_some() || bounds.vote.is_some();
-        let others = cluster.members.keys().copied().filter(|id| *id != me).collect();
-        let takes_part = AtomicBool::new(takes_part);
-        Ok(Self(Arc::new(Inner { log, others, own, takes_part, noting: Mutex::default() })))
+        let has_entries = bounds.last.is_some_and(|last| last != SEEDED_AT);
+        let takes_part = log.record(TAKES_PART).is_some() || has_entries || bounds.vote.is_some();
+        let others = cluster.peers().into_keys().filter(|id| *id != me).collect();
+        let founders = cluster.members.keys().copied().collect();
+        let (state, takes_part) = (Arc::clone(&stores.state), AtomicBool::new(takes_part));
+        Ok(Self(Arc::new(Inner { log, state, others, founders, own, takes_part, noting: Mutex::default() })))
     }
 
-    /// The other nodes of the cluster.
+    /// The other nodes that the cluster file names.
     pub(super) fn others(&self) -> &BTreeSet<NodeId> {
         &self.0.others
     }
@@ -118,10 +129,16 @@ fn key(node: NodeId) -> Vec<u8> {
 
 impl EnrollHandler for Register {
     async fn enroll(&self, peer: NodeId, life: Life) -> Result<Enrolled, String> {
-        if !self.0.others.contains(&peer) {
-            return Err(format!("node {peer} is not in the cluster file here"));
-        }
-        let first = self.note(peer, life).await.map_err(|error| error.to_string())?;
+        let registry = Arc::clone(&self.0.state.view().cluster().registry);
+        let registered = registry.node(peer).and_then(|record| Life::from_bytes(&record.life));
+        let first = match registered {
+            // Of a node that joined, the life is agreed on.
+            Some(life) => life,
+            None if self.0.founders.contains(&peer) => {
+                self.note(peer, life).await.map_err(|error| error.to_string())?
+            }
+            None => return Err(format!("node {peer} is not registered, as far as is known here")),
+        };
         if first != life {
             tracing::error!(peer = %peer, "a node that lost its data directory asks to take part again: refused");
         }

@@ -1,6 +1,13 @@
 //! Starts a node, serves, and stops it in good order.
 
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use quorate_core::position::NodeId;
 use tokio::{sync::Notify, task::JoinSet};
@@ -9,6 +16,7 @@ use super::{
     admission::{self, AdmissionError},
     door::Door,
     found::Founder,
+    handover,
     open::{self, NodeKeys, OpenError, Stores, Wires},
     register::{Register, RegisterError},
     stopped::{self, Doors, Who},
@@ -19,16 +27,24 @@ use crate::{
     clock::Clock,
     cluster::Cluster,
     config::NodeConfig,
-    consensus::{Consensus, ConsensusConfig, Member, MembershipError, StartError},
+    consensus::{Consensus, ConsensusConfig, Member, MembershipError, SnapshotSettings, StartError},
     disk::DiskGuard,
     health::Health,
     http,
     machine::StateMachine,
+    membership::{
+        self,
+        office::{Office, OfficeParts},
+        roster::{Roster, farewell},
+    },
+    pace::Rates,
     peer::Peers,
+    scrub::{self, ScrubParts, Scrubber},
     sequencer::{Sequencer, SequencerParts},
     signer::{Signer, SignerParts, intake},
     store::{faults::StoreFault, log::LogStore, state::StateStore},
     tls::{self, ListenError, Listener, PeerIdentity, PeerSecurity, Reloader, Security},
+    upkeep::{CertificateEnds, Upkeep},
 };
 
 /// How long calls under way may take when the node stops.
@@ -58,6 +74,9 @@ pub enum RunError {
     /// This node must not take part.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// It was a node of the cluster.
+    #[error("{}", farewell(*.0))]
+    Removed(u64),
     /// What is noted of the starts of nodes.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -79,7 +98,7 @@ impl RunError {
             Self::Open(OpenError::Log(fault)) => fault.is_damage(),
             Self::Open(OpenError::State(error)) => error.is_damage(),
             Self::Open(OpenError::Incomplete { .. }) | Self::Signer(_) => true,
-            Self::Admission(AdmissionError::Lost { .. }) => true,
+            Self::Admission(AdmissionError::Lost { .. }) | Self::Removed(_) => true,
             Self::Register(error) | Self::Admission(AdmissionError::Register(error)) => {
                 !matches!(error, RegisterError::Random(_))
             }
@@ -122,7 +141,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let cluster = Cluster::load(&config.node.cluster_file).map_err(OpenError::from)?;
     // Before certificates are looked at: a wrong node.id is not a certificate's fault.
-    let me = open::member(&config, &cluster)?.id;
+    let me = open::own_id(&config, &cluster)?;
     let mut ports = Ports::bind(&config, &cluster).await?;
     // Ends with this function.
     let mut reloading = JoinSet::new();
@@ -172,15 +191,20 @@ async fn begin(
     serving: impl FnOnce(),
 ) -> Result<Option<(Node, Api)>, RunError> {
     let cluster = who.cluster;
-    let keys = open::keys(config, cluster, &open::member(config, cluster)?)?;
+    let keys = open::keys(config, cluster, who.me)?;
     let stores = open::stores(config, cluster)?;
-    let register = Register::open(who.me, cluster, stores.log.clone()).await?;
+    let roster = Roster::new(who.me, cluster, Arc::clone(&stores.state));
+    if let Some(epoch) = roster.removed() {
+        return Err(RunError::Removed(epoch));
+    }
+    let register = Register::open(who.me, cluster, &stores).await?;
     let bytes = config.limits.message_bytes;
     let peers = Peers::new(ports.own, ports.peer_security.clone(), bytes);
-    for member in cluster.members.values() {
-        peers.learn_address(member.id, &member.peer);
+    for (node, address) in roster.addresses() {
+        peers.learn_address(node, &address);
     }
-    let door = Door::answer(ports.peer.clone(), ports.own, register.clone(), bytes, health.clone());
+    let admitting = (register.clone(), roster.clone());
+    let door = Door::answer(ports.peer.clone(), ports.own, admitting, bytes, health.clone());
     let admitted = async {
         let mut admitted = pin!(admission::admit(&register, &peers));
         if let Ok(admitted) = tokio::time::timeout(SILENT_START, &mut admitted).await {
@@ -190,12 +214,23 @@ async fn begin(
     };
     tokio::select! {
         admitted = admitted => admitted?,
+        // It registered, and was given up before it ever ran.
+        epoch = sent_away(&peers, register.others().len()) => return Err(RunError::Removed(epoch)),
         () = &mut shutdown => {
             tracing::info!("stopping");
             return Ok(None);
         }
     }
-    Node::start(config, cluster, ports, health, Opened { keys, stores, peers, door }).await.map(Some)
+    Node::start(config, cluster, ports, health, Opened { keys, stores, peers, roster, door }).await.map(Some)
+}
+
+/// Completes when more than half of the `others` say that this node was removed; gives the epoch.
+async fn sent_away(peers: &Peers, others: usize) -> u64 {
+    let mut heard = peers.farewells();
+    match heard.wait_for(|heard| heard.len() > others / 2).await {
+        Ok(heard) => heard.values().copied().min().unwrap_or_default(),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Why a node with an empty data directory is not started yet.
@@ -215,6 +250,7 @@ struct Ports {
     http: Listener,
     peer_security: PeerSecurity,
     reloader: Option<Reloader>,
+    certificates: CertificateEnds,
     own: PeerIdentity,
     clock: Clock,
     running: Running,
@@ -235,7 +271,9 @@ impl Ports {
         let http = bind("http", listen.http, Security::Plaintext, HTTP_CONNECTIONS).await?;
         let running =
             Running { client: client.local_addr(), peer: peers.local_addr(), http: http.local_addr() };
-        Ok(Self { client, peer: peers, http, peer_security: peer, reloader, own, clock, running })
+        let certificates = reloader.as_ref().map(Reloader::ends).unwrap_or_default();
+        let peer_security = peer;
+        Ok(Self { client, peer: peers, http, peer_security, reloader, certificates, own, clock, running })
     }
 
     /// The ports that a node serves which does not take part.
@@ -249,6 +287,7 @@ struct Opened {
     keys: NodeKeys,
     stores: Stores,
     peers: Peers,
+    roster: Roster,
     door: Door,
 }
 
@@ -258,6 +297,7 @@ struct Node {
     state: Arc<StateStore>,
     health: Health,
     door: Door,
+    scrubber: Scrubber,
 }
 
 impl Node {
@@ -269,28 +309,30 @@ impl Node {
         health: &Health,
         opened: Opened,
     ) -> Result<(Self, Api), RunError> {
-        let Opened { keys, stores: Stores { log, state }, peers, door } = opened;
+        let Opened { keys, stores: Stores { log, state }, peers, roster, door } = opened;
         let me = ports.own.node;
         let clock = ports.clock.clone();
-        let disk = DiskGuard::new(&config.node.data_dir, config.storage.disk_reserve_bytes);
+        let disk = DiskGuard::new(&store_dirs(&config.node.data_dir), config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
-        let (intake, checkpoints) = intake(log.clone());
+        let vkey = keys.cosigner.verifier().to_string();
         let signer = SignerParts {
             me,
             origin: cluster.origin.clone(),
             key: keys.cosigner,
             log_secret: keys.log_secret,
-            members: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
+            founders: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
             log: log.clone(),
             state: Arc::clone(&state),
             clock: clock.clone(),
             health: health.clone(),
         };
         let (signer, heads) = Signer::open(signer, Arc::new(peers.clone())).map_err(RunError::Signer)?;
-        let chain = Arc::new(chain(cluster, &log, &state, &clock));
+        let (intake, checkpoints) = intake(log.clone(), signer.clone());
+        let chain = Arc::new(Chain::new(cluster, log.clone(), Arc::clone(&state), clock.clone()));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
-        let consensus = agree(config, cluster, log, machine, peers, Arc::clone(&chain)).await?;
+        let consensus = agree(config, cluster, log, machine, peers.clone(), Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
+        handover::start(&consensus, &disk);
         let sequencer = Sequencer::start(SequencerParts {
             me,
             cluster: cluster.id,
@@ -302,17 +344,20 @@ impl Node {
             health: health.clone(),
             limits: config.limits.clone(),
         });
-        let founder = Founder {
+        let office = Office::new(OfficeParts {
+            me,
             cluster: cluster.clone(),
             consensus: consensus.clone(),
             sequencer: sequencer.clone(),
             signer: signer.clone(),
             state: Arc::clone(&state),
             clock: clock.clone(),
-        };
-        tokio::spawn(founder.run());
+        });
+        let (upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
+        membership::start(&office, vkey, roster, peers, health);
+        tokio::spawn(Founder::new(office.parts()).run());
         let contact = LeaderContact::new(clock.clone());
-        door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone());
+        door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone(), office.clone());
         let api = Api::new(ApiParts {
             me,
             cluster: cluster.id,
@@ -324,8 +369,10 @@ impl Node {
             limits: config.limits.clone(),
             data_dir: config.node.data_dir.clone(),
             disk,
+            office: Some(office),
+            upkeep,
         });
-        Ok((Self { consensus, state, health: health.clone(), door }, api))
+        Ok((Self { consensus, state, health: health.clone(), door, scrubber }, api))
     }
 
     /// Lets clients in.
@@ -362,6 +409,7 @@ impl Node {
             tracing::info!("closing connections that are still in use");
         }
         self.door.servers.abort_all();
+        self.scrubber.stop();
         self.consensus.shutdown().await;
         if self.health.is_good() {
             self.state.flush()?;
@@ -370,13 +418,37 @@ impl Node {
     }
 }
 
-/// The chain of the blocks that the members propose.
-fn chain(cluster: &Cluster, log: &LogStore, state: &Arc<StateStore>, clock: &Clock) -> Chain {
-    let keys = cluster.members.values().map(|member| (member.id, member.block_key)).collect();
-    Chain::new(cluster.id, keys, log.clone(), Arc::clone(state), clock.clone())
+/// Starts what this node does beside serving.
+fn take_care(
+    config: &NodeConfig,
+    ports: &Ports,
+    consensus: &Consensus,
+    state: &Arc<StateStore>,
+    health: &Health,
+) -> (Upkeep, Scrubber) {
+    let upkeep = Upkeep {
+        transfers: consensus.transfers(),
+        certificates: ports.certificates.clone(),
+        ..Upkeep::default()
+    };
+    let scrubber = scrub::start(ScrubParts {
+        settings: config.scrub.clone(),
+        state: Arc::clone(state),
+        log: consensus.log().clone(),
+        clock: ports.clock.clone(),
+        health: health.clone(),
+        shown: upkeep.scrub.clone(),
+    });
+    (upkeep, scrubber)
 }
 
-/// Starts consensus, and makes the cluster where this node has neither a log nor a vote.
+/// Where a node stores; each may be a file system of its own.
+fn store_dirs(data_dir: &Path) -> [PathBuf; 3] {
+    [data_dir.to_owned(), data_dir.join("log"), data_dir.join("state")]
+}
+
+/// Starts consensus, and makes the cluster where this node has neither a log nor a vote. A cluster that continues another
+/// is made already: its first entry stands for a history, and a node without that gets it as a snapshot.
 async fn agree(
     config: &NodeConfig,
     cluster: &Cluster,
@@ -385,7 +457,15 @@ async fn agree(
     peers: Peers,
     guard: Arc<Chain>,
 ) -> Result<Consensus, RunError> {
-    let fresh = log.bounds().last.is_none() && log.bounds().vote.is_none();
+    // A node that joined later is told by the leader which cluster it is in.
+    let founds = cluster.members.contains_key(&NodeId::new(config.node.id)) && cluster.continues.is_none();
+    let fresh = founds && log.bounds().last.is_none() && log.bounds().vote.is_none();
+    if log.bounds().last.is_none() && cluster.continues.is_some() {
+        tracing::warn!(
+            "this cluster continues the history of another one, and this node has nothing of it: it waits until a node \
+             that has sends a snapshot"
+        );
+    }
     let settings = consensus_config(config, cluster);
     let consensus = Consensus::start(&settings, log, machine, Arc::new(peers), guard).await?;
     if fresh {
@@ -413,6 +493,14 @@ fn consensus_config(config: &NodeConfig, cluster: &Cluster) -> ConsensusConfig {
         election_max_ms: config.raft.election_max_ms,
         flush_after_entries: config.storage.snapshot_entries,
         keep_entries: config.storage.kept_entries,
+        snapshot: SnapshotSettings {
+            rates: Rates {
+                idle: config.snapshot.bytes_per_second,
+                busy: config.snapshot.busy_bytes_per_second,
+            },
+            kept: Duration::from_secs(config.snapshot.kept_seconds),
+            held_log_bytes: config.snapshot.held_log_bytes,
+        },
         ..ConsensusConfig::new(*cluster.id.as_bytes(), config.node.id)
     }
 }

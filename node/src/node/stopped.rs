@@ -80,6 +80,7 @@ fn members(cluster: &Cluster) -> Vec<v1::Member> {
         peer_address: member.peer.clone(),
         cosigner_vkey: member.cosigner.to_string(),
         voter: true,
+        state: "member".to_owned(),
     };
     cluster.members.values().map(member).collect()
 }

@@ -8,7 +8,7 @@ use quorate_proto::peer::v1 as pb;
 use super::{
     envelope,
     handler::{Enrolled, Life},
-    peers::{Peers, peer_error},
+    peers::Peers,
 };
 use crate::consensus::PeerError;
 
@@ -27,7 +27,7 @@ impl Peers {
         let request = self.request(pb::EnrollRequest { envelope, life: life.to_bytes() });
         let answer = tokio::time::timeout(TIMEOUT, client.enroll(request)).await;
         let answer = answer.map_err(|_| failed(format!("no answer within {TIMEOUT:?}")))?;
-        let answer = answer.map_err(|status| peer_error(node, &status))?.into_inner();
+        let answer = answer.map_err(|status| self.failed(node, &status))?.into_inner();
         envelope::check(self.own(), node, answer.envelope.as_ref())
             .map_err(|error| failed(error.to_string()))?;
         let life = Life::from_bytes(&answer.life).ok_or_else(|| failed("a life is 16 bytes".to_owned()))?;

@@ -9,6 +9,9 @@ use crate::{consensus::EnvelopeError, tls::PeerIdentity};
 /// Name of the metadata entry by which a node says who it is where nothing proves it.
 pub(super) const NODE_HEADER: &str = "quorate-node";
 
+/// Name of the metadata entry by which a node hears in which epoch it was removed.
+pub(super) const REMOVED_HEADER: &str = "quorate-removed-in";
+
 /// An envelope from `own` to `to`.
 pub(super) fn envelope(own: PeerIdentity, to: NodeId) -> pb::Envelope {
     let cluster_id = Bytes::copy_from_slice(own.cluster.as_bytes());

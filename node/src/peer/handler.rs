@@ -1,6 +1,6 @@
 //! What the messages of peers are handed to.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -9,6 +9,7 @@ use quorate_core::{
     position::{NodeId, TreeSize},
 };
 use quorate_proto::peer::v1 as pb;
+use zeroize::Zeroizing;
 
 use crate::consensus::{Consensus, Refusal};
 
@@ -29,7 +30,14 @@ pub trait RaftHandler: Send + Sync + 'static {
         request: pb::VoteRequest,
     ) -> impl Future<Output = Result<pb::VoteResponse, Refusal>> + Send;
 
-    /// Receives and installs a snapshot. A stream that ends early was cut.
+    /// Says what is missing of a snapshot.
+    fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> impl Future<Output = Result<pb::SnapshotAnswer, Refusal>> + Send;
+
+    /// Receives and installs the snapshot that was offered last. A stream that ends early was cut.
     fn install_snapshot(
         &self,
         peer: NodeId,
@@ -42,6 +50,13 @@ pub trait RaftHandler: Send + Sync + 'static {
         peer: NodeId,
         request: pb::ReadIndexRequest,
     ) -> impl Future<Output = Result<pb::ReadIndexResponse, Refusal>> + Send;
+
+    /// Says whether this node has room to lead.
+    fn ask_room(
+        &self,
+        peer: NodeId,
+        request: pb::RoomRequest,
+    ) -> impl Future<Output = Result<pb::RoomResponse, Refusal>> + Send;
 
     /// Takes over leadership.
     fn transfer_leader(
@@ -114,6 +129,58 @@ pub trait EnrollHandler: Send + Sync + 'static {
     fn enroll(&self, peer: NodeId, life: Life) -> impl Future<Output = Result<Enrolled, String>> + Send;
 }
 
+/// Why a node is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// In words for its log.
+    pub why: String,
+    /// For a node that was removed: the first epoch without it.
+    pub removed_in: Option<u64>,
+}
+
+/// Says who is let in.
+pub trait Gate: Send + Sync + 'static {
+    /// Whether `peer`, as the connection proved it, may make calls.
+    ///
+    /// # Errors
+    /// Why not.
+    fn admit(&self, peer: NodeId) -> Result<(), TurnedAway>;
+}
+
+/// What becomes of a node that asks to be registered.
+#[derive(Debug)]
+pub enum Joined {
+    /// It is registered: the cluster's log secret.
+    Registered(Zeroizing<[u8; 32]>),
+    /// Another node leads; 0 = none is known.
+    NotLeader(u64),
+    /// Why not, in words for people.
+    Refused(String),
+}
+
+/// Registers nodes, and keeps what is needed of earlier epochs.
+pub trait MemberHandler: Send + Sync + 'static {
+    /// `peer` was invited and asks to be registered with this record, which nobody has checked.
+    fn join(&self, peer: NodeId, record: Bytes) -> impl Future<Output = Joined> + Send;
+
+    /// What is kept here of the beginning of an epoch: the state proof, and cosignatures.
+    fn epoch(&self, epoch: u64) -> impl Future<Output = (Bytes, Vec<pb::NodeCosignature>)> + Send;
+}
+
+/// What the calls of peers are handed to.
+pub struct Handlers<R, C, E, M> {
+    /// Raft messages.
+    pub raft: R,
+    /// Cosignatures.
+    pub cosign: C,
+    /// First starts.
+    pub enroll: E,
+    /// New nodes, and earlier epochs.
+    pub members: M,
+    /// Who is let in to any of these but to ask to be registered.
+    pub gate: Arc<dyn Gate>,
+}
+
 impl RaftHandler for Consensus {
     fn append(
         &self,
@@ -125,6 +192,14 @@ impl RaftHandler for Consensus {
 
     async fn vote(&self, peer: NodeId, request: pb::VoteRequest) -> Result<pb::VoteResponse, Refusal> {
         self.handle_vote(peer.get(), request).await
+    }
+
+    async fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        self.handle_offer(peer.get(), offer).await
     }
 
     async fn install_snapshot(
@@ -141,6 +216,10 @@ impl RaftHandler for Consensus {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.handle_read_index(peer.get(), request).await
+    }
+
+    async fn ask_room(&self, peer: NodeId, request: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.handle_room(peer.get(), &request)
     }
 
     async fn transfer_leader(

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use futures::{StreamExt, future, stream, stream::BoxStream};
 use quorate_core::{
     name::LedgerName,
@@ -9,7 +10,7 @@ use quorate_core::{
 };
 use quorate_proto::peer::v1 as pb;
 
-use super::handler::{CosignHandler, RaftHandler};
+use super::handler::{CosignHandler, Joined, MemberHandler, RaftHandler};
 use crate::consensus::Refusal;
 
 /// Hands everything on to what [`Later::set`] was given. Before that, Raft messages are refused and cosignatures are
@@ -58,6 +59,14 @@ impl<R: RaftHandler> RaftHandler for Later<R> {
         self.taking_part()?.vote(peer, request).await
     }
 
+    async fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        self.taking_part()?.offer_snapshot(peer, offer).await
+    }
+
     async fn install_snapshot(
         &self,
         peer: NodeId,
@@ -72,6 +81,10 @@ impl<R: RaftHandler> RaftHandler for Later<R> {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.taking_part()?.read_index(peer, request).await
+    }
+
+    async fn ask_room(&self, peer: NodeId, request: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        self.taking_part()?.ask_room(peer, request).await
     }
 
     async fn transfer_leader(
@@ -100,6 +113,22 @@ impl<C: CosignHandler> CosignHandler for Later<C> {
         match self.0.get() {
             Some(signer) => signer.get(ledger, from, limit, refresh).await,
             None => Vec::new(),
+        }
+    }
+}
+
+impl<M: MemberHandler> MemberHandler for Later<M> {
+    async fn join(&self, peer: NodeId, record: Bytes) -> Joined {
+        match self.0.get() {
+            Some(members) => members.join(peer, record).await,
+            None => Joined::NotLeader(0),
+        }
+    }
+
+    async fn epoch(&self, epoch: u64) -> (Bytes, Vec<pb::NodeCosignature>) {
+        match self.0.get() {
+            Some(members) => members.epoch(epoch).await,
+            None => (Bytes::new(), Vec::new()),
         }
     }
 }

@@ -7,6 +7,8 @@
 //!   is handed to [`RaftHandler`] and [`CosignHandler`]; a message whose envelope names another sender, receiver
 //!   or cluster is refused. Where plaintext was asked for, a node says who it is in the call's metadata and is
 //!   believed.
+//! - A node that was removed, or never was one, is turned away with the reason ([`Gate`]). One that was invited may ask
+//!   to be registered, and nothing else.
 //! - A call that gives no answer is an error and nothing else. A silent connection is found out by HTTP/2 pings
 //!   within a few seconds and dropped; deadlines of Raft calls are the caller's ([`PeerTransport`]).
 //! - Messages are bounded by one limit, set on both sides. Streams carry backpressure by HTTP/2 windows, so that
@@ -20,6 +22,7 @@ mod cosigning;
 mod enrolling;
 mod envelope;
 mod handler;
+mod joining;
 mod later;
 mod peers;
 mod service;
@@ -28,7 +31,10 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use handler::{CosignHandler, EnrollHandler, Enrolled, Life, RaftHandler};
+pub use handler::{
+    CosignHandler, EnrollHandler, Enrolled, Gate, Handlers, Joined, Life, MemberHandler, RaftHandler,
+    TurnedAway,
+};
 pub use later::Later;
 pub use peers::Peers;
 pub use service::serve;

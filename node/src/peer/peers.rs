@@ -1,7 +1,7 @@
 //! The dialling side: one channel per peer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     error::Error,
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -11,6 +11,7 @@ use std::{
 use hyper_util::rt::TokioIo;
 use quorate_core::position::NodeId;
 use quorate_proto::peer::v1::{self as pb, peer_client::PeerClient};
+use tokio::sync::watch;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -19,7 +20,7 @@ use tonic::{
 
 use super::{
     cosigning::Outgoing,
-    envelope::{self, NODE_HEADER},
+    envelope::{self, NODE_HEADER, REMOVED_HEADER},
 };
 use crate::{
     consensus::PeerError,
@@ -52,6 +53,8 @@ struct Inner {
     message_bytes: usize,
     /// By node id. Held only to look up or replace an entry.
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+    /// Who said that this node was removed, and in which epoch: each one's own word.
+    farewells: watch::Sender<BTreeMap<NodeId, u64>>,
 }
 
 /// One peer, at one address.
@@ -65,7 +68,35 @@ impl Peers {
     /// No peers yet; they are added as they are learnt. Messages over `message_bytes` are refused in both directions.
     #[must_use]
     pub fn new(own: PeerIdentity, security: PeerSecurity, message_bytes: usize) -> Self {
-        Self(Arc::new(Inner { own, security, message_bytes, peers: Mutex::default() }))
+        let farewells = watch::Sender::default();
+        Self(Arc::new(Inner { own, security, message_bytes, peers: Mutex::default(), farewells }))
+    }
+
+    /// Forgets the peers that are not among these.
+    pub fn keep(&self, nodes: &BTreeSet<NodeId>) {
+        let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|node, _| nodes.contains(node));
+    }
+
+    /// The peers that are known.
+    pub fn known(&self) -> Vec<NodeId> {
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// Who said that this node was removed, and in which epoch.
+    pub fn farewells(&self) -> watch::Receiver<BTreeMap<NodeId, u64>> {
+        self.0.farewells.subscribe()
+    }
+
+    /// What a failed call says; a peer that says that this node was removed is heard.
+    pub(super) fn failed(&self, node: NodeId, status: &Status) -> PeerError {
+        let removed =
+            status.metadata().get(REMOVED_HEADER).filter(|_| status.code() == Code::PermissionDenied);
+        if let Some(epoch) = removed.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
+        {
+            self.0.farewells.send_if_modified(|heard| heard.insert(node, epoch) != Some(epoch));
+        }
+        peer_error(node, status)
     }
 
     /// Peer `node` is reached at `address` ("host:port"). A changed address replaces the channel; calls under way on

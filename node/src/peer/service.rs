@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::{StreamExt, future, stream, stream::BoxStream};
 use quorate_core::{
     name::LedgerName,
@@ -12,11 +13,13 @@ use quorate_proto::peer::v1::{
     peer_server::{Peer, PeerServer},
 };
 use tokio::sync::watch;
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, transport::Server};
 
 use super::{
-    envelope::{self, NODE_HEADER},
-    handler::{CosignHandler, EnrollHandler, Life, RaftHandler},
+    envelope::{self, NODE_HEADER, REMOVED_HEADER},
+    handler::{
+        CosignHandler, EnrollHandler, Gate, Handlers, Joined, Life, MemberHandler, RaftHandler, TurnedAway,
+    },
     peers::{CONNECTION_WINDOW, MAX_FRAME, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW},
 };
 use crate::{
@@ -36,15 +39,17 @@ const GRACE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// The server library's, which with connections of our own making does not happen.
-pub async fn serve<R: RaftHandler, C: CosignHandler, E: EnrollHandler>(
+pub async fn serve<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler>(
     incoming: Incoming,
     own: PeerIdentity,
-    (raft, cosign, enroll): (R, C, E),
+    handlers: Handlers<R, C, E, M>,
     message_bytes: usize,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (stop, stopping) = watch::channel(false);
-    let service = Service { own, raft, cosign: Arc::new(cosign), enroll, stopping: stopping.clone() };
+    let Handlers { raft, cosign, enroll, members, gate } = handlers;
+    let cosign = Arc::new(cosign);
+    let service = Service { own, raft, cosign, enroll, members, gate, stopping: stopping.clone() };
     let service = PeerServer::new(service)
         .max_decoding_message_size(message_bytes)
         .max_encoding_message_size(message_bytes);
@@ -71,17 +76,26 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-struct Service<R, C, E> {
+struct Service<R, C, E, M> {
     own: PeerIdentity,
     raft: R,
     cosign: Arc<C>,
     enroll: E,
+    members: M,
+    gate: Arc<dyn Gate>,
     stopping: watch::Receiver<bool>,
 }
 
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
-impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Service<R, C, E> {
+impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Service<R, C, E, M> {
+    /// Which node is calling, if it is let in.
+    fn admitted<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
+        let peer = caller(request)?;
+        self.gate.admit(peer).map_err(turned_away)?;
+        Ok(peer)
+    }
+
     /// A stream of answers that ends when the server stops: long calls must not keep it from stopping.
     fn answers<T: Send + 'static>(
         &self,
@@ -92,7 +106,7 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Service<R, C, E> {
 }
 
 #[tonic::async_trait]
-impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, E> {
+impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Peer for Service<R, C, E, M> {
     type AppendStream = Answers<pb::AppendResponse>;
     type CosignStream = Answers<pb::CosignBatch>;
 
@@ -100,21 +114,29 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         let answers = self.raft.append(peer, intact(request.into_inner()));
         Ok(self.answers(answers.map(|answer| answer.map_err(status))))
     }
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         self.raft.vote(peer, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn offer_snapshot(
+        &self,
+        request: Request<pb::SnapshotOffer>,
+    ) -> Result<Response<pb::SnapshotAnswer>, Status> {
+        let peer = caller(&request)?;
+        self.raft.offer_snapshot(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn install_snapshot(
         &self,
         request: Request<Streaming<pb::SnapshotChunk>>,
     ) -> Result<Response<pb::SnapshotResponse>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         tokio::select! {
             installed = self.raft.install_snapshot(peer, intact(request.into_inner())) => {
                 installed.map(Response::new).map_err(status)
@@ -127,15 +149,23 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
         &self,
         request: Request<pb::ReadIndexRequest>,
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         self.raft.read_index(peer, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn ask_room(
+        &self,
+        request: Request<pb::RoomRequest>,
+    ) -> Result<Response<pb::RoomResponse>, Status> {
+        let peer = caller(&request)?;
+        self.raft.ask_room(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn transfer_leader(
         &self,
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         self.raft.transfer_leader(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
@@ -143,12 +173,14 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
         &self,
         request: Request<Streaming<pb::CosignBatch>>,
     ) -> Result<Response<Self::CosignStream>, Status> {
-        let peer = caller(&request)?;
-        let (own, handler) = (self.own, Arc::clone(&self.cosign));
+        let peer = self.admitted(&request)?;
+        let (own, handler, gate) = (self.own, Arc::clone(&self.cosign), Arc::clone(&self.gate));
         let mut batches = request.into_inner();
         let taking = async move {
             while let Some(batch) = batches.message().await? {
                 envelope::check(own, peer, batch.envelope.as_ref()).map_err(envelope_status)?;
+                // It may have been removed since the call began.
+                gate.admit(peer).map_err(turned_away)?;
                 if batch.cosignatures.len() > MAX_BATCH {
                     let got = batch.cosignatures.len();
                     let text = format!("cosignatures: {got} in one batch, at most {MAX_BATCH} are taken");
@@ -168,7 +200,7 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
         &self,
         request: Request<pb::GetCosignaturesRequest>,
     ) -> Result<Response<pb::GetCosignaturesResponse>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         let pb::GetCosignaturesRequest { envelope, ledger, from_size, limit, refresh } = request.into_inner();
         envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
         let ledger =
@@ -183,7 +215,7 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
         &self,
         request: Request<pb::EnrollRequest>,
     ) -> Result<Response<pb::EnrollResponse>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         let pb::EnrollRequest { envelope, life } = request.into_inner();
         envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
         let life = Life::from_bytes(&life)
@@ -195,6 +227,41 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler> Peer for Service<R, C, 
             takes_part: enrolled.takes_part,
         }))
     }
+
+    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
+        use pb::join_response::Result as Out;
+        let peer = caller(&request)?;
+        let pb::JoinRequest { envelope, record } = request.into_inner();
+        envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
+        let result = match self.members.join(peer, record).await {
+            Joined::Registered(secret) => Out::LogSecret(Bytes::copy_from_slice(&*secret)),
+            Joined::NotLeader(leader) => Out::NotLeader(pb::NotLeader { leader }),
+            Joined::Refused(why) => Out::Refused(why),
+        };
+        let envelope = Some(envelope::envelope(self.own, peer));
+        Ok(Response::new(pb::JoinResponse { envelope, result: Some(result) }))
+    }
+
+    async fn get_epoch(
+        &self,
+        request: Request<pb::GetEpochRequest>,
+    ) -> Result<Response<pb::GetEpochResponse>, Status> {
+        let peer = self.admitted(&request)?;
+        let pb::GetEpochRequest { envelope, epoch } = request.into_inner();
+        envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
+        let (state_proof, cosignatures) = self.members.epoch(epoch).await;
+        let envelope = Some(envelope::envelope(self.own, peer));
+        Ok(Response::new(pb::GetEpochResponse { envelope, state_proof, cosignatures }))
+    }
+}
+
+/// What a node is told that is not let in. A removed one gets the epoch as a number too, so that it understands.
+fn turned_away(away: TurnedAway) -> Status {
+    let mut status = Status::permission_denied(away.why);
+    if let Some(epoch) = away.removed_in {
+        status.metadata_mut().insert(REMOVED_HEADER, MetadataValue::from(epoch));
+    }
+    status
 }
 
 /// Which node is calling: the one that the connection proves, or, in plaintext, the one it says it is.

@@ -39,9 +39,10 @@ impl Peers {
     {
         let node = NodeId::new(node);
         let client = self.reach(node);
+        let this = self.clone();
         async move {
             let answer = call(client?).await;
-            answer.map(Response::into_inner).map_err(|status| peer_error(node, &status))
+            answer.map(Response::into_inner).map_err(|status| this.failed(node, &status))
         }
         .boxed()
     }
@@ -81,6 +82,15 @@ impl PeerTransport for Peers {
         self.call(node, |mut client| async move { client.vote(request).await })
     }
 
+    fn offer_snapshot(
+        &self,
+        node: u64,
+        offer: pb::SnapshotOffer,
+    ) -> BoxFuture<'static, Result<pb::SnapshotAnswer, PeerError>> {
+        let request = self.request(offer);
+        self.call(node, |mut client| async move { client.offer_snapshot(request).await })
+    }
+
     fn install_snapshot(
         &self,
         node: u64,
@@ -97,6 +107,15 @@ impl PeerTransport for Peers {
     ) -> BoxFuture<'static, Result<pb::ReadIndexResponse, PeerError>> {
         let request = self.request(request);
         self.call(node, |mut client| async move { client.read_index(request).await })
+    }
+
+    fn ask_room(
+        &self,
+        node: u64,
+        request: pb::RoomRequest,
+    ) -> BoxFuture<'static, Result<pb::RoomResponse, PeerError>> {
+        let request = self.request(request);
+        self.call(node, |mut client| async move { client.ask_room(request).await })
     }
 
     fn transfer_leader(

@@ -241,14 +241,14 @@ impl Sealer {
             return Err(SubmitError::NotLeader { leader: None });
         };
         let requests: Vec<Request> = block.iter().filter_map(|waiting| waiting.request.clone()).collect();
-        let genesis = match (lead.last, requests.is_empty()) {
-            (None, true) => Some(Genesis {
+        let founded = lead.last.is_some() || self.parts.chain.is_founded();
+        let genesis = match (founded, requests.is_empty()) {
+            (false, true) => Some(Genesis {
                 cluster_id: self.parts.cluster.as_bytes().to_vec().into(),
                 cluster_name: self.parts.origin.name().to_owned(),
             }),
-            (None, false) => return Err(SubmitError::NotFounded),
-            (Some(_), true) => return Err(SubmitError::NotFounded),
-            (Some(_), false) => None,
+            (false, false) | (true, true) => return Err(SubmitError::NotFounded),
+            (true, false) => None,
         };
         let time = lead.time.next(now, monotonic).get();
         let body = Block { time, requests, genesis }.encode_to_vec().into();

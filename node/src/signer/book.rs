@@ -1,11 +1,13 @@
 //! Who has signed what: the signer's book-keeping, pure.
 //!
-//! For each ledger a page per checkpoint size. A page holds the root this node computed itself, and the valid
-//! cosignatures of members for that size. A page is *certified* when a quorum of members, this node among them or
-//! not, has signed the root that this node computed. Nothing is believed before this node has computed it too.
+//! For each ledger a page per checkpoint size. A page holds the root this node computed itself, the [`Panel`]s whose
+//! majorities certify it, and the valid cosignatures of their members. A page is *certified* when a majority of each
+//! panel, this node among them or not, has signed the root that this node computed. Nothing is believed before this node
+//! has computed it too.
 //!
 //! Peers are untrusted: a cosignature is verified before it enters, early ones (for sizes not applied here yet) are
-//! bounded, and a signature over another root than ours is never counted, only reported.
+//! bounded and only taken from members of the newest set, and a signature over another root than ours is never counted,
+//! only reported. Who is not in a page's panels, such as a removed node, has no signature there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +22,9 @@ use quorate_core::{
     note::Cosignature,
     position::{NodeId, TreeSize},
 };
+use quorate_ledger::registry::CosignerSet;
+
+use super::{page::Page, panel::Panel};
 
 /// Sizes kept in memory behind the newest of a ledger; older ones are read from the store.
 const KEPT_PAGES: usize = 1_024;
@@ -77,35 +82,6 @@ pub(crate) enum Refused {
     BadSignature(NodeId, TreeSize, LedgerName),
 }
 
-/// One checkpoint.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Page {
-    /// The root computed here; `None` while this node has not applied so far.
-    pub(crate) root: Option<Hash>,
-    /// Valid signatures, whatever root they sign.
-    pub(crate) signed: BTreeMap<NodeId, Signed>,
-    /// Whether the store lacks something that is here.
-    unsaved: bool,
-    /// The note as text, with the number and the newest time of the cosignatures in it.
-    pub(crate) note: Option<((usize, u64), Arc<str>)>,
-}
-
-impl Page {
-    /// The signatures over our own root.
-    pub(crate) fn agreeing(&self) -> impl Iterator<Item = (NodeId, &Signed)> {
-        self.signed.iter().filter(|(_, s)| Some(s.root) == self.root).map(|(id, s)| (*id, s))
-    }
-
-    fn disagreement(&self, size: TreeSize, quorum: usize) -> Option<Change> {
-        let ours = self.root?;
-        let theirs = self.signed.values().map(|s| s.root).find(|root| *root != ours)?;
-        let by: Vec<NodeId> =
-            self.signed.iter().filter(|(_, s)| s.root == theirs).map(|(id, _)| *id).collect();
-        let outvoted = by.len() >= quorum;
-        Some(Change::Disagreement { size, ours, theirs, by, outvoted })
-    }
-}
-
 /// The pages of one ledger.
 #[derive(Debug)]
 struct Pages {
@@ -120,37 +96,84 @@ struct Pages {
 /// All pages of all ledgers.
 #[derive(Debug)]
 pub(crate) struct Book {
-    members: BTreeMap<NodeId, VerifierKey>,
-    quorum: usize,
+    /// Who counts as long as there is no set.
+    founders: Arc<Panel>,
+    /// The newest set applied here.
+    newest: Arc<Panel>,
+    /// The sets met so far, by epoch.
+    known: BTreeMap<u64, Arc<Panel>>,
     ledgers: BTreeMap<LedgerName, Pages>,
 }
 
 impl Book {
-    /// An empty book for these members.
-    pub(crate) fn new(members: BTreeMap<NodeId, VerifierKey>) -> Self {
-        let quorum = members.len() / 2 + 1;
-        Self { members, quorum, ledgers: BTreeMap::new() }
+    /// An empty book; these members count until there is a cosigner set.
+    pub(crate) fn new(founders: BTreeMap<NodeId, VerifierKey>) -> Self {
+        let founders = Arc::new(Panel::new(founders));
+        Self { newest: Arc::clone(&founders), founders, known: BTreeMap::new(), ledgers: BTreeMap::new() }
     }
 
-    /// The members' keys.
-    pub(crate) fn members(&self) -> &BTreeMap<NodeId, VerifierKey> {
-        &self.members
+    /// The panels of these sets.
+    ///
+    /// # Errors
+    /// A set that is not what was applied.
+    pub(crate) fn panels(&mut self, sets: &[Arc<CosignerSet>]) -> Result<Vec<Arc<Panel>>, String> {
+        if sets.is_empty() {
+            return Ok(vec![Arc::clone(&self.founders)]);
+        }
+        let mut panels = Vec::with_capacity(sets.len());
+        for set in sets {
+            let panel = match self.known.get(&set.epoch) {
+                Some(panel) => Arc::clone(panel),
+                None => Arc::new(Panel::of(set)?),
+            };
+            if self.known.last_key_value().is_none_or(|(epoch, _)| *epoch < set.epoch) {
+                self.newest = Arc::clone(&panel);
+            }
+            self.known.insert(set.epoch, Arc::clone(&panel));
+            panels.push(panel);
+        }
+        Ok(panels)
     }
 
-    /// How many signatures certify.
-    pub(crate) fn quorum(&self) -> usize {
-        self.quorum
+    /// Who counts as long as there is no set.
+    pub(crate) fn founders(&self) -> Arc<Panel> {
+        Arc::clone(&self.founders)
     }
 
-    /// This node has applied the ledger up to `size` and computed `root`.
+    /// The newest set.
+    pub(crate) fn newest(&self) -> &Panel {
+        &self.newest
+    }
+
+    /// Has the newest set vouch for the heads of ledgers that have not grown since it came into force; gives what there
+    /// is to sign again.
+    pub(crate) fn adopt(&mut self) -> Vec<(LedgerName, TreeSize, Hash)> {
+        let mut heads = Vec::new();
+        for (name, pages) in &mut self.ledgers {
+            let head = pages.head;
+            let Some(page) = pages.pages.get_mut(&head).filter(|page| !page.begins_epoch()) else {
+                continue;
+            };
+            let is_present = page.adopted.as_ref().or(page.panels.first()) == Some(&self.newest);
+            if let Some(root) = page.root.filter(|_| !is_present) {
+                page.adopted = Some(Arc::clone(&self.newest));
+                page.note = None;
+                heads.push((name.clone(), head, root));
+                pages.settle(head, Change::None);
+            }
+        }
+        heads
+    }
+
+    /// This node has applied the ledger up to `size` and computed `root`, which a majority of each panel certifies.
     pub(crate) fn computed(
         &mut self,
         ledger: &LedgerName,
         origin: &Origin,
         size: TreeSize,
         root: Hash,
+        panels: Vec<Arc<Panel>>,
     ) -> Change {
-        let quorum = self.quorum;
         let pages = self.ledgers.entry(ledger.clone()).or_insert_with(|| Pages {
             origin: origin.clone(),
             pages: BTreeMap::new(),
@@ -160,8 +183,10 @@ impl Book {
         pages.head = pages.head.max(size);
         let page = pages.pages.entry(size).or_default();
         page.root = Some(root);
-        let change = page.disagreement(size, quorum).unwrap_or(Change::None);
-        pages.settle(size, quorum, change)
+        page.signed.retain(|id, _| panels.iter().any(|panel| panel.lists(*id)));
+        page.panels = panels;
+        let change = page.disagreement(size).unwrap_or(Change::None);
+        pages.settle(size, change)
     }
 
     /// Adds a member's signature after checking it.
@@ -172,18 +197,23 @@ impl Book {
         size: TreeSize,
         signed: Signed,
     ) -> Result<Change, Refused> {
-        let key = self.members.get(&node).ok_or(Refused::Stranger(node))?;
         let Some(pages) = self.ledgers.get_mut(ledger) else {
             return Ok(Change::None);
         };
+        let page = pages.pages.get(&size).filter(|page| page.root.is_some());
+        let key = match page {
+            Some(page) => page.counting().find_map(|panel| panel.keys().get(&node)).cloned(),
+            None => self.newest.keys().get(&node).cloned(),
+        };
+        let key = key.ok_or(Refused::Stranger(node))?;
         if !pages.wants(node, size, &signed) {
             return Ok(Change::None);
         }
         let checkpoint = Checkpoint { origin: pages.origin.as_str().to_owned(), size, root: signed.root };
-        Cosignature::by(key, signed.time, signed.signature)
-            .verify(key, &checkpoint)
+        Cosignature::by(&key, signed.time, signed.signature)
+            .verify(&key, &checkpoint)
             .map_err(|_| Refused::BadSignature(node, size, ledger.clone()))?;
-        Ok(pages.enter(node, size, signed, self.quorum))
+        Ok(pages.enter(node, size, signed))
     }
 
     /// Adds what this node signed itself just now.
@@ -194,9 +224,8 @@ impl Book {
         size: TreeSize,
         signed: Signed,
     ) -> Change {
-        let quorum = self.quorum;
         match self.ledgers.get_mut(ledger) {
-            Some(pages) if pages.wants(me, size, &signed) => pages.enter(me, size, signed, quorum),
+            Some(pages) if pages.wants(me, size, &signed) => pages.enter(me, size, signed),
             _ => Change::None,
         }
     }
@@ -216,16 +245,23 @@ impl Book {
         self.ledgers.get(ledger).map_or(TreeSize::ZERO, |pages| pages.certified)
     }
 
-    /// Ledgers whose head is not signed by every member, with the smallest size above the certified one.
+    /// Ledgers whose head is not signed by everybody in its panels, with the smallest size above the certified one; and
+    /// beginnings of epochs that are not certified, each of which is needed for ever.
     pub(crate) fn lagging(&self) -> Vec<(LedgerName, TreeSize, BTreeSet<NodeId>)> {
-        let lags = self.ledgers.iter().filter_map(|(name, pages)| {
-            let page = pages.pages.get(&pages.head)?;
-            let missing: BTreeSet<NodeId> =
-                self.members.keys().filter(|id| !page.signed.contains_key(id)).copied().collect();
+        let mut lags = Vec::new();
+        for (name, pages) in &self.ledgers {
+            let begun = pages.pages.iter().filter(|(_, page)| page.begins_epoch() && !page.is_certified());
+            lags.extend(begun.map(|(size, page)| (name.clone(), *size, page.missing())));
+            let Some(page) = pages.pages.get(&pages.head) else {
+                continue;
+            };
+            let missing = page.missing();
             let from = if pages.certified < pages.head { pages.certified } else { pages.head };
-            (!missing.is_empty()).then(|| (name.clone(), from, missing))
-        });
-        lags.collect()
+            if !missing.is_empty() {
+                lags.push((name.clone(), from, missing));
+            }
+        }
+        lags
     }
 
     /// A node's own signatures of a ledger from a size on, at most `limit`.
@@ -278,21 +314,18 @@ impl Pages {
         }
     }
 
-    fn enter(&mut self, node: NodeId, size: TreeSize, signed: Signed, quorum: usize) -> Change {
+    fn enter(&mut self, node: NodeId, size: TreeSize, signed: Signed) -> Change {
         let page = self.pages.entry(size).or_default();
         page.signed.insert(node, signed);
         // The note was made of what is replaced here.
         page.note = None;
         page.unsaved = true;
-        let change = page.disagreement(size, quorum).unwrap_or(Change::Added);
-        self.settle(size, quorum, change)
+        let change = page.disagreement(size).unwrap_or(Change::Added);
+        self.settle(size, change)
     }
 
-    fn settle(&mut self, size: TreeSize, quorum: usize, change: Change) -> Change {
-        let enough = self
-            .pages
-            .get(&size)
-            .is_some_and(|page| page.root.is_some() && page.agreeing().count() >= quorum);
+    fn settle(&mut self, size: TreeSize, change: Change) -> Change {
+        let enough = self.pages.get(&size).is_some_and(Page::is_certified);
         if enough && size > self.certified {
             self.certified = size;
             if matches!(change, Change::None | Change::Added) {
@@ -305,7 +338,11 @@ impl Pages {
     fn trim(&mut self) {
         while self.pages.len() > KEPT_PAGES {
             match self.pages.first_key_value() {
-                Some((size, page)) if *size < self.certified && !page.unsaved => {
+                Some((size, page))
+                    if *size < self.certified
+                        && !page.unsaved
+                        && (!page.begins_epoch() || page.is_certified()) =>
+                {
                     self.pages.pop_first();
                 }
                 _ => break,
@@ -335,9 +372,36 @@ mod tests {
             let cluster = ClusterOrigin::new("test", &ClusterId::new([7; 16])).unwrap();
             let ledger = LedgerName::new("default").unwrap();
             let key = |n: u8| CosignerKey::from_seed(&cluster.node(NodeId::new(n.into())), &[n; 32]).unwrap();
-            let keys: Vec<CosignerKey> = (1..=3).map(key).collect();
-            let members = (1..).map(NodeId::new).zip(keys.iter().map(|k| k.verifier().clone())).collect();
+            let keys: Vec<CosignerKey> = (1..=5).map(key).collect();
+            let members =
+                (1..).map(NodeId::new).zip(keys.iter().map(|k| k.verifier().clone())).take(3).collect();
             (Self { keys, origin: cluster.ledger(&ledger), ledger }, Book::new(members))
+        }
+
+        /// The set of these nodes.
+        fn set(&self, epoch: u64, nodes: &[u64]) -> Arc<CosignerSet> {
+            let cosigner = |node: &u64| quorate_ledger::registry::Cosigner {
+                node_id: *node,
+                vkey: self.keys[usize::try_from(*node).unwrap() - 1].verifier().to_string(),
+                ..Default::default()
+            };
+            Arc::new(CosignerSet { epoch, cosigners: nodes.iter().map(cosigner).collect() })
+        }
+
+        /// With the founders as those who count.
+        fn founded(&self, book: &mut Book, size: TreeSize, root: Hash) -> Change {
+            let panels = book.panels(&[]).unwrap();
+            book.computed(&self.ledger, &self.origin, size, root, panels)
+        }
+
+        fn computed(&self, book: &mut Book, size: u64, sets: &[Arc<CosignerSet>]) -> Change {
+            let panels = book.panels(sets).unwrap();
+            book.computed(&self.ledger, &self.origin, TreeSize::new(size), root(1), panels)
+        }
+
+        fn add(&self, book: &mut Book, node: u64, size: u64) -> Result<Change, Refused> {
+            let signed = self.sign(usize::try_from(node).unwrap(), size, root(1));
+            book.add(&self.ledger, NodeId::new(node), TreeSize::new(size), signed)
         }
 
         fn sign(&self, node: usize, size: u64, root: Hash) -> Signed {
@@ -356,7 +420,7 @@ mod tests {
     fn a_majority_over_our_own_root_certifies() {
         let (m, mut book) = Members::new();
         let size = TreeSize::new(1);
-        assert_eq!(book.computed(&m.ledger, &m.origin, size, root(1)), Change::None);
+        assert_eq!(m.founded(&mut book, size, root(1)), Change::None);
         assert_eq!(book.add(&m.ledger, NodeId::new(1), size, m.sign(1, 1, root(1))).unwrap(), Change::Added);
         assert_eq!(
             book.add(&m.ledger, NodeId::new(2), size, m.sign(2, 1, root(1))).unwrap(),
@@ -367,10 +431,69 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_an_epoch_takes_a_majority_of_the_old_and_of_the_new_set() {
+        let (m, mut book) = Members::new();
+        let (old, new) = (m.set(1, &[1, 2, 3]), m.set(2, &[3, 4, 5]));
+        assert_eq!(m.computed(&mut book, 7, &[old, Arc::clone(&new)]), Change::None);
+        for node in [3, 4, 5] {
+            assert_eq!(m.add(&mut book, node, 7).unwrap(), Change::Added, "only one of the old set so far");
+        }
+        assert_eq!(book.lagging().len(), 2, "it is asked for until it is certified");
+        // A later size needs only the new set.
+        m.computed(&mut book, 9, &[new]);
+        for node in [3, 4, 5] {
+            m.add(&mut book, node, 9).unwrap();
+        }
+        assert_eq!(book.certified(&m.ledger), TreeSize::new(9));
+        let lagging: Vec<_> =
+            book.lagging().into_iter().map(|(_, size, missing)| (size.get(), missing.len())).collect();
+        assert_eq!(lagging, [(7, 2)]);
+        m.add(&mut book, 1, 7).unwrap();
+        assert!(book.page(&m.ledger, TreeSize::new(7)).unwrap().is_certified());
+        assert!(book.lagging().is_empty());
+    }
+
+    #[test]
+    fn a_removed_node_does_not_count_any_more_and_a_new_one_does() {
+        let (m, mut book) = Members::new();
+        m.computed(&mut book, 1, &[m.set(1, &[1, 2, 3])]);
+        // Early, when it was a member still.
+        m.add(&mut book, 3, 5).unwrap();
+        assert_eq!(m.add(&mut book, 4, 5).unwrap_err(), Refused::Stranger(NodeId::new(4)));
+        m.computed(&mut book, 3, &[m.set(2, &[1, 2, 4])]);
+        assert_eq!(m.add(&mut book, 3, 3).unwrap_err(), Refused::Stranger(NodeId::new(3)));
+        assert_eq!(m.add(&mut book, 3, 1).unwrap(), Change::Added, "of the time when it was a member");
+        m.computed(&mut book, 5, &[m.set(2, &[1, 2, 4])]);
+        m.add(&mut book, 1, 5).unwrap();
+        assert_eq!(book.certified(&m.ledger), TreeSize::ZERO, "its early signature does not count");
+        assert_eq!(m.add(&mut book, 4, 5).unwrap(), Change::Certified);
+    }
+
+    #[test]
+    fn a_ledger_that_does_not_grow_is_vouched_for_by_the_newest_set() {
+        let (m, mut book) = Members::new();
+        m.computed(&mut book, 4, &[m.set(1, &[1, 2, 3])]);
+        for node in [1, 2] {
+            m.add(&mut book, node, 4).unwrap();
+        }
+        assert!(book.adopt().is_empty());
+        book.panels(&[m.set(2, &[3, 4, 5])]).unwrap();
+        assert_eq!(m.add(&mut book, 4, 4).unwrap_err(), Refused::Stranger(NodeId::new(4)));
+        assert_eq!(book.adopt(), [(m.ledger.clone(), TreeSize::new(4), root(1))]);
+        assert!(book.adopt().is_empty());
+        assert!(book.page(&m.ledger, TreeSize::new(4)).unwrap().is_certified(), "it was, and stays");
+        assert_eq!(book.lagging()[0].2.len(), 3);
+        for node in [3, 4, 5] {
+            m.add(&mut book, node, 4).unwrap();
+        }
+        assert!(book.lagging().is_empty());
+    }
+
+    #[test]
     fn a_note_is_made_anew_after_every_new_signature() {
         let (m, mut book) = Members::new();
         let size = TreeSize::new(1);
-        book.computed(&m.ledger, &m.origin, size, root(1));
+        m.founded(&mut book, size, root(1));
         for node in 1..=3 {
             book.add(&m.ledger, NodeId::new(node as u64), size, m.sign(node, 1, root(1))).unwrap();
             let page = book.page(&m.ledger, size).unwrap();
@@ -388,20 +511,20 @@ mod tests {
     #[test]
     fn nothing_is_certified_before_it_is_computed_here() {
         let (m, mut book) = Members::new();
-        book.computed(&m.ledger, &m.origin, TreeSize::new(1), root(1));
+        m.founded(&mut book, TreeSize::new(1), root(1));
         let size = TreeSize::new(4);
         for node in [2, 3] {
             book.add(&m.ledger, NodeId::new(node as u64), size, m.sign(node, 4, root(4))).unwrap();
         }
         assert_eq!(book.certified(&m.ledger), TreeSize::ZERO);
-        assert_eq!(book.computed(&m.ledger, &m.origin, size, root(4)), Change::Certified);
+        assert_eq!(m.founded(&mut book, size, root(4)), Change::Certified);
     }
 
     #[test]
     fn a_quorum_over_another_root_outvotes_us() {
         let (m, mut book) = Members::new();
         let size = TreeSize::new(1);
-        book.computed(&m.ledger, &m.origin, size, root(1));
+        m.founded(&mut book, size, root(1));
         let first = book.add(&m.ledger, NodeId::new(2), size, m.sign(2, 1, root(2))).unwrap();
         assert!(matches!(first, Change::Disagreement { outvoted: false, .. }), "{first:?}");
         let second = book.add(&m.ledger, NodeId::new(3), size, m.sign(3, 1, root(2))).unwrap();
@@ -413,7 +536,7 @@ mod tests {
     fn strangers_and_bad_signatures_are_refused() {
         let (m, mut book) = Members::new();
         let size = TreeSize::new(1);
-        book.computed(&m.ledger, &m.origin, size, root(1));
+        m.founded(&mut book, size, root(1));
         let stranger = book.add(&m.ledger, NodeId::new(9), size, m.sign(1, 1, root(1)));
         assert_eq!(stranger.unwrap_err(), Refused::Stranger(NodeId::new(9)));
         let swapped = book.add(&m.ledger, NodeId::new(2), size, m.sign(1, 1, root(1)));
@@ -425,7 +548,7 @@ mod tests {
     #[test]
     fn early_signatures_are_bounded() {
         let (m, mut book) = Members::new();
-        book.computed(&m.ledger, &m.origin, TreeSize::new(1), root(1));
+        m.founded(&mut book, TreeSize::new(1), root(1));
         let signed = m.sign(2, 5, root(5));
         for size in 2..2 + EARLY_PAGES as u64 {
             book.ledgers.get_mut(&m.ledger).unwrap().pages.insert(TreeSize::new(size), Page::default());
@@ -440,7 +563,7 @@ mod tests {
         let (m, mut book) = Members::new();
         let last = KEPT_PAGES as u64 + 10;
         for size in 1..=last {
-            book.computed(&m.ledger, &m.origin, TreeSize::new(size), root(1));
+            m.founded(&mut book, TreeSize::new(size), root(1));
         }
         for node in [1, 2] {
             let signed = m.sign(node, last, root(1));

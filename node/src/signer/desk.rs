@@ -2,18 +2,16 @@
 //! them, notes go out to whoever asks.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
 use quorate_core::{
-    checkpoint::Checkpoint,
     hash::Hash,
     key::{CosignerKey, LogKey, VerifierKey},
     name::{ClusterOrigin, LedgerName},
-    note::{Cosignature, SignedNote},
     position::{NodeId, TreeSize},
 };
 use quorate_ledger::outcome::NewCheckpoint;
@@ -22,8 +20,10 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::{
-    book::{Book, Change, Signed},
+    anchor::Anchor,
+    book::{Book, Change, Refused, Signed},
     intake::consistent,
+    notes,
     pen::{Draft, Pen},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     health::Health,
     store::{
         log::LogStore,
-        state::{StateStore, StoredCosignature},
+        state::{ReadView, StateStore, StoredCosignature},
     },
 };
 
@@ -73,8 +73,8 @@ pub struct SignerParts {
     pub key: CosignerKey,
     /// The cluster's log secret.
     pub log_secret: Zeroizing<[u8; 32]>,
-    /// Every member's cosigner key, this node's too.
-    pub members: BTreeMap<NodeId, VerifierKey>,
+    /// The cosigner keys of the founders: they count as long as there is no cosigner set.
+    pub founders: BTreeMap<NodeId, VerifierKey>,
     /// Where promises are kept.
     pub log: LogStore,
     /// Where cosignatures are kept.
@@ -128,25 +128,25 @@ pub enum WaitError {
 
 /// The signer of a node. Cheap to clone.
 #[derive(Clone)]
-pub struct Signer(Arc<Desk>);
+pub struct Signer(pub(super) Arc<Desk>);
 
-struct Desk {
+pub(super) struct Desk {
     me: NodeId,
-    origin: ClusterOrigin,
+    pub(super) origin: ClusterOrigin,
     log_secret: Zeroizing<[u8; 32]>,
-    state: Arc<StateStore>,
+    pub(super) state: Arc<StateStore>,
     clock: Clock,
     health: Health,
     /// Signs one batch at a time: what is promised is promised in order.
     pen: AsyncMutex<Pen>,
-    book: Mutex<Book>,
+    pub(super) book: Mutex<Book>,
     log_keys: Mutex<BTreeMap<LedgerName, Arc<LogKey>>>,
     certified: Mutex<BTreeMap<LedgerName, watch::Sender<TreeSize>>>,
-    changed: watch::Sender<u64>,
+    pub(super) changed: watch::Sender<u64>,
     outbox: Arc<dyn Outbox>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -167,20 +167,13 @@ impl Signer {
             clock: parts.clock,
             health: parts.health,
             pen: AsyncMutex::new(pen),
-            book: Mutex::new(Book::new(parts.members)),
+            book: Mutex::new(Book::new(parts.founders)),
             log_keys: Mutex::default(),
             certified: Mutex::default(),
             changed: watch::Sender::new(0),
             outbox,
         }));
-        let heads = view.ledgers().iter().map(|ledger| NewCheckpoint {
-            ledger: ledger.head().name.clone(),
-            size: ledger.size(),
-            root: ledger.head().frontier.root(),
-            state_root: ledger.head().state_root,
-            time: ledger.head().time,
-        });
-        Ok((signer, heads.collect()))
+        Ok((signer, notes::heads(&view).map_err(|fault| fault.to_string())?))
     }
 
     /// Starts signing: the heads first, then what comes from the intake. Only once nothing speaks against this node's
@@ -197,7 +190,11 @@ impl Signer {
         for message in cosignatures {
             match self.take(from, &message) {
                 Ok(change) => any |= self.react(&message.ledger, change),
-                Err(problem) => tracing::warn!(node = %from, problem, "refused a cosignature"),
+                Err(TakeError::Refused(Refused::Stranger(node))) => {
+                    // It, or this node, may not have applied yet what makes it one, or none.
+                    tracing::debug!(%node, "a cosignature of who is not in the cosigner set");
+                }
+                Err(problem) => tracing::warn!(node = %from, %problem, "refused a cosignature"),
             }
         }
         if any {
@@ -205,13 +202,14 @@ impl Signer {
         }
     }
 
-    fn take(&self, from: NodeId, message: &pb::Cosignature) -> Result<Change, String> {
-        let ledger = LedgerName::new(&message.ledger).map_err(|error| error.to_string())?;
-        let root = Hash::try_from(message.root.as_ref()).map_err(|error| error.to_string())?;
-        let signature =
-            message.signature.as_ref().try_into().map_err(|_| "signature: not 64 bytes".to_owned())?;
+    fn take(&self, from: NodeId, message: &pb::Cosignature) -> Result<Change, TakeError> {
+        let malformed = |problem: &dyn std::fmt::Display| TakeError::Malformed(problem.to_string());
+        let ledger = LedgerName::new(&message.ledger).map_err(|error| malformed(&error))?;
+        let root = Hash::try_from(message.root.as_ref()).map_err(|error| malformed(&error))?;
+        let signature = message.signature.as_ref().try_into();
+        let signature = signature.map_err(|_| malformed(&"signature: not 64 bytes"))?;
         let signed = Signed { root, time: message.time_s, signature };
-        lock(&self.0.book).add(&ledger, from, TreeSize::new(message.size), signed).map_err(|e| e.to_string())
+        Ok(lock(&self.0.book).add(&ledger, from, TreeSize::new(message.size), signed)?)
     }
 
     /// This node's own cosignatures of a ledger from a size on, for a member that asks.
@@ -234,9 +232,29 @@ impl Signer {
         lock(&self.0.book).certified(ledger)
     }
 
-    /// How many cosignatures are a majority.
+    /// The cluster.
+    pub(super) fn origin(&self) -> &ClusterOrigin {
+        &self.0.origin
+    }
+
+    /// Whose signatures certify the heads of a snapshot, if its cosigner sets follow from what this node knows.
+    ///
+    /// # Errors
+    /// Where they do not.
+    pub(super) fn anchor(&self, snapshot: &ReadView) -> Result<Anchor, String> {
+        let founders = lock(&self.0.book).founders();
+        let own = self.0.state.view().cluster().registry.cosigners().cloned();
+        Anchor::follow(&self.0.origin, founders, own, snapshot)
+    }
+
+    /// How many cosignatures are a majority of the newest set.
     pub fn quorum(&self) -> usize {
-        lock(&self.0.book).quorum()
+        lock(&self.0.book).newest().majority()
+    }
+
+    /// The cluster's log secret, for a node that joins.
+    pub(crate) fn log_secret(&self) -> Zeroizing<[u8; 32]> {
+        self.0.log_secret.clone()
     }
 
     /// The log key of a ledger.
@@ -246,7 +264,7 @@ impl Signer {
         Arc::clone(keys.entry(ledger.clone()).or_insert_with(derive))
     }
 
-    /// Waits until `need` members (0 = a majority) have signed the checkpoint of `size` with `root`, which this node
+    /// Waits until `need` members (0 = a majority of each set that certifies it) have signed the checkpoint of `size` with `root`, which this node
     /// has applied, and gives its note.
     ///
     /// # Errors
@@ -259,11 +277,7 @@ impl Signer {
         need: usize,
         timeout: Duration,
     ) -> Result<Certified, WaitError> {
-        let (quorum, members) = {
-            let book = lock(&self.0.book);
-            (book.quorum(), book.members().len())
-        };
-        let need = if need == 0 { quorum } else { need };
+        let members = lock(&self.0.book).newest().keys().len();
         if need > members {
             return Err(WaitError::TooMany { need, members });
         }
@@ -274,7 +288,7 @@ impl Signer {
                 if let Some(certified) = self.certified_at(ledger, size, root, need)? {
                     return Ok(certified);
                 }
-                if need == quorum {
+                if need == 0 {
                     self.until_certified(ledger, size).await;
                 } else if changed.changed().await.is_err() {
                     std::future::pending::<()>().await;
@@ -299,14 +313,25 @@ impl Signer {
     }
 
     fn others(&self) -> Vec<NodeId> {
-        lock(&self.0.book).members().keys().filter(|id| **id != self.0.me).copied().collect()
+        lock(&self.0.book).newest().keys().keys().filter(|id| **id != self.0.me).copied().collect()
+    }
+
+    /// Returns when a majority has signed a larger size of a ledger than this.
+    pub async fn certified_beyond(&self, ledger: &LedgerName, size: TreeSize) {
+        let mut watch = self.watch_certified(ledger);
+        if self.certified_size(ledger) <= size && watch.wait_for(|certified| *certified > size).await.is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn watch_certified(&self, ledger: &LedgerName) -> watch::Receiver<TreeSize> {
+        let mut all = lock(&self.0.certified);
+        all.entry(ledger.clone()).or_insert_with(|| watch::Sender::new(TreeSize::ZERO)).subscribe()
     }
 
     async fn until_certified(&self, ledger: &LedgerName, size: TreeSize) {
-        let mut watch = {
-            let mut all = lock(&self.0.certified);
-            all.entry(ledger.clone()).or_insert_with(|| watch::Sender::new(TreeSize::ZERO)).subscribe()
-        };
+        let mut watch = self.watch_certified(ledger);
         // A size that is not certified itself although a larger one is has too few signatures for ever: look once,
         // then wait for the deadline.
         if *watch.borrow() >= size {
@@ -316,105 +341,8 @@ impl Signer {
         }
     }
 
-    fn certified_at(
-        &self,
-        ledger: &LedgerName,
-        size: TreeSize,
-        root: Hash,
-        need: usize,
-    ) -> Result<Option<Certified>, WaitError> {
-        {
-            let mut book = lock(&self.0.book);
-            if let Some(page) = book.page(ledger, size).filter(|page| page.root == Some(root)) {
-                let times = newest_first(page.agreeing().map(|(_, signed)| signed.time));
-                if times.len() < need {
-                    return Ok(None);
-                }
-                let key = (times.len(), times.first().copied().unwrap_or(0));
-                if let Some((_, note)) = page.note.as_ref().filter(|(known, _)| *known == key) {
-                    return Ok(Some(Certified { size, root, note: Arc::clone(note), times }));
-                }
-                let signed: Vec<(NodeId, Signed)> = page.agreeing().map(|(id, s)| (id, s.clone())).collect();
-                let note = self.note(ledger, size, root, &signed, book.members());
-                if let Some(page) = book.page(ledger, size) {
-                    page.note = Some((key, Arc::clone(&note)));
-                }
-                return Ok(Some(Certified { size, root, note, times }));
-            }
-        }
-        self.certified_in_store(ledger, size, root, need)
-    }
-
-    /// Cosignatures of a size that is no longer in memory; each is verified again, disks are bad input too.
-    fn certified_in_store(
-        &self,
-        ledger: &LedgerName,
-        size: TreeSize,
-        root: Hash,
-        need: usize,
-    ) -> Result<Option<Certified>, WaitError> {
-        let members = lock(&self.0.book).members().clone();
-        let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
-        let view = self.0.state.view();
-        let Some(held) = view.ledger(ledger) else {
-            return Ok(None);
-        };
-        let stored = view.cosignatures(held.id(), size)?;
-        let valid = stored.into_iter().filter_map(|stored| {
-            let key = members.get(&stored.node)?;
-            Cosignature::by(key, stored.time_s, stored.signature).verify(key, &checkpoint).ok()?;
-            Some((stored.node, Signed { root, time: stored.time_s, signature: stored.signature }))
-        });
-        let signed: Vec<(NodeId, Signed)> = valid.collect();
-        if signed.len() < need {
-            return Ok(None);
-        }
-        let note = self.note(ledger, size, root, &signed, &members);
-        Ok(Some(Certified {
-            size,
-            root,
-            note,
-            times: newest_first(signed.iter().map(|(_, signed)| signed.time)),
-        }))
-    }
-
-    fn note(
-        &self,
-        ledger: &LedgerName,
-        size: TreeSize,
-        root: Hash,
-        signed: &[(NodeId, Signed)],
-        members: &BTreeMap<NodeId, VerifierKey>,
-    ) -> Arc<str> {
-        let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
-        let log_line = self.log_key(ledger).sign(&checkpoint);
-        let mut note = SignedNote::new(checkpoint);
-        note.add(log_line);
-        for (node, signed) in signed {
-            if let Some(key) = members.get(node) {
-                note.add(Cosignature::by(key, signed.time, signed.signature).to_line());
-            }
-        }
-        note.to_string().into()
-    }
-
-    fn missing(&self, ledger: &LedgerName, size: TreeSize, need: usize) -> WaitError {
-        let mut book = lock(&self.0.book);
-        let signed: BTreeSet<NodeId> = book
-            .page(ledger, size)
-            .map(|page| page.agreeing().map(|(id, _)| id).collect())
-            .unwrap_or_default();
-        let missing: Vec<String> = book
-            .members()
-            .keys()
-            .filter(|id| !signed.contains(id))
-            .map(|id| self.0.origin.node(*id))
-            .collect();
-        WaitError::Timeout { size, have: signed.len(), need, missing: missing.join(", ") }
-    }
-
     /// Takes the consequences of a change; true when somebody may be waiting for it.
-    fn react(&self, ledger: &str, change: Change) -> bool {
+    pub(super) fn react(&self, ledger: &str, change: Change) -> bool {
         match change {
             Change::None => false,
             Change::Added => true,
@@ -454,11 +382,24 @@ impl Signer {
             }
             let mut drafts = Vec::with_capacity(batch.len());
             for checkpoint in batch.drain(..) {
-                let NewCheckpoint { ledger, size, root, .. } = checkpoint;
+                let NewCheckpoint { ledger, size, root, sets, .. } = checkpoint;
                 let origin = self.0.origin.ledger(&ledger);
-                let change = lock(&self.0.book).computed(&ledger, &origin, size, root);
+                let panels = match self.panels(&sets) {
+                    Ok(panels) => panels,
+                    Err(fault) => return self.0.health.fail(fault.to_string()),
+                };
+                // Whoever does not count says nothing.
+                let listed = panels.iter().any(|panel| panel.lists(self.0.me));
+                let change = lock(&self.0.book).computed(&ledger, &origin, size, root, panels);
                 self.react(ledger.as_str(), change);
-                drafts.push(Draft { ledger, size, root, refresh: false });
+                if listed {
+                    drafts.push(Draft { ledger, size, root, refresh: false });
+                }
+            }
+            let again = lock(&self.0.book).adopt();
+            if !again.is_empty() && lock(&self.0.book).newest().lists(self.0.me) {
+                let draft = |(ledger, size, root)| Draft { ledger, size, root, refresh: false };
+                drafts.extend(again.into_iter().map(draft));
             }
             self.sign(&drafts).await;
         }
@@ -502,7 +443,7 @@ impl Signer {
             if page.signed.values().all(fresh) {
                 return false;
             }
-            let own_is_fresh = page.signed.get(&self.0.me).is_some_and(fresh);
+            let own_is_fresh = !page.lists(self.0.me) || page.signed.get(&self.0.me).is_some_and(fresh);
             let Some(root) = page.root else { return false };
             (!own_is_fresh).then(|| Draft { ledger: ledger.clone(), size, root, refresh: true })
         };
@@ -567,7 +508,16 @@ impl Signer {
     }
 }
 
-fn newest_first(times: impl Iterator<Item = u64>) -> Vec<u64> {
+/// A cosignature that is not taken.
+#[derive(Debug, thiserror::Error)]
+enum TakeError {
+    #[error("{0}")]
+    Malformed(String),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+pub(super) fn newest_first(times: impl Iterator<Item = u64>) -> Vec<u64> {
     let mut times: Vec<u64> = times.collect();
     times.sort_unstable_by(|a, b| b.cmp(a));
     times

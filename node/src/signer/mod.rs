@@ -6,20 +6,31 @@
 //! still knows what it promised, and never signs two roots for one size, nor a smaller size at a later time.
 //!
 //! Cosignatures are exchanged with the other members and counted in the [`book`]. A size with the signatures of a
-//! majority over *our* root is certified, and whoever waits for it is told. A majority over another root means
+//! majority over *our* root is certified, and whoever waits for it is told. Whose signatures count for a size is what the
+//! applied state says of it: the cosigner set in force there, and where a block of `_system` brings in a new set, a
+//! majority of that one too. A majority over another root means
 //! that this node is wrong: it stops ([`Health`](crate::health::Health)) and keeps its files.
 //!
 //! * [`pen`] — the rules of what may be signed, and its durability
 //! * [`book`] — who has signed what, pure
+//! * [`panel`] — a cosigner set, ready to be counted with
+//! * `page` — one checkpoint of the book
+//! * `notes` — certified checkpoints as notes
+//! * `anchor` — whose signatures certify a received snapshot
 //! * [`mod@intake`] — the way from apply to here
 //! * [`desk`] — the shared handle: checkpoints in, cosignatures in and out, notes out
 
+mod anchor;
 pub(crate) mod book;
 pub(crate) mod desk;
 pub(crate) mod intake;
+mod notes;
+mod page;
+pub(crate) mod panel;
 pub(crate) mod pen;
 
 pub use book::Signed;
 pub use desk::{Certified, Outbox, Signer, SignerParts, WaitError};
 pub use intake::{Intake, intake};
+pub(crate) use notes::heads;
 pub use pen::PenFault;

@@ -86,6 +86,13 @@ impl StoreFault {
         Self { kind, place: place.into(), problem: error.to_string() }
     }
 
+    /// The same fault with another path in place of `from`: what was found through links is told of the files themselves.
+    pub(crate) fn at(mut self, from: &str, to: &str) -> Self {
+        self.place = self.place.replace(from, to);
+        self.problem = self.problem.replace(from, to);
+        self
+    }
+
     /// Which kind of fault it is.
     pub fn kind(&self) -> FaultKind {
         self.kind

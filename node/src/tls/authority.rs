@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, time::Duration};
 
-use quorate_core::position::Micros;
+use quorate_core::{name::ClusterId, position::Micros};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{
     PeerIdentity,
     files::{self, FileError},
+    operator_name,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -134,6 +135,17 @@ impl Authority {
         params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params)
+    }
+
+    /// A certificate that makes its holder an operator of the cluster; valid for 825 days from `now`.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Certificate`].
+    pub fn issue_operator(&self, cluster: ClusterId, now: Micros) -> Result<Issued, AuthorityError> {
+        let mut params = params("Quorate operator", now, CERTIFICATE_LIFETIME);
+        params.subject_alt_names = vec![SanType::URI(operator_name(cluster).try_into()?)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params)
     }
 

@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use quorate_core::position::Micros;
-use rustls::{RootCertStore, ServerConfig, crypto::CryptoProvider};
+use quorate_core::{name::ClusterId, position::Micros};
+use rustls::{RootCertStore, ServerConfig, crypto::CryptoProvider, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
     IdentityError,
     files::{self, FileError},
+    identity::names_operator,
 };
 
 /// The one protocol spoken behind TLS here (RFC 9113): gRPC over HTTP/2.
@@ -139,7 +140,11 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// TLS towards clients, with a certificate that can be replaced while serving. Clones share the certificate.
 #[derive(Clone)]
-pub struct ServerTls(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct ServerTls {
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+    /// The cluster whose operators are recognised by their certificates.
+    operators: Option<ClusterId>,
+}
 
 impl ServerTls {
     /// Serves with these credentials; clients are not asked for a certificate.
@@ -147,22 +152,42 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError::Credentials`] if key and certificate do not belong together.
     pub fn new(credentials: &Credentials) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(RwLock::new(Arc::new(server_config(credentials)?)))))
+        let config = server_config(credentials, None)?;
+        Ok(Self { config: Arc::new(RwLock::new(Arc::new(config))), operators: None })
     }
 
-    /// Uses these credentials from the next handshake on. Connections that exist go on as they are. On an error
-    /// nothing changes.
+    /// Serves with these credentials; a client may show a certificate of `roots`, and is an operator if it names one of
+    /// this cluster. One that shows a certificate of somebody else is refused.
     ///
     /// # Errors
-    /// [`TlsError::Credentials`].
-    pub fn replace(&self, credentials: &Credentials) -> Result<(), TlsError> {
-        let config = Arc::new(server_config(credentials)?);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    /// [`TlsError::Credentials`], [`TlsError::Verifier`].
+    pub fn with_operators(
+        credentials: &Credentials,
+        roots: &Roots,
+        cluster: ClusterId,
+    ) -> Result<Self, TlsError> {
+        let config = server_config(credentials, Some(roots))?;
+        Ok(Self { config: Arc::new(RwLock::new(Arc::new(config))), operators: Some(cluster) })
+    }
+
+    /// Uses these from the next handshake on. Connections that exist go on as they are. On an error nothing changes.
+    ///
+    /// # Errors
+    /// As when it was made.
+    pub fn replace(&self, credentials: &Credentials, roots: &Roots) -> Result<(), TlsError> {
+        let config = Arc::new(server_config(credentials, self.operators.map(|_| roots))?);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a client that showed these certificates is an operator. They were verified in the handshake.
+    pub(super) fn is_operator(&self, shown: Option<&[CertificateDer<'_>]>) -> bool {
+        let leaf = shown.and_then(<[_]>::first);
+        leaf.zip(self.operators).is_some_and(|(leaf, cluster)| names_operator(leaf, cluster))
     }
 }
 
@@ -172,11 +197,21 @@ impl fmt::Debug for ServerTls {
     }
 }
 
-fn server_config(credentials: &Credentials) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+fn server_config(credentials: &Credentials, roots: Option<&Roots>) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Credentials)?
-        .with_no_client_auth()
+        .map_err(TlsError::Credentials)?;
+    let builder = match roots {
+        None => builder.with_no_client_auth(),
+        Some(roots) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.0), provider())
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| TlsError::Verifier { reason: error.to_string() })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
         .with_single_cert(credentials.chain().to_vec(), credentials.key())
         .map_err(TlsError::Credentials)?;
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
@@ -206,6 +241,16 @@ pub enum TlsError {
     #[error("the authority's certificates cannot be used to verify peers: {reason}")]
     Verifier {
         /// What is wrong.
+        reason: String,
+    },
+    /// A client would not take it.
+    #[error(
+        "a client that calls {host:?} would refuse it: {reason}; issue a new one, or correct the cluster file"
+    )]
+    Refused {
+        /// What the client calls.
+        host: String,
+        /// Why.
         reason: String,
     },
     /// Out of its time.

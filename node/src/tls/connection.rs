@@ -33,6 +33,8 @@ pub struct ConnectionInfo {
     pub encrypted: bool,
     /// The node at the other end, as its certificate proves. `None` for clients and on plaintext connections.
     pub peer: Option<NodeId>,
+    /// Whether a client proved by its certificate that it is an operator of the cluster.
+    pub operator: bool,
 }
 
 /// An open connection, encrypted or not. While it lives it holds its place in the listener's limit.
@@ -49,7 +51,7 @@ enum Io {
 
 impl Connection {
     pub(super) fn plain(stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Self {
-        let info = ConnectionInfo { local, remote, encrypted: false, peer: None };
+        let info = ConnectionInfo { local, remote, encrypted: false, peer: None, operator: false };
         Self { io: Io::Plain(stream), info, slot: None }
     }
 
@@ -59,8 +61,14 @@ impl Connection {
         remote: SocketAddr,
         peer: Option<NodeId>,
     ) -> Self {
-        let info = ConnectionInfo { local, remote, encrypted: true, peer };
+        let info = ConnectionInfo { local, remote, encrypted: true, peer, operator: false };
         Self { io: Io::Tls(Box::new(stream)), info, slot: None }
+    }
+
+    /// Notes whether the other side is an operator.
+    pub(super) fn of_operator(mut self, operator: bool) -> Self {
+        self.info.operator = operator;
+        self
     }
 
     /// Keeps a place in a limit for as long as the connection lives.

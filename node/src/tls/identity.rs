@@ -40,6 +40,23 @@ impl PeerIdentity {
     }
 }
 
+/// What the certificate of an operator names, as a URI in its alternative names.
+#[must_use]
+pub fn operator_name(cluster: ClusterId) -> String {
+    format!("{SCHEME}operator:{cluster}")
+}
+
+/// Whether a certificate names an operator of this cluster, and nothing else of ours. Says nothing about who issued it.
+#[must_use]
+pub(crate) fn names_operator(certificate: &CertificateDer<'_>, cluster: ClusterId) -> bool {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
+        return false;
+    };
+    let names: Vec<&str> = uris(&parsed).unwrap_or_default();
+    let ours: Vec<&str> = names.into_iter().filter(|uri| uri.starts_with(SCHEME)).collect();
+    ours == [operator_name(cluster)]
+}
+
 /// Every URI among the certificate's alternative names.
 fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a str>, IdentityError> {
     let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Unreadable)?;

@@ -232,11 +232,12 @@ async fn handshake(stream: TcpStream, security: &Security) -> io::Result<Connect
         return Ok(Connection::plain(stream, local, remote));
     };
     let tls = TlsAcceptor::from(config).accept(stream).await.map_err(verify::reason)?;
-    let peer = match security {
-        Security::Peer(_) => Some(authenticated(&tls).map_err(io::Error::other)?),
-        Security::Server(_) | Security::Plaintext => None,
+    let (peer, operator) = match security {
+        Security::Peer(_) => (Some(authenticated(&tls).map_err(io::Error::other)?), false),
+        Security::Server(server) => (None, server.is_operator(tls.get_ref().1.peer_certificates())),
+        Security::Plaintext => (None, false),
     };
-    Ok(Connection::tls(tls.into(), local, remote, peer))
+    Ok(Connection::tls(tls.into(), local, remote, peer).of_operator(operator))
 }
 
 /// The node whose certificate the handshake accepted.

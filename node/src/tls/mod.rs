@@ -18,6 +18,7 @@
 //! may add nodes. A stolen peer certificate lets its holder act as that node in Raft, but not cosign: the
 //! signing keys are separate, and are what clients trust.
 
+mod examine;
 pub mod files;
 
 mod authority;
@@ -27,6 +28,7 @@ mod identity;
 mod listener;
 mod peers;
 mod reload;
+mod renew;
 mod verify;
 
 #[cfg(test)]
@@ -35,7 +37,10 @@ mod tests;
 pub use authority::{Authority, AuthorityError, Issued};
 pub use config::{Credentials, Roots, ServerTls, TlsError};
 pub use connection::{Connection, ConnectionInfo};
-pub use identity::{IdentityError, PeerIdentity};
+pub use examine::check_server;
+pub use identity::{IdentityError, PeerIdentity, operator_name};
 pub use listener::{Incoming, Limits, ListenError, Listener, Security, listen};
 pub use peers::{DialError, PeerSecurity, PeerTls};
 pub use reload::{LOOK_EVERY, Reloader};
+pub(crate) use renew::host;
+pub use renew::{RenewError, Renewed, renew};

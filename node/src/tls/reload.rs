@@ -8,11 +8,12 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use quorate_core::position::Micros;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use super::{Credentials, PeerTls, Roots, ServerTls, TlsError, files};
-use crate::{clock::Clock, config};
+use crate::{clock::Clock, config, upkeep::CertificateEnds};
 
 /// Between two looks at the files.
 pub const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -27,6 +28,8 @@ pub struct Reloader {
     server: ServerTls,
     peer: PeerTls,
     clock: Clock,
+    /// When the certificates in use end.
+    ends: CertificateEnds,
     on_client: Seen,
     on_peer: Seen,
 }
@@ -51,12 +54,19 @@ impl Reloader {
         if let Err(problem) = credentials.check_valid(clock.now()) {
             tracing::warn!(file = %files.server_certificate.display(), %problem, "clients will refuse this node");
         }
-        let server = ServerTls::new(&credentials)?;
-        expires("server", &credentials);
+        let roots = Roots::load(&files.authority)?;
+        let server = ServerTls::with_operators(&credentials, &roots, own.cluster)?;
+        let ends = CertificateEnds::default();
+        ends.server(expires_at("server", credentials.expires_at()));
         let credentials = Credentials::load(&files.peer_certificate, &files.peer_key)?;
-        expires("peer", &credentials);
-        let peer = PeerTls::new(own, credentials, Roots::load(&files.authority)?, clock.now())?;
-        Ok(Self { files: files.clone(), server, peer, clock: clock.clone(), on_client, on_peer })
+        ends.peer(expires_at("peer", credentials.expires_at()));
+        let peer = PeerTls::new(own, credentials, roots, clock.now())?;
+        Ok(Self { files: files.clone(), server, peer, clock: clock.clone(), ends, on_client, on_peer })
+    }
+
+    /// When the certificates in use end.
+    pub fn ends(&self) -> CertificateEnds {
+        self.ends.clone()
     }
 
     /// What clients see; replaced by this.
@@ -100,8 +110,8 @@ impl Reloader {
     fn take_server(&self) -> Result<(), TlsError> {
         let credentials = Credentials::load(&self.files.server_certificate, &self.files.server_key)?;
         credentials.check_valid(self.clock.now())?;
-        self.server.replace(&credentials)?;
-        expires("server", &credentials);
+        self.server.replace(&credentials, &Roots::load(&self.files.authority)?)?;
+        self.ends.server(expires_at("server", credentials.expires_at()));
         Ok(())
     }
 
@@ -109,7 +119,7 @@ impl Reloader {
         let credentials = Credentials::load(&self.files.peer_certificate, &self.files.peer_key)?;
         let until = credentials.expires_at();
         self.peer.replace(credentials, Roots::load(&self.files.authority)?, self.clock.now())?;
-        expires_at("peer", until);
+        self.ends.peer(expires_at("peer", until));
         Ok(())
     }
 }
@@ -154,7 +164,7 @@ impl Seen {
 }
 
 fn on_client(files: &config::Tls) -> Content {
-    content(&[&files.server_certificate], &files.server_key)
+    content(&[&files.authority, &files.server_certificate], &files.server_key)
 }
 
 fn on_peer(files: &config::Tls) -> Content {
@@ -185,12 +195,9 @@ fn count(certificate: &'static str, result: &'static str) {
         .increment(1);
 }
 
-fn expires(certificate: &'static str, credentials: &Credentials) {
-    expires_at(certificate, credentials.expires_at());
-}
-
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats; nothing is decided by them")]
-fn expires_at(certificate: &'static str, until: Option<quorate_core::position::Micros>) {
+fn expires_at(certificate: &'static str, until: Option<Micros>) -> Option<Micros> {
     let seconds = until.map_or(0, |until| until.as_secs());
     metrics::gauge!("quorate_certificate_expiry_seconds", "certificate" => certificate).set(seconds as f64);
+    until
 }

@@ -23,3 +23,7 @@ require (
 	google.golang.org/grpc v1.83.2 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 )
+
+require quorate.dev/compare/load v0.0.0
+
+replace quorate.dev/compare/load => ../load

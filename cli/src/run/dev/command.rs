@@ -111,6 +111,8 @@ fn write_context(path: &Path, report: &Report) -> Result<(), CliError> {
         endpoints: report.endpoints.clone(),
         policy: report.policies.iter().map(PathBuf::from).collect(),
         cacert: Some(report.cacert.clone().into()),
+        cert: Some(report.cert.clone().into()),
+        cert_key: Some(report.cert_key.clone().into()),
         trust_dir: Some(report.trust_dir.clone().into()),
         plaintext: false,
     };

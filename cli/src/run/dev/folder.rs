@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_node::cluster::{Cluster, SettingsFile};
 use quorate_node::config::NodeConfig;
-use quorate_node::provision::{CONFIG_FILE, NodePlan, Plan, provision};
+use quorate_node::provision::{CONFIG_FILE, NodePlan, OPERATOR, Plan, provision};
 
 use super::ports::{self, NodePorts};
 use crate::clock;
@@ -147,7 +147,7 @@ impl Folder {
 /// Whether something in the folder was made here.
 fn is_ours(name: &str) -> bool {
     let is_node = name.strip_prefix("node-").is_some_and(|id| id.parse::<u16>().is_ok());
-    is_node || ["authority", "client", "trust", MAKING].contains(&name)
+    is_node || ["authority", "client", OPERATOR, "trust", MAKING].contains(&name)
 }
 
 fn in_use(path: &Path, lock: &Path) -> CliError {

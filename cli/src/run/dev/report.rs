@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use quorate_node::provision::OPERATOR;
 use serde::Serialize;
 
 use super::crew::{Death, Next};
@@ -17,6 +18,9 @@ pub(super) struct Report {
     pub(super) endpoints: Vec<String>,
     pub(super) policies: Vec<String>,
     pub(super) cacert: String,
+    /// Of an operator, with its key.
+    pub(super) cert: String,
+    pub(super) cert_key: String,
     pub(super) trust_dir: String,
     nodes: Vec<Node>,
     /// To be pasted into any other terminal.
@@ -55,6 +59,8 @@ impl Report {
                 .map(|l| client.join(format!("{l}.policy")).display().to_string())
                 .to_vec(),
             cacert: client.join("authority.crt").display().to_string(),
+            cert: dir.join(OPERATOR).join("operator.crt").display().to_string(),
+            cert_key: dir.join(OPERATOR).join("operator.key").display().to_string(),
             trust_dir: dir.join("trust").display().to_string(),
             nodes,
             first_command: format!("{program} put greeting hello && {program} get greeting"),
@@ -164,6 +170,8 @@ mod tests {
     "/d/client/_system.policy"
   ],
   "cacert": "/d/client/authority.crt",
+  "cert": "/d/operator/operator.crt",
+  "cert_key": "/d/operator/operator.key",
   "trust_dir": "/d/trust",
   "nodes": [
     {

@@ -4,6 +4,7 @@
 //! over gRPC, as leader or follower, reachable or not, and lets a test alter what is answered.
 
 mod answers;
+mod feed;
 pub(crate) mod model;
 pub(crate) mod server;
 mod service;

@@ -28,6 +28,8 @@ pub(crate) enum Mode {
     Broken,
     /// Does what is asked, and never answers.
     Hanging,
+    /// Answers, but nobody signs anything anew for it.
+    CutOff,
 }
 
 /// What a test does to answers before they are sent.
@@ -43,6 +45,7 @@ pub(crate) struct Alterations {
     pub(crate) checkpoint: Option<Alter<v1::GetCheckpointResponse>>,
     pub(crate) entries: Option<Alter<v1::ListTransactionsResponse>>,
     pub(crate) consistency: Option<Alter<v1::ConsistencyProofResponse>>,
+    pub(crate) feed: Option<Alter<v1::SubscribeResponse>>,
 }
 
 /// What a replica is like at the moment.
@@ -55,6 +58,8 @@ pub(crate) struct State {
     pub(crate) cosign_time: u64,
     /// What it does to its answers.
     pub(crate) alter: Alterations,
+    /// The changes of replicas that it tells of.
+    pub(crate) epochs: Vec<v1::EpochProof>,
 }
 
 /// A replica.
@@ -124,6 +129,7 @@ impl Node {
             cosigners: vec![1, 2, 3],
             cosign_time: 2_000_000_000,
             alter: Alterations::default(),
+            epochs: Vec::new(),
         };
         let node = Self {
             id,
@@ -177,7 +183,7 @@ impl Node {
             }
             Mode::Busy => Err(Status::resource_exhausted("the queue is full")),
             Mode::Broken => Err(Status::internal("broken")),
-            Mode::Leader | Mode::Follower(_) | Mode::Hanging => Ok(()),
+            Mode::Leader | Mode::Follower(_) | Mode::Hanging | Mode::CutOff => Ok(()),
         }
     }
 

@@ -210,6 +210,20 @@ impl ledger_server::Ledger for Node {
         Ok(Response::new(stream))
     }
 
+    type SubscribeStream = BoxStream<'static, Result<v1::SubscribeResponse, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        self.admit(false)?;
+        let request = request.into_inner();
+        if self.ledger(&request.ledger, |ledger| request.from > ledger.size())? {
+            return Err(Status::out_of_range("beyond the end"));
+        }
+        Ok(Response::new(super::feed::feed(self.clone(), request)))
+    }
+
     async fn inclusion_proof(
         &self,
         request: Request<v1::InclusionProofRequest>,
@@ -292,6 +306,17 @@ impl ledger_server::Ledger for Node {
             })
             .collect();
         self.answer(v1::ListLedgersResponse { ledgers }).await
+    }
+
+    async fn list_epochs(
+        &self,
+        request: Request<v1::ListEpochsRequest>,
+    ) -> Result<Response<v1::ListEpochsResponse>, Status> {
+        let from = request.into_inner().from_epoch;
+        // Two at a time.
+        let epochs =
+            self.state().epochs.iter().filter(|proof| proof.epoch >= from).take(2).cloned().collect();
+        self.answer(v1::ListEpochsResponse { epochs }).await
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {

@@ -9,9 +9,12 @@ use quorate_ledger::{
     outcome::{Rejection, RequestOutcome},
 };
 
-use super::support::{
-    model::{Fate, Ledger, Model},
-    replica::{Replica, START, block},
+use super::{
+    replay::replay_all,
+    support::{
+        model::{Fate, Ledger, Model},
+        replica::{Replica, START, block},
+    },
 };
 
 /// Few keys, so that they meet again.
@@ -131,6 +134,7 @@ proptest! {
         let names = ["a", "b"];
         let [mut steady, mut forgetful, mut small] =
             [1 << 24, 0, 16 * 3_000].map(|cache_bytes| Replica::with_ledgers(cache_bytes, &names));
+        let mut replayed = Replica::with_ledgers(1 << 24, &names);
         let epoch = Epoch::new(5);
         let mut model = Model::new(&names, START, 0);
         model.set_epoch(epoch.get());
@@ -139,6 +143,7 @@ proptest! {
         }
         for (block, restart) in blocks.iter().zip(restarts) {
             let effects = steady.apply(block);
+            prop_assert_eq!(&effects.ledgers, &replay_all(&mut replayed, &effects));
             prop_assert_eq!(&effects, &forgetful.apply(block));
             prop_assert_eq!(&effects, &small.apply(block));
             forgetful.restart();

@@ -5,6 +5,9 @@
 mod damage;
 mod deep;
 mod histories;
+mod lineage;
+mod membership;
+mod replay;
 mod requests;
 mod support;
 mod system;

@@ -2,11 +2,9 @@
 
 use prost::{Message, bytes::Bytes};
 use quorate_core::{
-    block::BlockKey,
     entry::Leaf,
-    key::CosignerKey,
     name::LedgerName,
-    position::{Epoch, Micros, NodeId},
+    position::{Epoch, Micros},
 };
 use quorate_ledger::{
     block::{Request, Write},
@@ -16,25 +14,22 @@ use quorate_ledger::{
 };
 
 use super::support::{
+    nodes::{founders, record_of},
     replica::{Replica, START, birth, block, origin, record},
     requests::{delete, erase, put, put_until, request},
 };
 
 fn cosigner(node: u8) -> Cosigner {
-    let name = origin().node(NodeId::new(u64::from(node)));
-    let key = CosignerKey::from_seed(&name, &[node; 32]).unwrap();
-    let block_key = BlockKey::from_seed(&[100 + node; 32]).public();
-    Cosigner {
-        node_id: u64::from(node),
-        vkey: key.verifier().to_string(),
-        block_public_key: Bytes::copy_from_slice(block_key.as_bytes()),
-        client_address: format!("node{node}.example:7001"),
-        peer_address: format!("node{node}.example:7002"),
-    }
+    record_of(node).cosigner()
 }
 
 fn set(epoch: u64) -> CosignerSet {
     CosignerSet { epoch, cosigners: (1..=3).map(cosigner).collect() }
+}
+
+/// The first set, and the records of its nodes.
+fn founding() -> Vec<Write> {
+    founders(&[1, 2, 3])
 }
 
 fn ask(key: &str, writes: impl IntoIterator<Item = Write>) -> Request {
@@ -82,10 +77,11 @@ fn one_request_sets_up_a_cluster() {
     let setup = ask(
         "setup",
         [
-            put(COSIGNERS_KEY, &set(1).encode_to_vec()),
             put(SETTINGS_KEY, &SettingsRecord::from(Settings::default()).encode_to_vec()),
             put(&ledger_key(&name), &record(&origin(), &name).encode_to_vec()),
-        ],
+        ]
+        .into_iter()
+        .chain(founding()),
     );
     let effects = replica.apply(&block(START, [setup]));
     assert!(matches!(effects.outcome.requests[0], RequestOutcome::Committed(_)));
@@ -102,7 +98,7 @@ fn one_request_sets_up_a_cluster() {
 fn cosigners_and_settings_hold_from_the_next_block_on() {
     let mut replica = Replica::with_ledgers(0, &["a"]);
     let long = |key: &str| request("a", key, Micros::new(START), [put(b"k", b"longer than 10")]);
-    let change = ask("1", [put(SETTINGS_KEY, &good_settings()), put(COSIGNERS_KEY, &set(1).encode_to_vec())]);
+    let change = ask("1", [put(SETTINGS_KEY, &good_settings())].into_iter().chain(founding()));
     let effects = replica.apply(&block(START, [change, long("1")]));
     assert!(effects.outcome.requests.iter().all(|outcome| matches!(outcome, RequestOutcome::Committed(_))));
     assert!(effects.ledgers.iter().all(|ledger| epoch_of(&ledger.commit_leaf) == 0));
@@ -122,13 +118,19 @@ fn cosigners_and_settings_hold_from_the_next_block_on() {
 }
 
 #[test]
-fn two_sets_in_one_block_follow_each_other() {
+fn a_block_changes_the_set_at_most_once() {
     let mut replica = Replica::with_ledgers(0, &[]);
-    let sets =
-        (1..=2).map(|epoch| ask(&epoch.to_string(), [put(COSIGNERS_KEY, &set(epoch).encode_to_vec())]));
-    let effects = replica.apply(&block(START, sets));
-    assert!(effects.outcome.requests.iter().all(|outcome| matches!(outcome, RequestOutcome::Committed(_))));
-    assert_eq!(effects.cluster.epoch, Epoch::new(2));
+    let second = || ask("2", [put(COSIGNERS_KEY, &set(2).encode_to_vec())]);
+    let effects = replica.apply(&block(START, [ask("1", founding()), second()]));
+    let [RequestOutcome::Committed(_), RequestOutcome::Rejected(Rejection::Malformed { problem, .. })] =
+        &effects.outcome.requests[..]
+    else {
+        panic!("{:?}", effects.outcome.requests)
+    };
+    assert!(problem.contains("send the request again"), "{problem}");
+    assert_eq!(effects.cluster.epoch, Epoch::new(1));
+    assert!(matches!(replica.ask(START, second()), RequestOutcome::Committed(_)));
+    assert_eq!(replica.store.cluster.epoch, Epoch::new(2));
 }
 
 #[test]

@@ -17,5 +17,6 @@ mod tests;
 pub(crate) use commit::{CheckedCommit, CheckedCreate, WriteLimits};
 pub(crate) use field::{ledger, wait};
 pub(crate) use read::{
-    Consistency, Options, ScanQuestion, Which, get, get_many, history, list_range, scan, which,
+    Consistency, Options, ScanQuestion, Subscription, Which, get, get_many, history, list_range, scan,
+    subscription, which,
 };

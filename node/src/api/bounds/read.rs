@@ -13,7 +13,7 @@ use quorate_proto::v1;
 use tonic::Status;
 
 use super::field;
-use crate::api::errors::Reason;
+use crate::api::{checkpoint::Wanted, errors::Reason, transactions::Contents};
 
 /// Most keys that one call may ask for.
 const MAX_KEYS: usize = 1_000;
@@ -181,4 +181,28 @@ pub(crate) fn list_range(
         return Err(Reason::SizesOutOfOrder.of("to", problem));
     }
     Ok((ledger, LogIndex::new(request.from), end))
+}
+
+/// What a reader of the log as it grows asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) ledger: LedgerName,
+    pub(crate) from: LogIndex,
+    pub(crate) contents: Contents,
+    /// What its first checkpoint continues, and what all of them carry.
+    pub(crate) wanted: Wanted,
+}
+
+/// Checks a subscription.
+pub(crate) fn subscription(request: &v1::SubscribeRequest) -> Result<Subscription, Status> {
+    let ledger = field::ledger(&request.ledger)?;
+    field::bound(&request.prefix, "prefix")?;
+    let trusted = TreeSize::new(request.trusted_size);
+    let cosigners = usize::try_from(request.min_cosigners).unwrap_or(usize::MAX);
+    Ok(Subscription {
+        ledger,
+        from: LogIndex::new(request.from),
+        contents: Contents::new(request.contents, request.prefix.clone()),
+        wanted: Wanted { trusted, cosigners },
+    })
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod commit;
+mod epochs;
 mod history;
 mod keys;
 mod log;
@@ -10,6 +11,7 @@ mod refusals;
 mod scan;
 mod served;
 mod server;
+mod subscribe;
 mod tables;
 mod tokens;
 mod verify;

@@ -20,12 +20,13 @@ use quorate_core::{
     note::SignedNote,
     policy::Policy,
     position::{BlockHeight, Micros, NodeId, TreeSize},
+    possession::NodeStatement,
 };
 use quorate_ledger::{
     apply::apply,
     block::{Block, Genesis, Put, Request, Write},
     outcome::RequestOutcome,
-    system::{COSIGNERS_KEY, Cosigner, CosignerSet},
+    registry::{COSIGNERS_KEY, CosignerSet, NodeRecord, NodeState, node_key},
 };
 use quorate_proto::v1::{self, ledger_server::Ledger};
 use tonic::Status;
@@ -153,6 +154,14 @@ impl Backend for Fake {
         self.state.view().ledger(ledger).filter(|_| enough).map_or(TreeSize::ZERO, |ledger| ledger.size())
     }
 
+    fn certified_beyond<'a>(&'a self, ledger: &'a LedgerName, size: TreeSize) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            while self.certified_size(ledger) <= size {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    }
+
     fn majority(&self) -> usize {
         2
     }
@@ -209,8 +218,9 @@ impl World {
             barriers: AtomicUsize::new(0),
         });
         let health = Health::new();
-        let disk = DiskGuard::new(home.path(), 1);
+        let disk = DiskGuard::new(&[home.path().to_owned()], 1);
         let api = Api::new(ApiParts {
+            upkeep: crate::upkeep::Upkeep::default(),
             me: NodeId::new(1),
             cluster: CLUSTER,
             origin: origin(),
@@ -221,6 +231,7 @@ impl World {
             limits,
             data_dir: home.path().to_owned(),
             disk: disk.clone(),
+            office: None,
         });
         let world = Self { api, fake, hand, clock, health, disk, requests: AtomicU64::new(0), _home: home };
         world.found().await;
@@ -231,18 +242,37 @@ impl World {
         let cluster_id = Bytes::copy_from_slice(CLUSTER.as_bytes());
         let genesis = Genesis { cluster_id, cluster_name: origin().name().to_owned() };
         self.fake.apply(&Block { time: START, requests: Vec::new(), genesis: Some(genesis) });
-        let cosigner = |(key, node): (&CosignerKey, u8)| Cosigner {
-            node_id: node.into(),
-            vkey: key.verifier().to_string(),
-            block_public_key: BlockKey::from_seed(&[node + 100; 32]).public().as_bytes().to_vec().into(),
-            client_address: format!("127.0.0.1:{}", 7_400 + u16::from(node)),
-            peer_address: format!("127.0.0.1:{}", 7_500 + u16::from(node)),
+        let record = |(key, node): (&CosignerKey, u8)| {
+            let block = BlockKey::from_seed(&[node + 100; 32]);
+            let statement = NodeStatement {
+                cluster: CLUSTER,
+                node: NodeId::new(node.into()),
+                cosigner: *key.verifier().public_key(),
+                block: *block.public().as_bytes(),
+            };
+            NodeRecord {
+                node_id: node.into(),
+                vkey: key.verifier().to_string(),
+                block_public_key: block.public().as_bytes().to_vec().into(),
+                client_address: format!("127.0.0.1:{}", 7_400 + u16::from(node)),
+                peer_address: format!("127.0.0.1:{}", 7_500 + u16::from(node)),
+                state: NodeState::Member.into(),
+                cosigner_proof: key.possess(&statement).to_vec().into(),
+                block_proof: block.possess(&statement).to_vec().into(),
+                ..NodeRecord::default()
+            }
         };
-        let set = CosignerSet { epoch: 1, cosigners: self.fake.keys.iter().zip(1..).map(cosigner).collect() };
-        let put = Put { salt: vec![2; 16].into(), value: set.encode_to_vec().into(), ..Put::default() };
-        let write = Write { key: Bytes::from_static(COSIGNERS_KEY), put: Some(put), erase: None };
-        let outcomes =
-            self.fake.block(vec![Request { ledger: "_system".to_owned(), ..self.bare(vec![write]) }]);
+        let records: Vec<NodeRecord> = self.fake.keys.iter().zip(1..).map(record).collect();
+        let set = CosignerSet { epoch: 1, cosigners: records.iter().map(NodeRecord::cosigner).collect() };
+        let put = |key: Vec<u8>, value: Vec<u8>| {
+            let put = Put { salt: vec![2; 16].into(), value: value.into(), ..Put::default() };
+            Write { key: key.into(), put: Some(put), erase: None }
+        };
+        let mut writes = vec![put(COSIGNERS_KEY.to_vec(), set.encode_to_vec())];
+        writes.extend(
+            records.iter().map(|record| put(node_key(NodeId::new(record.node_id)), record.encode_to_vec())),
+        );
+        let outcomes = self.fake.block(vec![Request { ledger: "_system".to_owned(), ..self.bare(writes) }]);
         assert!(matches!(outcomes[..], [RequestOutcome::Committed(_)]), "{outcomes:?}");
         self.create("default").await.unwrap();
     }
@@ -262,6 +292,16 @@ impl World {
     }
 
     /// Erases what a revision of a key wrote.
+    /// A later set with the same members.
+    pub(super) async fn next_epoch(&self) {
+        let set = self.fake.state.view().cluster().registry.next_set();
+        let put = Put { salt: vec![2; 16].into(), value: set.encode_to_vec().into(), ..Put::default() };
+        let write = Write { key: COSIGNERS_KEY.to_vec().into(), put: Some(put), erase: None };
+        let request = Request { ledger: "_system".to_owned(), ..self.bare(vec![write]) };
+        let outcome = self.fake.submit(request).await.unwrap();
+        assert!(matches!(outcome, RequestOutcome::Committed(_)), "{outcome:?}");
+    }
+
     pub(super) async fn erase(&self, key: &str, revision: u64) {
         let write = Write { key: Bytes::copy_from_slice(key.as_bytes()), put: None, erase: Some(revision) };
         let outcome = self.fake.submit(self.bare(vec![write])).await.unwrap();
@@ -315,8 +355,13 @@ impl World {
 
     /// The policy of `default`: a majority of the three.
     pub(super) fn policy(&self) -> Policy {
+        self.policy_of("default")
+    }
+
+    /// Whom to believe about a ledger.
+    pub(super) fn policy_of(&self, ledger: &str) -> Policy {
         let cosigners: Vec<VerifierKey> = self.fake.keys.iter().map(|key| key.verifier().clone()).collect();
-        let log = self.fake.log_key(&LedgerName::new("default").unwrap());
+        let log = self.fake.log_key(&LedgerName::new(ledger).unwrap());
         Policy::majority(log.verifier(), &cosigners).unwrap()
     }
 }

@@ -8,7 +8,10 @@ use super::{
     harness::{Cluster, calm, eventually, member, quick},
     toy::UNWRITABLE,
 };
-use crate::consensus::{ConsensusConfig, MembershipError, ProposeError, Role};
+use crate::{
+    consensus::{ConsensusConfig, MembershipError, NodeId, ProposeError, Role},
+    disk::DiskGuard,
+};
 
 fn small_log(config: &mut ConsensusConfig) {
     quick(config);
@@ -88,6 +91,69 @@ async fn a_node_far_behind_catches_up_by_a_snapshot_and_then_by_the_log() {
     cluster.kill(behind).await;
     cluster.restart(behind).await;
     cluster.settled(325).await;
+}
+
+/// A node that is behind, in a cluster whose log is purged past what it has; it does not run.
+async fn far_behind(name: &str) -> (Cluster, NodeId, NodeId) {
+    let mut cluster = Cluster::start(3, small_log).await;
+    cluster.write(name, 5).await;
+    cluster.settled(5).await;
+    let (leader, _) = cluster.leader().await;
+    let behind = (1..=3).find(|node| *node != leader).unwrap();
+    cluster.kill(behind).await;
+    for round in 0..10 {
+        cluster.write(&format!("{name}-{round}"), 30).await;
+    }
+    eventually("a purge past what the node has", || {
+        let status = cluster.node(leader).consensus.status().borrow().clone();
+        status.purged.filter(|purged| purged.index > 100)
+    })
+    .await;
+    (cluster, leader, behind)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_cut_after_every_piece_arrives_all_the_same_and_is_sent_once() {
+    let (mut cluster, leader, behind) = far_behind("cut").await;
+    // The header and one piece: each attempt brings one piece more.
+    cluster.cut_snapshots_after(Some(2));
+    cluster.restart(behind).await;
+    eventually("several pieces", || {
+        (cluster.net.snapshot_bytes.load(Ordering::Relaxed) > 1_000).then_some(())
+    })
+    .await;
+    assert_eq!(cluster.node(behind).toy.installs.load(Ordering::Relaxed), 0);
+    cluster.write("meanwhile", 60).await;
+    cluster.cut_snapshots_after(None);
+    cluster.settled(365).await;
+    assert_eq!(cluster.node(behind).toy.installs.load(Ordering::Relaxed), 1);
+    let made = cluster.node(leader).toy.snapshots.load(Ordering::Relaxed);
+    assert_eq!(made, 1, "the same files are sent in every attempt");
+    let size = snapshot_size(&cluster, leader);
+    let sent = cluster.net.snapshot_bytes.load(Ordering::Relaxed);
+    assert!(sent <= size, "{sent} bytes were sent of a snapshot of at most {size}");
+}
+
+/// About the bytes of a snapshot of what a node has now.
+fn snapshot_size(cluster: &Cluster, node: NodeId) -> usize {
+    let state = cluster.node(node).toy.present();
+    state.blocks.iter().map(|block| block.len() + 4).sum::<usize>() + 500
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_behind_a_snapshot_is_kept_while_it_is_fetched() {
+    let (mut cluster, leader, behind) = far_behind("slow").await;
+    cluster.cut_snapshots_after(Some(2));
+    cluster.restart(behind).await;
+    eventually("a first piece", || (cluster.net.snapshot_bytes.load(Ordering::Relaxed) > 0).then_some(()))
+        .await;
+    let purged = cluster.node(leader).consensus.status().borrow().purged;
+    // Many more entries than are kept otherwise: a purge would take away what comes behind the snapshot.
+    cluster.write("many", 200).await;
+    assert_eq!(cluster.node(leader).consensus.status().borrow().purged, purged);
+    cluster.cut_snapshots_after(None);
+    cluster.settled(505).await;
+    assert_eq!(cluster.node(behind).toy.installs.load(Ordering::Relaxed), 1, "one snapshot was enough");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,4 +306,24 @@ async fn a_stopped_node_says_so_and_takes_nothing_more() {
     node.consensus.shutdown().await;
     assert_eq!(node.consensus.stopped().await, None);
     assert!(matches!(node.consensus.submit(term, Bytes::new()).await, Err(ProposeError::Stopped)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_room_finds_a_voter_that_has_some() {
+    let cluster = Cluster::start(3, calm).await;
+    let (leader, _) = cluster.leader().await;
+    let others: Vec<NodeId> = (1..=3).filter(|node| *node != leader).collect();
+    let consensus = &cluster.node(leader).consensus;
+    assert_eq!(consensus.voter_with_room().await, None, "nobody has said yet");
+    let here = tempfile::tempdir().unwrap();
+    let with = |reserve| DiskGuard::new(&[here.path().to_owned()], reserve);
+    cluster.node(others[0]).consensus.watch_disk(with(u64::MAX));
+    assert_eq!(consensus.voter_with_room().await, None, "a disk below its reserve is no room");
+    cluster.node(others[1]).consensus.watch_disk(with(0));
+    assert_eq!(consensus.voter_with_room().await, Some(others[1]));
+    consensus.transfer_leadership(others[1]).await.unwrap();
+    let (next, _) = cluster.leader_other_than(leader).await;
+    assert_eq!(next, others[1]);
+    cluster.write("after", 3).await;
+    cluster.settled(3).await;
 }

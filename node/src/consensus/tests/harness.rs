@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,6 +31,10 @@ pub(super) const CLUSTER: [u8; 16] = *b"sixteen bytes id";
 pub(super) struct Net {
     running: Mutex<BTreeMap<NodeId, Consensus>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    /// After how many pieces each transfer of a snapshot is cut; `None`: none is.
+    cut_after: Mutex<Option<usize>>,
+    /// Bytes of snapshot files that went over the network.
+    pub(super) snapshot_bytes: AtomicUsize,
 }
 
 impl Net {
@@ -123,6 +130,14 @@ impl PeerTransport for Wire {
         )
     }
 
+    fn offer_snapshot(
+        &self,
+        node: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> BoxFuture<'static, Result<pb::SnapshotAnswer, PeerError>> {
+        self.call(node, &offer, |target, own, offer| async move { target.handle_offer(own, offer).await })
+    }
+
     fn install_snapshot(
         &self,
         node: NodeId,
@@ -131,7 +146,14 @@ impl PeerTransport for Wire {
         let (net, own) = (Arc::clone(&self.net), self.own);
         async move {
             let target = net.find(own, node)?;
-            let chunks = chunks.take_while(move |_| future::ready(net.open(own, node)));
+            let limit = net.cut_after.lock().unwrap().unwrap_or(usize::MAX);
+            let there = Arc::clone(&net);
+            let chunks = chunks.take(limit).take_while(move |_| future::ready(net.open(own, node)));
+            let chunks = chunks.inspect(move |chunk| {
+                if let Some(pb::snapshot_chunk::Step::Data(data)) = &chunk.step {
+                    there.snapshot_bytes.fetch_add(data.data.len(), Ordering::Relaxed);
+                }
+            });
             target.handle_snapshot(own, chunks.boxed()).await.map_err(refused(node))
         }
         .boxed()
@@ -145,6 +167,14 @@ impl PeerTransport for Wire {
         self.call(node, &request, |target, own, request| async move {
             target.handle_read_index(own, request).await
         })
+    }
+
+    fn ask_room(
+        &self,
+        node: NodeId,
+        request: pb::RoomRequest,
+    ) -> BoxFuture<'static, Result<pb::RoomResponse, PeerError>> {
+        self.call(node, &request, |target, own, request| async move { target.handle_room(own, &request) })
     }
 
     fn transfer_leader(
@@ -175,7 +205,7 @@ pub(super) struct Node {
 
 pub(super) struct Cluster {
     dir: TempDir,
-    net: Arc<Net>,
+    pub(super) net: Arc<Net>,
     pub(super) nodes: BTreeMap<NodeId, Node>,
     /// What a stopped node's machine had made durable.
     stopped: BTreeMap<NodeId, ToyState>,
@@ -265,6 +295,11 @@ impl Cluster {
             cut.insert((node, other));
             cut.insert((other, node));
         }
+    }
+
+    /// Cuts every transfer of a snapshot after so many pieces.
+    pub(super) fn cut_snapshots_after(&self, pieces: Option<usize>) {
+        *self.net.cut_after.lock().unwrap() = pieces;
     }
 
     pub(super) fn heal(&self) {

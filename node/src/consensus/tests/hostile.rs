@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use quorate_proto::peer::v1 as pb;
+use sha2::Digest as _;
 
 use super::harness::{CLUSTER, Cluster, quick};
 use crate::consensus::{Consensus, EnvelopeError, LogId, NodeId, Refusal, Vote};
@@ -146,47 +147,91 @@ async fn a_block_that_the_guard_refuses_never_reaches_the_log() {
     assert_eq!(consensus.log().bounds().last.unwrap().index, before);
 }
 
+/// The header of a snapshot of one file with the bytes `four`.
+fn header(name: &str, last: LogId, by: Option<pb::Vote>) -> pb::SnapshotHeader {
+    let meta = pb::SnapshotMeta { last_log_id: Some(last.into()), ..Default::default() };
+    let sha256 = Bytes::copy_from_slice(&sha2::Sha256::digest(b"four"));
+    let files = vec![pb::SnapshotFile { name: name.to_owned(), size: 4, sha256 }];
+    pb::SnapshotHeader { vote: by, meta: Some(meta), files, notes: vec!["a note".to_owned()] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_that_make_no_sense_are_refused() {
+    let (cluster, node, leader, term) = follower().await;
+    let ahead = LogId { term, index: 1000 };
+    let good = vote(term, leader, true);
+    let mut no_hash = header("file", ahead, good);
+    no_hash.files[0].sha256 = Bytes::from_static(b"short");
+    let mut twice = header("file", ahead, good);
+    twice.files.push(twice.files[0].clone());
+    for refused in [
+        header("../escape", ahead, good),
+        header("", ahead, good),
+        header("some.part", ahead, good),
+        header("file", ahead, vote(term, leader, false)),
+        header("file", LogId { term: term + 1, index: 1000 }, good),
+        no_hash,
+        twice,
+    ] {
+        let described = format!("{refused:?}");
+        let offer = pb::SnapshotOffer { envelope: envelope(leader, node), header: Some(refused) };
+        let answer = cluster.node(node).consensus.handle_offer(leader, offer).await;
+        assert!(matches!(answer, Err(Refusal::Malformed(_))), "{answer:?} for {described}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_snapshots_are_refused_and_leave_nothing_behind() {
     let (cluster, node, leader, term) = follower().await;
     let consensus = &cluster.node(node).consensus;
     let ahead = LogId { term, index: 1000 };
-    let header = |name: &str, last: LogId, by: Option<pb::Vote>| {
-        let meta = pb::SnapshotMeta { last_log_id: Some(last.into()), ..Default::default() };
-        let files = vec![pb::SnapshotFile { name: name.to_owned(), size: 4 }];
-        pb::snapshot_chunk::Step::Header(pb::SnapshotHeader { vote: by, meta: Some(meta), files })
-    };
-    let data = |offset, bytes: &'static [u8], sha: [u8; 32]| {
-        pb::snapshot_chunk::Step::Data(pb::SnapshotData {
-            file: 0,
-            offset,
-            data: Bytes::from_static(bytes),
-            last: true,
-            sha256: Bytes::copy_from_slice(&sha),
-        })
+    let data = |file, bytes: &'static [u8]| {
+        let data = Bytes::from_static(bytes);
+        pb::snapshot_chunk::Step::Data(pb::SnapshotData { file, offset: 0, data, last: true })
     };
     let good = vote(term, leader, true);
+    let offer = async |header: pb::SnapshotHeader| {
+        let offer = pb::SnapshotOffer { envelope: envelope(leader, node), header: Some(header) };
+        consensus.handle_offer(leader, offer).await
+    };
+    let offered = header("file", ahead, good);
+    let first = pb::snapshot_chunk::Step::Header(offered.clone());
+    let other = pb::snapshot_chunk::Step::Header(header("another", ahead, good));
+    let end = pb::snapshot_chunk::Step::End(pb::SnapshotEnd {});
+    let mut uncertified = offered.clone();
+    uncertified.notes.clear();
     let cases = [
-        vec![header("../escape", ahead, good)],
-        vec![header("", ahead, good)],
-        vec![header("file", ahead, vote(term, leader, false))],
-        vec![header("file", LogId { term: term + 1, index: 1000 }, good)],
-        vec![data(0, b"four", [0; 32])],
-        vec![header("file", ahead, good), data(0, b"four", [0; 32])],
-        vec![header("file", ahead, good), data(1, b"fou", [0; 32])],
-        vec![header("file", ahead, good), data(0, b"too long", [0; 32])],
-        vec![header("file", ahead, good), pb::snapshot_chunk::Step::End(pb::SnapshotEnd {})],
-        vec![header("file", ahead, good)],
+        vec![data(0, b"four")],
+        vec![other],
+        vec![first.clone(), data(0, b"fuor")],
+        vec![first.clone(), data(1, b"four")],
+        vec![first.clone(), data(0, b"too long")],
+        vec![first.clone(), end.clone()],
+        vec![first.clone()],
+        vec![first.clone(), first.clone()],
     ];
+    let send = async |steps: Vec<pb::snapshot_chunk::Step>| {
+        let chunk = move |step| pb::SnapshotChunk { envelope: envelope(leader, node), step: Some(step) };
+        consensus.handle_snapshot(leader, stream::iter(steps).map(chunk).boxed()).await
+    };
     for steps in cases {
         let described = format!("{steps:?}");
-        let chunk = move |step| pb::SnapshotChunk { envelope: envelope(leader, node), step: Some(step) };
-        let result = consensus.handle_snapshot(leader, stream::iter(steps).map(chunk).boxed()).await;
+        offer(offered.clone()).await.unwrap();
+        let result = send(steps).await;
         assert!(
             matches!(result, Err(Refusal::Malformed(_) | Refusal::Snapshot(_))),
             "{result:?} for {described}"
         );
     }
+    // Without an offer nothing is taken.
+    assert!(matches!(send(vec![first.clone()]).await, Err(Refusal::Snapshot(_))));
+    // Complete, and not certified: refused as wrong, and nothing of it stays.
+    offer(uncertified.clone()).await.unwrap();
+    let refused = send(vec![pb::snapshot_chunk::Step::Header(uncertified), data(0, b"four"), end]).await;
+    assert!(matches!(&refused, Err(Refusal::Snapshot(why)) if why.contains("wrong")), "{refused:?}");
+    let again = offer(offered).await.unwrap();
+    let Some(pb::snapshot_answer::Result::Missing(missing)) = again.result else { panic!("{again:?}") };
+    assert_eq!(missing.parts, [pb::MissingPart { file: 0, offset: 0 }]);
     cluster.write("still", 1).await;
     cluster.settled(11).await;
 }

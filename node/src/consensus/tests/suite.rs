@@ -11,7 +11,11 @@ use tokio::sync::watch;
 
 use super::toy::{Toy, ToyState};
 use crate::{
-    consensus::{log_storage::RaftLog, own_fault::OwnFault, state_machine::RaftMachine, types::TypeConfig},
+    consensus::{
+        ConsensusConfig, Machine, log_storage::RaftLog, own_fault::OwnFault, snapshot_kept::Outgoing,
+        state_machine::RaftMachine, types::TypeConfig,
+    },
+    pace::Load,
     store::log::{Identity, LogConfig, LogStore},
 };
 
@@ -27,10 +31,12 @@ impl StoreBuilder<TypeConfig, RaftLog, RaftMachine, TempDir> for Builder {
         LogStore::create(&dir.path().join("log"), identity).unwrap();
         let config = LogConfig { tail_entries: self.tail_entries, ..LogConfig::default() };
         let store = LogStore::open(&dir.path().join("log"), identity, config).unwrap();
-        let toy = Toy::new(dir.path(), ToyState::default(), true);
+        let toy: Arc<dyn Machine> = Arc::new(Toy::new(dir.path(), ToyState::default(), true));
+        let settings = ConsensusConfig::new(identity.cluster_id, identity.node_id).snapshot;
+        let outgoing = Outgoing::new(Arc::clone(&toy), settings, Load::none());
         // The suite purges what it never applied; a limit is only set when consensus starts.
         let applied = Arc::new(watch::channel(None).0);
-        let machine = RaftMachine::new(Arc::new(toy), store.clone(), applied, OwnFault::default()).unwrap();
+        let machine = RaftMachine::new(toy, outgoing, store.clone(), applied, OwnFault::default()).unwrap();
         Ok((dir, RaftLog::new(store, 1 << 20, OwnFault::default()), machine))
     }
 }

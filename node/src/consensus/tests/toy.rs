@@ -17,8 +17,8 @@ use quorate_proto::peer::v1 as pb;
 
 use crate::{
     consensus::{
-        CommittedEntry, InstallError, LogId, Machine, Outcome, Payload, Position, SnapshotHandle,
-        snapshot_send::encode_position,
+        CommittedEntry, InstallError, LogId, Machine, Outcome, Payload, Position, SnapshotError,
+        SnapshotHandle, snapshot_send::encode_position,
     },
     store::{faults::StoreFault, log::next_index},
 };
@@ -42,6 +42,8 @@ pub(super) struct Toy {
     scratch: PathBuf,
     names: AtomicU64,
     pub(super) installs: AtomicU64,
+    /// How many snapshots were made.
+    pub(super) snapshots: AtomicU64,
 }
 
 impl Toy {
@@ -53,6 +55,7 @@ impl Toy {
             scratch: scratch.to_owned(),
             names: AtomicU64::new(0),
             installs: AtomicU64::new(0),
+            snapshots: AtomicU64::new(0),
         }
     }
 
@@ -133,18 +136,29 @@ impl Machine for Toy {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<SnapshotHandle, StoreFault> {
+    fn snapshot(&self) -> Result<SnapshotHandle, SnapshotError> {
         let state = self.present();
         let dir = self.new_dir("snapshot");
         write_state(&dir, &state);
-        Ok(SnapshotHandle::new(state.position, dir))
+        self.snapshots.fetch_add(1, Ordering::Relaxed);
+        Ok(SnapshotHandle::new(state.position, vec!["a note".to_owned()], dir))
     }
 
-    fn begin_install(&self) -> Result<PathBuf, StoreFault> {
-        Ok(self.new_dir("install"))
+    fn begin_install(&self, _: u64) -> Result<PathBuf, InstallError> {
+        let dir = self.scratch.join("incoming");
+        fs::create_dir_all(&dir).unwrap();
+        Ok(dir)
     }
 
-    fn check_install(&self, position: &Position, dir: &Path) -> Result<(), InstallError> {
+    fn discard_install(&self) -> Result<(), StoreFault> {
+        fs::remove_dir_all(self.scratch.join("incoming")).ok();
+        Ok(())
+    }
+
+    fn check_install(&self, position: &Position, notes: &[String], dir: &Path) -> Result<(), InstallError> {
+        if notes != ["a note"] {
+            return Err(InstallError::Refused(format!("{notes:?}")));
+        }
         let found = read_state(dir).position;
         if found == *position { Ok(()) } else { Err(InstallError::Refused(format!("{found:?}"))) }
     }

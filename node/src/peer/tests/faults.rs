@@ -130,3 +130,25 @@ async fn a_silent_connection_is_given_up_and_replaced() {
     swallow.send_replace(false);
     tokio::time::timeout(PATIENCE, two.vote(1, vote())).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_removed_node_is_turned_away_from_everything_and_hears_why() {
+    let cluster = Cluster::new();
+    let one = Answering::start(cluster.security(node(1))).await;
+    let peers = cluster.dialler(7, &one.address);
+    let life = Life::from_bytes(&[1; 16]).unwrap();
+    assert!(peers.farewells().borrow().is_empty());
+    let refused = peers.enroll(id(1), life).await.unwrap_err().to_string();
+    assert!(refused.contains("planted"), "{refused}");
+    assert_eq!(peers.farewells().borrow().get(&id(1)), Some(&4));
+    assert!(peers.epoch(id(1), 2).await.is_err());
+    assert!(one.recorder.saw(|seen| seen.enrolled.is_empty()));
+    // To be registered is what who was never a node asks for: its answer comes from the registry.
+    assert!(
+        matches!(peers.join(id(1), vec![1, 2].into()).await, Ok(Joined::Refused(why)) if why.contains("2 bytes"))
+    );
+    let other = cluster.dialler(3, &one.address);
+    assert_eq!(other.epoch(id(1), 2).await.unwrap().state_proof, vec![2]);
+    assert!(other.farewells().borrow().is_empty());
+    one.stop().await;
+}

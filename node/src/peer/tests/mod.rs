@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use quorate_core::{
     name::{ClusterId, LedgerName},
@@ -18,7 +19,8 @@ use quorate_proto::peer::v1 as pb;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
-    CosignHandler, EnrollHandler, Enrolled, Later, Life, Peers, RaftHandler, envelope::envelope, serve,
+    CosignHandler, EnrollHandler, Enrolled, Gate, Handlers, Joined, Later, Life, MemberHandler, Peers,
+    RaftHandler, TurnedAway, envelope::envelope, serve,
 };
 use crate::{
     clock::Clock,
@@ -140,6 +142,10 @@ impl RaftHandler for Recorder {
         })
     }
 
+    async fn offer_snapshot(&self, _: NodeId, _: pb::SnapshotOffer) -> Result<pb::SnapshotAnswer, Refusal> {
+        Err(Refusal::Stopped)
+    }
+
     async fn install_snapshot(
         &self,
         _: NodeId,
@@ -166,6 +172,10 @@ impl RaftHandler for Recorder {
         request: pb::ReadIndexRequest,
     ) -> Result<pb::ReadIndexResponse, Refusal> {
         self.note(peer, request.envelope.as_ref());
+        Err(Refusal::Stopped)
+    }
+
+    async fn ask_room(&self, _: NodeId, _: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
         Err(Refusal::Stopped)
     }
 
@@ -203,6 +213,26 @@ impl EnrollHandler for Recorder {
     }
 }
 
+impl MemberHandler for Recorder {
+    async fn join(&self, peer: NodeId, record: Bytes) -> Joined {
+        Joined::Refused(format!("node {peer} sent {} bytes", record.len()))
+    }
+
+    async fn epoch(&self, epoch: u64) -> (Bytes, Vec<pb::NodeCosignature>) {
+        (Bytes::from(vec![u8::try_from(epoch).unwrap()]), Vec::new())
+    }
+}
+
+/// Node 7 was removed.
+impl Gate for Recorder {
+    fn admit(&self, peer: NodeId) -> Result<(), TurnedAway> {
+        match peer.get() {
+            7 => Err(TurnedAway { why: "planted".to_owned(), removed_in: Some(4) }),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn cosignature(size: u64) -> pb::Cosignature {
     pb::Cosignature { ledger: "default".to_owned(), size, ..pb::Cosignature::default() }
 }
@@ -228,7 +258,8 @@ impl Answering {
         let (raft, cosign, enroll) = (recorder.clone(), recorder.clone(), recorder.clone());
         let done = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            let handlers = (raft, cosign, enroll);
+            let (members, gate) = (Recorder::default(), Arc::new(Recorder::default()));
+            let handlers = Handlers { raft, cosign, enroll, members, gate };
             serve(listener.incoming(), node(1), handlers, MESSAGE_BYTES, shutdown).await.unwrap();
         });
         Self { address, recorder, stop, done }

@@ -18,6 +18,8 @@ use std::{
 
 use rocksdb::{DB, WriteBatch};
 
+use crate::clock::Clock;
+
 use super::{
     fault::LogFault,
     floor::{Floor, Promise},
@@ -153,8 +155,11 @@ fn settle(
     if waiting.is_empty() && promise == floor.promise() {
         return Ok(());
     }
+    let (clock, begun) = (Clock::system(), Clock::system().monotonic());
     db.flush_wal(true)?;
     floor.raise(promise)?;
+    let took = clock.monotonic().saturating_sub(begun);
+    metrics::histogram!("quorate_log_sync_seconds").record(took.as_secs_f64());
     waiting.drain(..).for_each(|done| done());
     Ok(())
 }

@@ -24,6 +24,7 @@ mod read;
 mod records;
 mod recover;
 mod rows;
+mod scrub;
 mod store;
 mod tail;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reading entries from the database: checked one by one, bounded, and never silently short.
 
-use rocksdb::{DB, Direction, IteratorMode};
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 
 use super::{fault::LogFault, rows, store::family, types::LogEntry};
 
@@ -12,13 +12,15 @@ pub(crate) fn from_database(
     start: u64,
     end: u64,
     max_bytes: usize,
+    reads: ReadOptions,
 ) -> Result<Vec<LogEntry>, LogFault> {
     let mut out: Vec<LogEntry> = Vec::new();
     let mut weight = 0_usize;
     let mut expected = start;
     let from = rows::entry_key(start);
     // The iterator yields its error, if it ended with one, as its last item: an early end is seen.
-    for row in db.iterator_cf(family(db, rows::LOG)?, IteratorMode::From(&from, Direction::Forward)) {
+    let begin = IteratorMode::From(&from, Direction::Forward);
+    for row in db.iterator_cf_opt(family(db, rows::LOG)?, reads, begin) {
         let (key, stored) = row?;
         let found = rows::entry_index(&key)?;
         if expected >= end {

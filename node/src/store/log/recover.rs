@@ -46,7 +46,7 @@ pub(crate) fn recover(db: &DB, promise: &Promise, mut tail: Tail) -> Result<Reco
     Ok(Recovered { bounds, tail, records })
 }
 
-fn read_row(db: &DB, key: &[u8]) -> Result<Option<Vec<u8>>, LogFault> {
+pub(crate) fn read_row(db: &DB, key: &[u8]) -> Result<Option<Vec<u8>>, LogFault> {
     Ok(db.get_cf(family(db, rows::META)?, key)?)
 }
 
@@ -81,7 +81,8 @@ pub(crate) fn next_index(id: Option<LogId>) -> u64 {
     id.map_or(0, |id| id.index.saturating_add(1))
 }
 
-fn recover_records(db: &DB) -> Result<Records, LogFault> {
+/// Reads and checks the durable records.
+pub(crate) fn recover_records(db: &DB) -> Result<Records, LogFault> {
     let state = match read_row(db, rows::RECORDS)? {
         Some(row) => RecordsState::try_from(rows::decode::<pb::RecordsState>(rows::RECORDS, &row)?)?,
         None => RecordsState::default(),

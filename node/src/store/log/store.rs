@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use quorate_proto::peer::v1 as pb;
-use rocksdb::{ColumnFamily, DB, WriteBatch};
+use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch};
 use tokio::sync::oneshot;
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
     options::{self, LogConfig},
     read,
     records::Records,
-    recover::{next_index, recover},
+    recover::{next_index, recover, recover_records},
     rows,
     tail::Tail,
     types::{LogEntry, LogId, Vote},
@@ -345,7 +345,26 @@ impl LogStore {
             let state = lock(&self.inner.state);
             (state.first_index, next_index(state.bounds.last))
         };
-        read::from_database(&self.inner.db, start.max(first), end.min(after), max_bytes)
+        let reads = ReadOptions::default();
+        read::from_database(&self.inner.db, start.max(first), end.min(after), max_bytes, reads)
+    }
+
+    /// Index of the first entry, and the one after the last.
+    pub(super) fn range(&self) -> (u64, u64) {
+        let state = lock(&self.inner.state);
+        (state.first_index, next_index(state.bounds.last))
+    }
+
+    /// The database, for reading it as a whole.
+    pub(super) fn database(&self) -> &DB {
+        &self.inner.db
+    }
+
+    /// Compares the durable records with their rows. Nobody writes records meanwhile.
+    pub(super) fn check_records(&self) -> Result<(), LogFault> {
+        let records = lock(&self.inner.records);
+        let (here, found) = (records.state(), recover_records(&self.inner.db)?.state());
+        if here == found { Ok(()) } else { Err(LogFault::RecordsDamaged { sequence: here.sequence }) }
     }
 
     /// The id of the entry at `index`; `None` when the log does not hold it (purged, or not yet there).

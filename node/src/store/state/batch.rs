@@ -7,7 +7,7 @@ use quorate_core::{
     hash::Hash,
     position::{LogIndex, Revision, TreeSize},
 };
-use quorate_ledger::effects::{LedgerEffects, NewRequest, TransactionRecord};
+use quorate_ledger::effects::{BucketSummary, LedgerEffects, NewRequest, TransactionRecord};
 
 use super::{
     contents::{self, Part, StoredContent, StoredMeta, TransactionContents},
@@ -22,13 +22,14 @@ use super::{
 use crate::store::faults::StoreFault;
 
 /// Adds all rows of what a block changed in one ledger, and moves its `edge` on. `before`: the ledger before the
-/// block, `None` at its birth.
+/// block, `None` at its birth. `absent`: what becomes of contents that are not there and that this block does not erase.
 pub(crate) fn put_ledger(
     batch: &mut Batch<'_>,
     database: &Database,
     before: Option<&LedgerView>,
     effects: &LedgerEffects,
     edge: &mut Edge,
+    absent: Absent,
 ) -> Result<(), StoreFault> {
     let commit = check_shape(effects)?;
     let size_before = before.map_or(TreeSize::ZERO, LedgerView::size);
@@ -38,7 +39,7 @@ pub(crate) fn put_ledger(
             format!("a first leaf {} behind size {size_before}", effects.first_index),
         ));
     }
-    let erasures = Erasures::of(effects)?;
+    let erasures = Erasures::of(effects, absent)?;
     put_log(batch, effects, commit, &erasures)?;
     put_erasures(batch, before, effects, &erasures)?;
     put_state(batch, effects)?;
@@ -124,7 +125,21 @@ fn put_log(
     Ok(())
 }
 
-/// What is stored of a transaction's contents. A put without contents was erased by the block that made it.
+/// What becomes of a put's contents that are not there and that its own block does not erase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// A fault: apply has them all.
+    Fault,
+    /// A later block erases them. Only while a store is filled from an archive ([`seed`](super::seed)), which sees to it
+    /// that this comes true for each.
+    ErasedLater,
+}
+
+/// Stands for the erase operation that is still to come.
+const ERASED_LATER: LogIndex = LogIndex::new(u64::MAX);
+
+/// What is stored of a transaction's contents. A put without contents was erased by the block that made it, or, while a
+/// store is filled from an archive, by a later one.
 fn contents_of(
     effects: &LedgerEffects,
     index: LogIndex,
@@ -166,7 +181,10 @@ fn put_erasures(
         let (row, slot, part) = view.part_of_write(erasure.index, &erasure.key)?;
         let part = changed.entry(row).or_insert(part);
         // What is erased already keeps the first erase; a delete has nothing to destroy.
-        if let Some(content @ StoredContent::Present(_)) = part.slots.get_mut(slot) {
+        let present = |content: &&mut StoredContent| {
+            matches!(content, StoredContent::Present(_) | StoredContent::Erased { by: ERASED_LATER })
+        };
+        if let Some(content) = part.slots.get_mut(slot).filter(present) {
             *content = StoredContent::Erased { by };
         }
     }
@@ -178,10 +196,13 @@ fn put_erasures(
 }
 
 /// The erase operations of a block: log index and key of what they erase → log index of the first that does.
-struct Erasures<'e>(BTreeMap<(LogIndex, &'e [u8]), LogIndex>);
+struct Erasures<'e> {
+    operations: BTreeMap<(LogIndex, &'e [u8]), LogIndex>,
+    absent: Absent,
+}
 
 impl<'e> Erasures<'e> {
-    fn of(effects: &'e LedgerEffects) -> Result<Self, StoreFault> {
+    fn of(effects: &'e LedgerEffects, absent: Absent) -> Result<Self, StoreFault> {
         let mut erasures = BTreeMap::new();
         for (index, transaction) in (effects.first_index.get()..).zip(&effects.transactions) {
             for operation in &transaction.operations {
@@ -192,11 +213,12 @@ impl<'e> Erasures<'e> {
                 }
             }
         }
-        Ok(Self(erasures))
+        Ok(Self { operations: erasures, absent })
     }
 
     fn by(&self, effects: &LedgerEffects, index: LogIndex, key: &[u8]) -> Result<LogIndex, StoreFault> {
-        let by = self.0.get(&(index, key)).copied();
+        let later = (self.absent == Absent::ErasedLater).then_some(ERASED_LATER);
+        let by = self.operations.get(&(index, key)).copied().or(later);
         by.ok_or_else(|| unfit(effects, format!("contents at {index} destroyed without an erase operation")))
     }
 }
@@ -224,16 +246,23 @@ fn put_state(batch: &mut Batch<'_>, effects: &LedgerEffects) -> Result<(), Store
         row_key.truncate(4);
         row_key.extend_from_slice(&change.first_key);
         match &change.bucket {
-            Some(bucket) => {
-                let mut row = [0; Hash::LEN + 4];
-                row[..Hash::LEN].copy_from_slice(bucket.hash.as_bytes());
-                row[Hash::LEN..].copy_from_slice(&bucket.count.to_be_bytes());
-                batch.put(Table::Buckets, &row_key, &row)?;
-            }
+            Some(bucket) => put_bucket(batch, &row_key, bucket)?,
             None => batch.delete(Table::Buckets, &row_key)?,
         }
     }
     Ok(())
+}
+
+/// A bucket of the state tree.
+pub(super) fn put_bucket(
+    batch: &mut Batch<'_>,
+    row_key: &[u8],
+    bucket: &BucketSummary,
+) -> Result<(), StoreFault> {
+    let mut row = [0; Hash::LEN + 4];
+    row[..Hash::LEN].copy_from_slice(bucket.hash.as_bytes());
+    row[Hash::LEN..].copy_from_slice(&bucket.count.to_be_bytes());
+    batch.put(Table::Buckets, row_key, &row)
 }
 
 /// The known requests. A request id used again after its time gets one more entry behind the older ones, so that

@@ -6,7 +6,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ReadOptions, WriteBatch};
@@ -18,8 +18,13 @@ use crate::store::faults::StoreFault;
 pub(crate) struct Database {
     // Dropped (closed) before `files`, which may then remove the directory.
     db: DB,
+    /// What was read since somebody asked last; see [`Database::take_read_bytes`].
+    read_bytes: AtomicU64,
     files: Files,
 }
+
+/// What finding one row reads at least: a block.
+const SEEK_BYTES: usize = 4_096;
 
 /// The directory of a database.
 struct Files {
@@ -75,7 +80,8 @@ impl Database {
             }
         };
         let db = opened.map_err(|error| StoreFault::rocksdb(path.display().to_string(), &error))?;
-        Ok(Self { db, files: Files { path: path.to_owned(), doomed: AtomicBool::new(false) } })
+        let read_bytes = AtomicU64::new(0);
+        Ok(Self { db, read_bytes, files: Files { path: path.to_owned(), doomed: AtomicBool::new(false) } })
     }
 
     /// The directory.
@@ -96,7 +102,19 @@ impl Database {
     /// The row `key`, or `None` where there is none.
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreFault> {
         let handle = self.handle(table)?;
-        self.db.get_pinned_cf(handle, key).map_err(|error| self.fault(table, key, &error))
+        let found = self.db.get_pinned_cf(handle, key).map_err(|error| self.fault(table, key, &error))?;
+        self.count(found.as_ref().map_or(0, |row| row.len()).max(SEEK_BYTES));
+        Ok(found)
+    }
+
+    /// Bytes read since the last call, about: each row that was looked up counts as a block, those of a scan as long as
+    /// they are. What a cache held counts too.
+    pub(crate) fn take_read_bytes(&self) -> u64 {
+        self.read_bytes.swap(0, Ordering::Relaxed)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.read_bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The row `key` as a crash would leave it.
@@ -122,6 +140,7 @@ impl Database {
         let Some((found, row)) = rows.item() else {
             return Ok(None);
         };
+        self.count(row.len().max(SEEK_BYTES));
         Ok(found.starts_with(prefix).then(|| (found.to_vec(), row.to_vec())))
     }
 
@@ -281,6 +300,7 @@ impl Scan<'_> {
             let status = self.rows.status();
             return status.map(|()| None).map_err(|error| self.database.fault(self.table, &[], &error));
         };
+        self.database.count(key.len() + row.len());
         let result = read(key, row)?;
         match self.direction {
             Direction::Ascending => self.rows.next(),

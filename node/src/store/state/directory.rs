@@ -1,11 +1,14 @@
 //! The directory of a state store: whose it is, and which database in it is the present one.
 //!
 //! `IDENTITY` (text: format, cluster, node, checksum) · `CURRENT` (the name of a database directory) ·
-//! `db-<number>/` (RocksDB) · `snapshot-<number>/` and `incoming-<number>/` (of this run only).
+//! `db-<number>/` (RocksDB) · `snapshot-<number>/` (of this run only) · `incoming/` (what was received of a snapshot so
+//! far) · `SCRUBBED` (when everything was read and found right last) · `DAMAGED` (why this state is not to be used any
+//! more; there only when damage was found).
 //!
 //! **If we crash**: a new store is made under another name and renamed as a whole, so it is there completely or not
 //! at all. `CURRENT` is replaced by rename, after what it names is complete and synced; so at any moment it names a
-//! complete database, the old or the new one. Everything that it does not name is removed at the next start.
+//! complete database, the old or the new one. Every other database is removed at the next start; what was received of a
+//! snapshot is kept, and the transfer goes on with it.
 
 use std::{
     fs::{self, File},
@@ -25,10 +28,14 @@ pub const FORMAT_VERSION: u32 = 2;
 
 const IDENTITY: &str = "IDENTITY";
 const CURRENT: &str = "CURRENT";
+/// When a scrubbing pass ended last, seconds since the Unix epoch.
+const SCRUBBED: &str = "SCRUBBED";
+/// Why this state must not be used any more.
+const DAMAGED: &str = "DAMAGED";
 const TEMPORARY: &str = "tmp";
 const DATABASE: &str = "db-";
 const SNAPSHOT: &str = "snapshot-";
-const INCOMING: &str = "incoming-";
+const INCOMING: &str = "incoming";
 
 /// The directory of an open state store.
 #[derive(Debug, Clone)]
@@ -38,13 +45,13 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Makes the directory `path` complete or not at all: `fill` makes the first database at the path it gets.
-    pub(crate) fn create(
+    pub(crate) fn create<E: From<OpenError> + From<StoreFault>>(
         path: &Path,
         identity: Identity,
-        fill: impl FnOnce(&Path) -> Result<(), StoreFault>,
-    ) -> Result<(), OpenError> {
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
         if let Some(found) = first_entry(path)? {
-            return Err(OpenError::NotQuorate { path: path.to_owned(), found });
+            return Err(OpenError::NotQuorate { path: path.to_owned(), found }.into());
         }
         let new = path.with_extension("new");
         if new.exists() {
@@ -67,11 +74,30 @@ impl Directory {
     /// Opens the directory, checks who it belongs to, and removes what an earlier run left half-way.
     /// Returns it with the path of the present database.
     pub(crate) fn open(path: &Path, identity: Identity) -> Result<(Self, PathBuf), OpenError> {
+        Self::check(path, identity)?;
         let directory = Self { path: path.to_owned() };
-        directory.check_identity(identity)?;
         let current = directory.current()?;
         directory.clean(&current)?;
         Ok((directory, path.join(current)))
+    }
+
+    /// Checks who the directory belongs to, and gives the path of the present database. Only reads.
+    pub(crate) fn inspect(path: &Path, identity: Identity) -> Result<PathBuf, OpenError> {
+        let directory = Self { path: path.to_owned() };
+        directory.check_identity(identity)?;
+        Ok(path.join(directory.current()?))
+    }
+
+    /// Checks who the directory belongs to and whether damage was found in it. Only reads.
+    pub(crate) fn check(path: &Path, identity: Identity) -> Result<(), OpenError> {
+        let directory = Self { path: path.to_owned() };
+        directory.check_identity(identity)?;
+        Ok(directory.check_condemned()?)
+    }
+
+    /// The directory at `path`, unchecked: for what only reads notes in it.
+    pub(crate) fn unchecked(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// A path for a snapshot that is being taken; nothing is there.
@@ -79,9 +105,9 @@ impl Directory {
         self.unused(SNAPSHOT)
     }
 
-    /// A path for a snapshot that is being received; nothing is there.
-    pub(crate) fn new_incoming(&self) -> Result<PathBuf, StoreFault> {
-        self.unused(INCOMING)
+    /// The path of the snapshot that is being received.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.path.join(INCOMING)
     }
 
     /// Gives a complete and synced database that was received its final name. It is not the present one yet.
@@ -99,6 +125,33 @@ impl Directory {
             StoreFault::mismatch(database.display().to_string(), "a database directory", "another name")
         })?;
         self.set_current(name)
+    }
+
+    /// When a scrubbing pass ended last, as noted; what cannot be read says nothing.
+    pub(crate) fn scrubbed_at(&self) -> Option<u64> {
+        fs::read_to_string(self.path.join(SCRUBBED)).ok()?.trim_end().parse().ok()
+    }
+
+    /// Notes that a scrubbing pass ended.
+    pub(crate) fn note_scrubbed(&self, seconds: u64) -> Result<(), StoreFault> {
+        self.replace(SCRUBBED, &format!("{seconds}\n"))
+    }
+
+    /// Notes for ever that what is stored here is damaged. The first note stays.
+    pub(crate) fn condemn(&self, why: &str) -> Result<(), StoreFault> {
+        if self.path.join(DAMAGED).exists() { Ok(()) } else { self.replace(DAMAGED, &format!("{why}\n")) }
+    }
+
+    fn check_condemned(&self) -> Result<(), StoreFault> {
+        let path = self.path.join(DAMAGED);
+        match fs::read_to_string(&path) {
+            Ok(why) => {
+                let problem = format!("damage was found here before: {}", why.trim_end());
+                Err(StoreFault::damaged(path.display().to_string(), problem))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreFault::file(&path, "reading", &error)),
+        }
     }
 
     fn check_identity(&self, expected: Identity) -> Result<(), OpenError> {
@@ -175,10 +228,13 @@ impl Directory {
     fn clean(&self, current: &str) -> Result<(), StoreFault> {
         for name in entries(&self.path)? {
             let path = self.path.join(&name);
-            let ours = [DATABASE, SNAPSHOT, INCOMING].iter().any(|prefix| name.starts_with(prefix));
+            let ours = [DATABASE, SNAPSHOT].iter().any(|prefix| name.starts_with(prefix));
             let result = if ours && name != current && path.is_dir() {
                 fs::remove_dir_all(&path)
-            } else if [IDENTITY, CURRENT].iter().any(|file| name == format!("{file}.{TEMPORARY}")) {
+            } else if [IDENTITY, CURRENT, SCRUBBED, DAMAGED]
+                .iter()
+                .any(|file| name == format!("{file}.{TEMPORARY}"))
+            {
                 fs::remove_file(&path)
             } else {
                 continue;

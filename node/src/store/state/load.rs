@@ -3,7 +3,7 @@
 //! Rebuilt: the right edge of each log tree, from its last leaves and the tiles below; the upper state trees, from
 //! the stored buckets. Checked: that the log root is the head's, that the last leaf is a commit leaf with the head's
 //! time and state root, and that the buckets lead to that root. A database that passes serves; what it does not
-//! read here is checked when it is read.
+//! read here is checked when it is read. The nodes of the cluster are read from the documents of `_system`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,6 +20,7 @@ use quorate_ledger::{
 
 use super::{
     database::{Database, Scan},
+    epochs,
     ledger::LedgerView,
     meta::{self, AppliedRow},
     options::{StateOptions, Table},
@@ -49,7 +50,7 @@ pub(crate) fn load(
         names.insert(head.name.clone(), head.id);
         ledgers.push(Arc::new(load_ledger(&database, &cache, &mut tries, head)?));
     }
-    let view = ReadView {
+    let mut view = ReadView {
         database,
         cache,
         applied: row.applied,
@@ -57,6 +58,7 @@ pub(crate) fn load(
         names: Arc::new(names),
         ledgers,
     };
+    view.cluster.registry = Arc::new(epochs::registry(&view)?);
     Ok((view, tries))
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn read_applied(database: &Database) -> Result<AppliedRow, StoreFault
 }
 
 /// The heads of the ledgers 0 to `next`, each exactly once.
-fn heads(database: &Database, next: LedgerId) -> Result<Vec<Arc<LedgerHead>>, StoreFault> {
+pub(crate) fn heads(database: &Database, next: LedgerId) -> Result<Vec<Arc<LedgerHead>>, StoreFault> {
     let mut heads: Vec<Arc<LedgerHead>> = Vec::new();
     let mut scan = database.scan_prefix(Table::Meta, rows::HEADS)?;
     loop {

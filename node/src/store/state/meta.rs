@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_core::{
     hash::Hash,
-    name::{ClusterOrigin, LedgerName},
+    name::{ClusterId, ClusterOrigin, LedgerName},
     position::{BlockHeight, Epoch, Micros, TreeSize},
     tree::Frontier,
 };
@@ -67,6 +67,8 @@ struct AppliedMessage {
     max_value_len: u32,
     #[prost(uint32, tag = "10")]
     next_ledger: u32,
+    #[prost(bytes = "bytes", optional, tag = "11")]
+    continues: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -120,9 +122,12 @@ impl AppliedRow {
         let cluster = ClusterState {
             origin: None,
             last_block: None,
+            id: None,
             epoch: Epoch::new(0),
+            registry: Arc::default(),
             settings: Settings::default(),
             next_ledger: LedgerId(0),
+            continues: None,
         };
         Self { cluster_id, applied: Applied::default(), cluster }
     }
@@ -148,6 +153,7 @@ impl AppliedRow {
             max_not_after_us: cluster.settings.max_not_after_us,
             max_value_len: cluster.settings.max_value_len,
             next_ledger: cluster.next_ledger.0,
+            continues: cluster.continues.clone(),
         };
         message.encode_to_vec()
     }
@@ -157,9 +163,10 @@ impl AppliedRow {
         if message.format != FORMAT {
             return Err(MetaError(format!("expected format {FORMAT}, found {}", message.format)));
         }
-        let cluster_id = message.cluster_id.as_ref().try_into().map_err(MetaError::new)?;
+        let cluster_id: [u8; 16] = message.cluster_id.as_ref().try_into().map_err(MetaError::new)?;
         let last_block =
             message.last_block.map(|block| Ok((BlockHeight::new(block.height), hash(&block.hash)?)));
+        let has_origin = message.origin.is_some();
         let cluster = ClusterState {
             origin: message
                 .origin
@@ -167,12 +174,16 @@ impl AppliedRow {
                 .transpose()
                 .map_err(MetaError::new)?,
             last_block: last_block.transpose()?,
+            id: has_origin.then(|| ClusterId::new(cluster_id)),
             epoch: Epoch::new(message.epoch),
+            // Read from the documents when all of them are at hand (`epochs`).
+            registry: Arc::default(),
             settings: Settings {
                 max_not_after_us: message.max_not_after_us,
                 max_value_len: message.max_value_len,
             },
             next_ledger: LedgerId(message.next_ledger),
+            continues: message.continues,
         };
         let last = message.log_id.map(|id| LogId { term: id.term, index: id.index });
         let membership = message.membership.map(|m| (LogId { term: m.term, index: m.index }, m.bytes));

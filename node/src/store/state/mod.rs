@@ -18,6 +18,7 @@
 //! | `tiles` | full tiles of the log tree |
 //! | `requests` | request id → log indexes and until when each is known |
 //! | `cosignatures` | size → who signed that checkpoint ([`cosignatures`]); not replicated |
+//! | `meta` | what was applied, the heads, and the proof of the beginning of each epoch ([`epochs`]) |
 //!
 //! Invariants, by the names the simulation uses: *one root per size, ever* (a block is applied right behind the last
 //! one) · *the tree over stored leaves equals the published root* (checked at start, at install and by
@@ -30,6 +31,7 @@ mod contents;
 mod cosignatures;
 mod database;
 mod directory;
+mod epochs;
 mod keys;
 mod ledger;
 mod load;
@@ -40,6 +42,7 @@ mod proofs;
 mod rows;
 mod runs;
 mod scrub;
+mod seed;
 mod snapshot;
 mod store;
 #[cfg(test)]
@@ -52,11 +55,14 @@ pub use contents::{StoredContent, StoredMeta, TransactionContents};
 pub use cosignatures::StoredCosignature;
 pub use database::Direction;
 pub use directory::FORMAT_VERSION;
+pub use epochs::EpochStart;
 pub use keys::{AsOf, StateLeaves};
 pub use ledger::{LedgerView, Records};
 pub use meta::Applied;
 pub use options::StateOptions;
 pub use runs::LogRecord;
-pub use snapshot::SnapshotError;
+pub(crate) use seed::SEEDED_AT;
+pub use seed::{SeedError, Seeded, Seeder};
+pub use snapshot::{SnapshotError, StateCopy};
 pub use store::StateStore;
 pub use view::ReadView;

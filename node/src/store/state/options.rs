@@ -23,6 +23,8 @@ pub struct StateOptions {
     /// Raft entries after which a flush is begun, so that the Raft log can be purged behind it and a restart
     /// replays a bounded number.
     pub flush_entries: u64,
+    /// Filled once, by a process that does nothing else: files are not merged while it runs, but by who opens it next.
+    pub bulk: bool,
 }
 
 impl Default for StateOptions {
@@ -33,6 +35,7 @@ impl Default for StateOptions {
             trie_cache_bytes: 128 << 20,
             tile_cache_bytes: 8 << 20,
             flush_entries: 10_000,
+            bulk: false,
         }
     }
 }
@@ -157,6 +160,7 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options
     }
     own.set_block_based_table_factory(&blocks);
     own.set_write_buffer_size(options.write_buffer_bytes);
+    own.set_disable_auto_compactions(options.bulk);
     // One that is filled and one that is flushed: writers wait rather than fill more memory.
     own.set_max_write_buffer_number(2);
     own

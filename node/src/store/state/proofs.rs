@@ -7,7 +7,7 @@ use quorate_core::{
     position::{LogIndex, TreeSize},
     state_tree::{Query, prove},
     tree::{
-        TreeError, consistency_path, inclusion_path, root_at,
+        Frontier, TreeError, consistency_path, inclusion_path, root_at,
         tile::{TileError, TileKind, TilePath, TileReader, TileSource},
     },
 };
@@ -24,6 +24,15 @@ impl LedgerView {
         }
         let root = root_at(&TileReader::new(self.tiles()), size);
         self.answer(root)
+    }
+
+    /// The right edge of the log tree at a size up to the view's.
+    pub fn frontier_at(&self, size: TreeSize) -> Result<Option<Frontier>, StoreFault> {
+        if size > self.size() {
+            return Ok(None);
+        }
+        let frontier = Frontier::read(&TileReader::new(self.tiles()), size);
+        self.answer(frontier)
     }
 
     /// The RFC 6962 inclusion path of a leaf at a size up to the view's.

@@ -1,12 +1,20 @@
 //! Keys of rows. All integers are big-endian, so that rows lie in the order of what they are about.
 
-use quorate_core::position::{LogIndex, Revision, TreeSize};
+use quorate_core::position::{Epoch, LogIndex, Revision, TreeSize};
 use quorate_ledger::view::LedgerId;
 
 /// What was applied: one row.
 pub(crate) const APPLIED: &[u8] = b"applied";
 /// Before the ledger ids of heads.
 pub(crate) const HEADS: &[u8] = b"head/";
+
+/// Before the numbers of epochs.
+pub(crate) const EPOCHS: &[u8] = b"epoch/";
+
+/// What is kept of the beginning of an epoch: `epoch/` ‖ epoch u64.
+pub(crate) fn epoch(epoch: Epoch) -> Vec<u8> {
+    [EPOCHS, &epoch.get().to_be_bytes()].concat()
+}
 
 /// The head of a ledger: `head/` ‖ ledger u32.
 pub(crate) fn head(ledger: LedgerId) -> Vec<u8> {

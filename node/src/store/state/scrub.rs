@@ -1,7 +1,11 @@
 //! Recomputes everything: every hash, and every row that follows from others.
 //!
+//! Used in two ways: a received snapshot must pass before it is installed, and a node reads its own state again now and
+//! then ([`StateStore::scrub`]). The latter goes through a copy (links to the very files), which stands still while
+//! blocks are applied, and reads at the pace of whoever asked for it.
+//!
 //! What passes is exactly what applying the log would have stored, up to what only the cosigners can say: that this
-//! *is* the log. A received snapshot must pass before it is installed.
+//! *is* the log.
 //!
 //! Per ledger: each leaf under its index, gap-free, in blocks that end with their commit leaf · each tile from the
 //! leaves · each operation under its `ops_root`, each value and meta under its digest · an erased value has its erase
@@ -9,10 +13,12 @@
 //! leaves, and no others · each newest write is the last revision, in the state tree under the state root, and no
 //! others. Nothing at all for ledgers that do not exist.
 
+use std::{path::Path, sync::Arc};
+
 use quorate_core::{
     entry::{Leaf, OpKind, Operation, TransactionLeaf, meta_digest, ops_root},
     hash::{Hash, leaf_hash},
-    position::{LogIndex, Revision},
+    position::{LogIndex, Micros, Revision},
     state_tree::KeyRange,
     tree::tile::Tile,
 };
@@ -21,24 +27,89 @@ use quorate_ledger::trie::LeafReader;
 
 use super::{
     contents::{StoredContent, StoredMeta},
-    database::{Direction, after_prefix},
+    database::{Access, Database, Direction, after_prefix},
+    directory::Directory,
     ledger::{LedgerView, read_requests},
+    load::load,
     options::Table,
     proofs::trie_fault,
     rows,
     runs::LogRecord,
+    store::StateStore,
     values::ContentsScan,
     view::ReadView,
 };
 use crate::store::faults::StoreFault;
+
+/// Told how many bytes were read since it was told last; an error ends the pass.
+pub(crate) type Step<'s> = dyn FnMut(u64) -> Result<(), StoreFault> + 's;
 
 /// Checks everything in a view's database.
 ///
 /// # Errors
 /// The first thing that is wrong, or a fault of the store.
 pub(crate) fn scrub(view: &ReadView) -> Result<(), StoreFault> {
+    scrub_by_steps(view, &mut |_| Ok(()))
+}
+
+impl StateStore {
+    /// When a pass over everything stored ended last, if that is known.
+    pub fn scrubbed_at(&self) -> Option<Micros> {
+        scrubbed_at(&self.directory)
+    }
+
+    /// The same of the store in `path`, which need not be open.
+    pub fn scrubbed_in(path: &Path) -> Option<Micros> {
+        scrubbed_at(&Directory::unchecked(path))
+    }
+
+    /// Notes that such a pass ended.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn note_scrubbed(&self, now: Micros) -> Result<(), StoreFault> {
+        self.directory.note_scrubbed(now.as_secs())
+    }
+
+    /// Notes for ever that what is stored is damaged: the store is not opened again.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn condemn(&self, fault: &StoreFault) -> Result<(), StoreFault> {
+        self.directory.condemn(&fault.to_string())
+    }
+
+    /// Reads everything that is on the disk of a state with all that was applied before the call, and recomputes every
+    /// hash. `step` is told of the bytes as they are read. May run beside [`StateStore::apply`]; one at a time.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, a fault of the store, or the error of `step`.
+    pub fn scrub(&self, step: &mut Step<'_>) -> Result<(), StoreFault> {
+        let copy = self.snapshot()?;
+        let present = self.view().database.path().display().to_string();
+        let scrubbed = self.scrub_copy(&copy.path, step);
+        if let Err(error) = std::fs::remove_dir_all(&copy.path) {
+            tracing::warn!(path = %copy.path.display(), %error, "the copy that was scrubbed was not removed");
+        }
+        // The files are those of the present database.
+        scrubbed.map_err(|fault| fault.at(&copy.path.display().to_string(), &present))
+    }
+
+    fn scrub_copy(&self, path: &Path, step: &mut Step<'_>) -> Result<(), StoreFault> {
+        let options = self.checking();
+        let database = Arc::new(Database::open(path, &options, Access::Read)?);
+        let (view, _) = load(database, self.identity.cluster_id, &options)?;
+        scrub_by_steps(&view, step)
+    }
+}
+
+fn scrubbed_at(directory: &Directory) -> Option<Micros> {
+    Micros::from_secs(directory.scrubbed_at()?)
+}
+
+fn scrub_by_steps(view: &ReadView, step: &mut Step<'_>) -> Result<(), StoreFault> {
     for ledger in view.ledgers() {
-        Scrub::new(ledger)?.run()?;
+        Scrub::new(ledger, step)?.run()?;
     }
     let beyond = rows::ledger(view.cluster().next_ledger);
     for table in Table::ALL.into_iter().filter(|table| *table != Table::Meta) {
@@ -50,8 +121,9 @@ pub(crate) fn scrub(view: &ReadView) -> Result<(), StoreFault> {
     Ok(())
 }
 
-struct Scrub<'v> {
+struct Scrub<'v, 's> {
     view: &'v LedgerView,
+    step: &'s mut Step<'s>,
     contents: ContentsScan<'v>,
     /// The tiles being filled, by level.
     tiles: Vec<(Tile, u64)>,
@@ -63,11 +135,16 @@ struct Scrub<'v> {
     full_tiles: usize,
 }
 
-impl<'v> Scrub<'v> {
-    fn new(view: &'v LedgerView) -> Result<Self, StoreFault> {
+impl<'v, 's> Scrub<'v, 's> {
+    fn new(view: &'v LedgerView, step: &'s mut Step<'s>) -> Result<Self, StoreFault> {
         let contents = view.all_contents()?;
         let (tiles, transactions, writes, keys, newest, full_tiles) = (Vec::new(), 0, 0, 0, 0, 0);
-        Ok(Self { view, contents, tiles, transactions, writes, keys, newest, full_tiles })
+        Ok(Self { view, step, contents, tiles, transactions, writes, keys, newest, full_tiles })
+    }
+
+    /// Tells what was read.
+    fn step(&mut self) -> Result<(), StoreFault> {
+        (self.step)(self.view.database.take_read_bytes())
     }
 
     fn run(mut self) -> Result<(), StoreFault> {
@@ -86,7 +163,8 @@ impl<'v> Scrub<'v> {
     /// All leaves in order, as blocks.
     fn log(&mut self) -> Result<(), StoreFault> {
         let mut block_first = LogIndex::new(0);
-        let mut records = self.view.records(block_first)?;
+        let view = self.view;
+        let mut records = view.records(block_first)?;
         while let Some(record) = records.next() {
             let record = record?;
             let (index, block) = (record.index, records.block());
@@ -106,6 +184,7 @@ impl<'v> Scrub<'v> {
                 _ => return Err(self.wrong(index, "the leaf does not fit its block")),
             }
             self.tile(leaf_hash(&record.leaf))?;
+            self.step()?;
         }
         let behind = rows::run(self.view.id(), self.view.size().next_index());
         let end = after_prefix(&rows::ledger(self.view.id()));
@@ -268,13 +347,14 @@ impl<'v> Scrub<'v> {
     }
 
     /// Each newest write is in the state tree, which has the head's state root; and there are no others.
-    fn state(&self) -> Result<(), StoreFault> {
+    fn state(&mut self) -> Result<(), StoreFault> {
         let all = KeyRange { first: Vec::new(), end: None };
-        let mut found = 0;
-        let reader = LeafReader::new(self.view);
-        for leaf in self.view.state_leaves(&all, Direction::Ascending, self.view.size())? {
+        let (mut found, view) = (0, self.view);
+        let reader = LeafReader::new(view);
+        for leaf in view.state_leaves(&all, Direction::Ascending, view.size())? {
+            self.step()?;
             let leaf = leaf?;
-            let in_tree = self.view.trie.lookup(&reader, leaf.key());
+            let in_tree = view.trie.lookup(&reader, leaf.key());
             let in_tree = in_tree.map_err(|error| trie_fault(self.view.database.path(), error))?;
             let same = in_tree.is_some_and(|(index, op)| index == leaf.index() && op.encode() == leaf.op());
             if !same {
@@ -295,13 +375,14 @@ impl<'v> Scrub<'v> {
 
     /// Counts what is in a ledger's rows of a table: all that was found by name, and no more.
     fn expect_rows(
-        &self,
+        &mut self,
         table: Table,
         expected: usize,
         count: impl Fn(&[u8]) -> Option<usize>,
     ) -> Result<(), StoreFault> {
-        let database = &self.view.database;
-        let prefix = rows::ledger(self.view.id());
+        let view = self.view;
+        let database = &view.database;
+        let prefix = rows::ledger(view.id());
         let mut scan = database.scan_prefix(table, &prefix)?;
         let mut found = 0;
         let counted = |key: &[u8], row: &[u8]| {
@@ -309,6 +390,7 @@ impl<'v> Scrub<'v> {
         };
         while let Some(number) = scan.next(counted)? {
             found += number;
+            self.step()?;
         }
         if found != expected {
             return Err(StoreFault::mismatch(

@@ -4,7 +4,7 @@
 //! checkpoint itself; so files and position cannot part.
 //!
 //! Installed: the files are in a directory of their own. They are opened and every hash in them is recomputed
-//! ([`scrub`](super::scrub)) before anything changes: the sender is not believed. Then: sync the files, give the
+//! ([`mod@super::scrub`]) before anything changes: the sender is not believed. Then: sync the files, give the
 //! directory its final name, flip the one pointer file, publish, remove the old database when its last reader is
 //! gone. **If we crash** before the flip, the old database is there as it was and the new one is removed at the
 //! next start; after it, the other way round.
@@ -15,19 +15,24 @@ use std::{
     sync::Arc,
 };
 
+use quorate_ledger::view::LedgerHead;
 use rocksdb::checkpoint::Checkpoint;
 
 use super::{
     database::{Access, Database},
     directory::{sync_directory, sync_file},
-    load::{load, read_applied},
+    epochs,
+    load::{heads, load, read_applied},
     meta::Applied,
     options::StateOptions,
     scrub::scrub,
     store::{StateStore, Writer},
     view::ReadView,
 };
-use crate::store::faults::StoreFault;
+use crate::{
+    disk::{MIN_RESERVE, free_bytes},
+    store::faults::StoreFault,
+};
 
 /// What a cache is bounded by while a snapshot is only checked, bytes.
 const CHECK_CACHE: usize = 8 << 20;
@@ -43,13 +48,24 @@ pub enum SnapshotError {
     Fault(#[from] StoreFault),
 }
 
+/// A copy of the state in plain files, which its owner removes.
+#[derive(Debug)]
+pub struct StateCopy {
+    /// What it is the result of.
+    pub applied: Applied,
+    /// The heads of its ledgers.
+    pub heads: Vec<Arc<LedgerHead>>,
+    /// Its directory.
+    pub path: PathBuf,
+}
+
 impl StateStore {
-    /// Makes a snapshot of a state that includes all that was applied before the call: its position, and a
-    /// directory of plain files that the caller removes. May run beside [`StateStore::apply`].
+    /// Makes a copy of a state that includes all that was applied before the call. Takes the space of the files that are
+    /// replaced while it exists. May run beside [`StateStore::apply`].
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn snapshot(&self) -> Result<(Applied, PathBuf), StoreFault> {
+    pub fn snapshot(&self) -> Result<StateCopy, StoreFault> {
         let view = self.view();
         let path = {
             let _alone = self.naming.lock();
@@ -63,7 +79,7 @@ impl StateStore {
             path
         };
         match self.read_snapshot(&path) {
-            Ok(applied) => Ok((applied, path)),
+            Ok((applied, heads)) => Ok(StateCopy { applied, heads, path }),
             Err(fault) => {
                 // The fault stops the node; what stays behind is removed at the next start.
                 fs::remove_dir_all(&path).ok();
@@ -72,25 +88,54 @@ impl StateStore {
         }
     }
 
-    /// The position of a checkpoint, read from it; takes away what reading it left there.
-    fn read_snapshot(&self, path: &Path) -> Result<Applied, StoreFault> {
-        let applied = read_applied(&Database::open(path, &self.checking(), Access::Read)?)?.applied;
+    /// Position and heads of a copy, read from it; takes away what reading it left there.
+    fn read_snapshot(&self, path: &Path) -> Result<(Applied, Vec<Arc<LedgerHead>>), StoreFault> {
+        let database = Database::open(path, &self.checking(), Access::Read)?;
+        let row = read_applied(&database)?;
+        let heads = heads(&database, row.cluster.next_ledger)?;
+        drop(database);
         for name in diary_files(path)? {
             let file = path.join(name);
             fs::remove_file(&file).map_err(|error| StoreFault::file(&file, "removing", &error))?;
         }
-        Ok(applied)
+        Ok((row.applied, heads))
     }
 
-    /// A new, empty directory for the files of a snapshot that is received.
+    /// The directory for the files of a snapshot of so many bytes that is received, with what was received before.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Refused`] when there is no space for it; a fault of the disk.
+    pub fn begin_install(&self, bytes: u64) -> Result<PathBuf, SnapshotError> {
+        let path = self.directory.incoming();
+        if !path.exists() {
+            fs::create_dir(&path).map_err(|error| StoreFault::file(&path, "creating", &error))?;
+        }
+        let here = directory_bytes(&path)?;
+        let free = free_bytes(&path).unwrap_or(u64::MAX);
+        let needed = bytes.saturating_sub(here).saturating_add(MIN_RESERVE);
+        if free < needed {
+            let mib = |bytes: u64| bytes >> 20;
+            return Err(SnapshotError::Refused(format!(
+                "{} MiB are free on this node's disk, and the rest of the snapshot needs {} MiB: make space",
+                mib(free),
+                mib(needed)
+            )));
+        }
+        Ok(path)
+    }
+
+    /// Removes what was received of a snapshot that is not needed any more. Not while one is received.
     ///
     /// # Errors
     /// A fault of the disk.
-    pub fn begin_install(&self) -> Result<PathBuf, StoreFault> {
-        let _alone = self.naming.lock();
-        let path = self.directory.new_incoming()?;
-        fs::create_dir(&path).map_err(|error| StoreFault::file(&path, "creating", &error))?;
-        Ok(path)
+    pub fn discard_install(&self) -> Result<(), StoreFault> {
+        let path = self.directory.incoming();
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreFault::file(&path, "removing", &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks a received snapshot: that it is one of this cluster at this position, that every hash in it is right,
@@ -111,6 +156,7 @@ impl StateStore {
             load(Arc::new(database), self.identity.cluster_id, &self.checking()).map_err(refused)?;
         check_position(position, &view)?;
         scrub(&view).map_err(refused)?;
+        epochs::check(&view).map_err(refused)?;
         self.check_continues(&view)?;
         accept(&view).map_err(SnapshotError::Refused)
     }
@@ -170,8 +216,13 @@ impl StateStore {
     }
 
     /// Bounds for a database that is only looked at.
-    fn checking(&self) -> StateOptions {
-        StateOptions { trie_cache_bytes: CHECK_CACHE, tile_cache_bytes: CHECK_CACHE, ..self.options.clone() }
+    pub(super) fn checking(&self) -> StateOptions {
+        StateOptions {
+            block_cache_bytes: CHECK_CACHE,
+            trie_cache_bytes: CHECK_CACHE,
+            tile_cache_bytes: CHECK_CACHE,
+            ..self.options.clone()
+        }
     }
 }
 
@@ -184,6 +235,13 @@ fn check_position(expected: &Applied, view: &ReadView) -> Result<(), SnapshotErr
     Err(SnapshotError::Refused(format!(
         "it was announced for entry {expected} and holds the state of {found}"
     )))
+}
+
+/// Bytes of the files of a directory.
+fn directory_bytes(path: &Path) -> Result<u64, StoreFault> {
+    let fault = |error: std::io::Error| StoreFault::file(path, "listing", &error);
+    let sizes = fs::read_dir(path).map_err(fault)?.map(|entry| entry.and_then(|entry| entry.metadata()));
+    sizes.map(|metadata| metadata.map(|metadata| metadata.len()).map_err(fault)).sum()
 }
 
 /// RocksDB's diary and lock in a database that was opened: no part of the state.

@@ -19,10 +19,11 @@ use quorate_ledger::{
 };
 
 use super::{
-    batch,
+    batch::{self, Absent},
     cosignatures::{self, StoredCosignature},
     database::{Access, Batch, Database},
     directory::Directory,
+    epochs,
     ledger::LedgerView,
     load::load,
     meta::{Applied, AppliedRow},
@@ -74,6 +75,14 @@ impl StateStore {
         path.join("IDENTITY").exists()
     }
 
+    /// Checks who the store in `path` belongs to, in which format it is, and that no damage was found in it. Only reads.
+    ///
+    /// # Errors
+    /// Any [`OpenError`] that can be found without opening the database.
+    pub fn check_owner(path: &Path, identity: Identity) -> Result<(), OpenError> {
+        Directory::check(path, identity)
+    }
+
     /// Makes an empty store in `path`, which must be empty or not exist; complete or not at all.
     ///
     /// # Errors
@@ -84,7 +93,7 @@ impl StateStore {
             let mut batch = database.batch(0);
             batch.put(Table::Meta, rows::APPLIED, &AppliedRow::new(identity.cluster_id).encode())?;
             database.write(batch)?;
-            database.flush(true)
+            Ok(database.flush(true)?)
         })
     }
 
@@ -136,10 +145,13 @@ impl StateStore {
             let weight = effects.ledgers.iter().map(batch::weight).sum();
             let mut batch = before.database.batch(weight);
             for ledger in &effects.ledgers {
-                let view = grow(before, ledger, &writer.tries, &mut batch)?;
+                let view = grow(before, ledger, &writer.tries, &mut batch, Absent::Fault)?;
                 place(&mut after, view)?;
             }
             self.commit(&after, batch)?;
+            if after.cluster.epoch != before.cluster.epoch {
+                epochs::record(&after)?;
+            }
             Ok((after, effects))
         })
     }
@@ -239,15 +251,16 @@ impl StateStore {
 }
 
 /// Writes a ledger's changes to `batch`; gives the ledger after them.
-fn grow(
+pub(super) fn grow(
     before: &ReadView,
     effects: &LedgerEffects,
     tries: &Tries,
     batch: &mut Batch<'_>,
+    absent: Absent,
 ) -> Result<LedgerView, StoreFault> {
     let old = before.by_id(effects.id()).map(Arc::as_ref);
     let mut edge = old.map_or_else(Edge::default, |old| old.edge.clone());
-    batch::put_ledger(batch, &before.database, old, effects, &mut edge)?;
+    batch::put_ledger(batch, &before.database, old, effects, &mut edge, absent)?;
     let place = || format!("state tree of ledger {}", effects.head.name);
     let trie = tries.snapshot(effects.id());
     let trie = trie.ok_or_else(|| StoreFault::diverged(place(), "a tree", "none"))?;
@@ -264,7 +277,7 @@ fn grow(
 }
 
 /// Puts a ledger into a view: in the place of its older self, or as the next one.
-fn place(after: &mut ReadView, view: LedgerView) -> Result<(), StoreFault> {
+pub(super) fn place(after: &mut ReadView, view: LedgerView) -> Result<(), StoreFault> {
     let id = view.id();
     let at = usize::try_from(id.0).unwrap_or(usize::MAX);
     if let Some(old) = after.ledgers.get_mut(at) {

@@ -96,7 +96,7 @@ async fn a_new_certificate_serves_new_handshakes_and_leaves_connections_alone() 
     let address = serve(Security::Server(tls.clone()), Limits::default()).await;
     let mut before = connect(&address, client_config(&old, None)).await.unwrap();
     assert!(alive(&mut before).await);
-    tls.replace(&server(&new)).unwrap();
+    tls.replace(&server(&new), &roots(&new)).unwrap();
     assert!(alive(&mut before).await, "an existing connection goes on");
     assert!(connect(&address, client_config(&old, None)).await.is_err(), "the old certificate is gone");
     let mut after = connect(&address, client_config(&new, None)).await.unwrap();
@@ -146,4 +146,33 @@ async fn connections_over_the_limit_are_closed_at_once_and_a_closed_one_makes_ro
         }
     };
     tokio::time::timeout(PATIENCE, room).await.unwrap();
+}
+
+/// What a listener that recognises operators of `CLUSTER` knows of a client that shows this certificate.
+async fn operator(authority: &Authority, own: Option<&Issued>) -> std::io::Result<bool> {
+    let tls = ServerTls::with_operators(&server(authority), &roots(authority), CLUSTER).unwrap();
+    let listener = listen("client", "127.0.0.1:0", Security::Server(tls), Limits::default()).await.unwrap();
+    let address = listener.local_addr().to_string();
+    let mut incoming = listener.incoming();
+    let mut client = connect(&address, client_config(authority, own)).await?;
+    // The verdict on the client's certificate comes with the first read.
+    let verdict = tokio::time::timeout(SHORT * 5, client.read_u8()).await;
+    match verdict {
+        Ok(Err(error)) => Err(error),
+        _ => Ok(tokio::time::timeout(PATIENCE, incoming.accept()).await.unwrap().unwrap().info().operator),
+    }
+}
+
+#[tokio::test]
+async fn an_operator_is_who_shows_a_certificate_of_one_of_this_cluster() {
+    let authority = authority();
+    let ours = authority.issue_operator(CLUSTER, now()).unwrap();
+    assert!(operator(&authority, Some(&ours)).await.unwrap());
+    assert!(!operator(&authority, None).await.unwrap(), "a client without a certificate is let in");
+    let others = authority.issue_operator(OTHER_CLUSTER, now()).unwrap();
+    assert!(!operator(&authority, Some(&others)).await.unwrap());
+    let peer = authority.issue_peer(node(CLUSTER, 1), now()).unwrap();
+    assert!(!operator(&authority, Some(&peer)).await.unwrap(), "a node is no operator");
+    let forged = super::authority().issue_operator(CLUSTER, now()).unwrap();
+    assert!(operator(&authority, Some(&forged)).await.is_err(), "another authority's certificate");
 }

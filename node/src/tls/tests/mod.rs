@@ -6,6 +6,7 @@ mod identity;
 mod listener;
 mod mutual;
 mod reload;
+mod renew;
 
 use std::{sync::Arc, time::Duration};
 

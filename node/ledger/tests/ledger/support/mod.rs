@@ -2,6 +2,7 @@
 
 pub(crate) mod model;
 pub(crate) mod naive;
+pub(crate) mod nodes;
 pub(crate) mod replica;
 pub(crate) mod requests;
 pub(crate) mod store;

@@ -39,10 +39,13 @@ impl Store {
         Self {
             cluster: ClusterState {
                 origin: None,
+                id: None,
                 last_block: None,
                 epoch: Epoch::new(0),
+                registry: Arc::default(),
                 settings: Settings::default(),
                 next_ledger: LedgerId(0),
+                continues: None,
             },
             heads: BTreeMap::new(),
             leaves: BTreeMap::new(),

@@ -3,8 +3,10 @@
 mod crash;
 mod damage;
 mod directory;
+mod epochs;
 mod erase;
 mod model;
+mod seed;
 mod snapshot;
 pub(crate) mod support;
 mod vectors;

@@ -6,7 +6,7 @@ use quorate_core::position::{LogIndex, NodeId, Revision};
 use quorate_ledger::view::LedgerId;
 
 use super::super::{
-    Applied, SnapshotError, StateStore, StoredCosignature,
+    Applied, SnapshotError, StateCopy, StateStore, StoredCosignature,
     database::{Access, Batch, Database},
     options::Table,
     rows,
@@ -39,14 +39,14 @@ fn source() -> Rig {
 
 /// Copies the files of a snapshot, as the network does.
 fn receive(from: &Path, store: &StateStore) -> std::path::PathBuf {
-    let to = store.begin_install().unwrap();
+    let to = store.begin_install(0).unwrap();
     copy_directory(from, &to);
     to
 }
 
 /// Takes a snapshot and installs it.
 fn transfer(from: &StateStore, to: &StateStore) -> Applied {
-    let (position, files) = from.snapshot().unwrap();
+    let StateCopy { applied: position, path: files, .. } = from.snapshot().unwrap();
     let received = receive(&files, to);
     to.check_snapshot(&position, &received, |_| Ok(())).unwrap();
     to.install(&position, &received).unwrap();
@@ -126,11 +126,11 @@ type Step = fn(&Path, &Path);
 #[test]
 fn a_crash_between_any_two_steps_of_installing_leaves_one_whole_state() {
     let from = source();
-    let (position, files) = from.store().snapshot().unwrap();
+    let StateCopy { applied: position, path: files, .. } = from.store().snapshot().unwrap();
     // What the directory holds after each step, in order.
     let steps: [(Step, bool); 5] = [
-        (|state, _| fs::create_dir(state.join("incoming-1")).unwrap(), false),
-        (|state, files| copy_directory(files, &state.join("incoming-1")), false),
+        (|state, _| fs::create_dir(state.join("incoming")).unwrap(), false),
+        (|state, files| copy_directory(files, &state.join("incoming")), false),
         (|state, files| copy_directory(files, &state.join("db-2")), false),
         (|state, _| fs::write(state.join("CURRENT.tmp"), "db-").unwrap(), false),
         (
@@ -148,6 +148,8 @@ fn a_crash_between_any_two_steps_of_installing_leaves_one_whole_state() {
         to.open();
         let expected = if is_new { position.clone() } else { Applied::default() };
         assert_eq!(to.view().applied(), &expected);
+        // What arrived so far is kept.
+        to.store().discard_install().unwrap();
         assert_eq!(names(&to.path()), ["CURRENT", "IDENTITY", if is_new { "db-2" } else { "db-1" }]);
         scrub(&to.view()).unwrap();
     }
@@ -157,7 +159,7 @@ fn a_crash_between_any_two_steps_of_installing_leaves_one_whole_state() {
 fn a_snapshot_of_another_position_or_cluster_is_refused_and_nothing_changes() {
     let from = source();
     let to = Rig::of(identity(2));
-    let (position, files) = from.store().snapshot().unwrap();
+    let StateCopy { applied: position, path: files, .. } = from.store().snapshot().unwrap();
     let received = receive(&files, to.store());
     let mut other = position.clone();
     other.last = None;
@@ -180,7 +182,7 @@ fn a_snapshot_that_does_not_continue_the_present_state_is_refused() {
     let to = Rig::founded();
     // Another history under the same names, as long and consistent in itself.
     to.commit([put(b"other", b"history")]);
-    let (position, files) = from.store().snapshot().unwrap();
+    let StateCopy { applied: position, path: files, .. } = from.store().snapshot().unwrap();
     let received = receive(&files, to.store());
     let refused = to.store().check_snapshot(&position, &received, |_| Ok(()));
     let Err(SnapshotError::Refused(problem)) = refused else { panic!("{refused:?}") };
@@ -241,7 +243,7 @@ const ALTERATIONS: [(&str, Alteration); 16] = [
 #[test]
 fn every_kind_of_altered_data_is_refused() {
     let from = source();
-    let (position, files) = from.store().snapshot().unwrap();
+    let StateCopy { applied: position, path: files, .. } = from.store().snapshot().unwrap();
     let to = Rig::of(identity(2));
     for (name, alter) in ALTERATIONS {
         let received = receive(&files, to.store());

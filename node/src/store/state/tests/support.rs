@@ -45,6 +45,7 @@ pub(crate) fn options() -> StateOptions {
         trie_cache_bytes: 16 << 10,
         tile_cache_bytes: 64 << 10,
         flush_entries: u64::MAX,
+        bulk: false,
     }
 }
 
@@ -151,11 +152,15 @@ pub(crate) fn apply_to(
 ) -> Result<Effects, StoreFault> {
     store.apply(next_entry(store), |view, tries| {
         let mut view = view.clone();
-        view.cluster.epoch = epoch.unwrap_or(view.cluster.epoch);
+        let present = view.cluster.epoch;
+        view.cluster.epoch = epoch.unwrap_or(present);
         let height =
             view.cluster.last_block.map_or(BlockHeight::new(0), |(height, _)| height.next().unwrap());
-        apply(&view, tries, block, height, hash_of(block))
-            .map_err(|error| StoreFault::diverged("test", "ok", error))
+        let mut effects = apply(&view, tries, block, height, hash_of(block))
+            .map_err(|error| StoreFault::diverged("test", "ok", error))?;
+        // What is in force is what the documents say.
+        effects.cluster.epoch = if epoch.is_some() { present } else { effects.cluster.epoch };
+        Ok(effects)
     })
 }
 

@@ -1,0 +1,111 @@
+//! The nodes of the cluster, for operators. Nothing of it is proven: it is the leader's word.
+
+use std::time::Duration;
+
+use quorate_core::position::NodeId;
+use quorate_proto::v1;
+
+use crate::client::Client;
+use crate::clock::Deadline;
+use crate::error::Error;
+use crate::leader::Route;
+use crate::retry::Plan;
+use crate::transport::Rpc;
+
+pub use quorate_proto::v1::{
+    InvitationInfo, InviteResponse as Invited, ListMembersResponse as Members, MemberInfo, PeerAddress,
+};
+
+/// Calls about the nodes of the cluster. Only an operator may make them: a client whose certificate
+/// ([`ClientBuilder::identity_pem`](crate::ClientBuilder::identity_pem)) names one of this cluster.
+///
+/// A change is answered when it is agreed on; the cluster carries it out by itself, whatever becomes of the caller.
+/// [`Admin::members`] says how far it is. Asking again for what is under way, or done, is no error.
+#[derive(Debug, Clone)]
+pub struct Admin(Client);
+
+impl Client {
+    /// Calls about the nodes of the cluster.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin(self.clone())
+    }
+}
+
+impl Admin {
+    /// Who the nodes are, and what is being done about them.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] to who is no operator.
+    pub async fn members(&self) -> Result<Members, Error> {
+        self.ask(v1::ListMembersRequest {}).await
+    }
+
+    /// Takes the next node id for a node that will show `secret`, within `valid` (zero: an hour).
+    ///
+    /// # Errors
+    /// [`Error`]. When the outcome is unknown, an id may be taken that nobody uses: that does no harm.
+    pub async fn invite(&self, secret: [u8; 32], valid: Duration) -> Result<Invited, Error> {
+        let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
+        self.ask(v1::InviteRequest { secret: secret.to_vec().into(), valid_ms }).await
+    }
+
+    /// Makes a node that has caught up a member. Refused unless `expected_epoch` is in force (0: whichever is). Gives the
+    /// epoch after it.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] says why not.
+    pub async fn promote(&self, node: NodeId, expected_epoch: u64) -> Result<u64, Error> {
+        Ok(self.ask(v1::PromoteRequest { node_id: node.get(), expected_epoch }).await?.epoch)
+    }
+
+    /// Removes a node, for ever. As [`Admin::promote`].
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] says why not.
+    pub async fn remove(&self, node: NodeId, expected_epoch: u64) -> Result<u64, Error> {
+        Ok(self.ask(v1::RemoveRequest { node_id: node.get(), expected_epoch }).await?.epoch)
+    }
+
+    /// Makes the joining node `new` a member and removes `old`, in one step. As [`Admin::promote`].
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] says why not.
+    pub async fn replace(&self, old: NodeId, new: NodeId, expected_epoch: u64) -> Result<u64, Error> {
+        let request = v1::ReplaceRequest { old_node_id: old.get(), new_node_id: new.get(), expected_epoch };
+        Ok(self.ask(request).await?.epoch)
+    }
+
+    /// Hands leadership over: to this node, or to the voter that is furthest. Gives who leads then.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] says why not.
+    pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<NodeId, Error> {
+        let request = v1::TransferLeadershipRequest { node_id: to.map_or(0, NodeId::get) };
+        Ok(NodeId::new(self.ask(request).await?.leader))
+    }
+
+    /// Has a node serve nobody new, or serve again; it is asked at its own address. Says whether it is drained then.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn drain(&self, node: NodeId, drain: bool) -> Result<bool, Error> {
+        let inner = self.0.inner();
+        let unknown = || Error::NotFound {
+            reason: "unknown_node".to_owned(),
+            message: format!("no replica that is known says that it is node {node}"),
+        };
+        let position = inner.fleet.locate(node).await.ok_or_else(unknown)?;
+        let replica = inner.fleet.at(position).ok_or_else(unknown)?;
+        let request = v1::DrainRequest { node_id: node.get(), drain };
+        let answer = request.send(&replica, inner.settings.timeout).await;
+        Ok(answer.map_err(|failure| failure.into_error(1))?.drained)
+    }
+
+    async fn ask<R: Rpc>(&self, request: R) -> Result<R::Response, Error> {
+        let inner = self.0.inner();
+        let deadline = Deadline::after(inner.settings.timeout);
+        let plan = Plan { route: Route::Leader, deadline, patience: Duration::ZERO };
+        Ok(inner.fleet.call(&request, plan).await?.response)
+    }
+}

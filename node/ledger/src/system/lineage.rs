@@ -1,0 +1,135 @@
+//! Where the history of a cluster comes from that continues another: the documents `lineage/<n>` of `_system`.
+//!
+//! A restored or recovered cluster has an id, an origin and keys of its own, and the leaves of the cluster before it. The
+//! state that its nodes start with carries the one document that says so ([`ClusterState::continues`]). Until it is
+//! written nothing else is: the first transaction writes it, the cosigner set under the new origin, and the records of
+//! all ledgers anew. That is the one exception to "written once" for those. The document stays for ever.
+
+use prost::{Message, bytes::Bytes};
+use quorate_core::name::LedgerName;
+
+use super::{COSIGNERS_KEY, LEDGER_PREFIX, Problem, SystemChange, change_of, check_ledger, decode};
+use crate::{
+    block::{Request, Write},
+    judge::{Facts, malformed},
+    outcome::Rejection,
+    registry::Draft,
+    view::ClusterState,
+};
+
+/// What the key of a [`Lineage`] begins with, before its number.
+pub const LINEAGE_PREFIX: &[u8] = b"lineage/";
+
+/// What a cluster continues.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Lineage {
+    /// Counts the clusters that continued this history, from 1.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// `restored`: from a backup; `recovered`: from what was left after the loss of a quorum.
+    #[prost(string, tag = "2")]
+    pub kind: String,
+    /// Origin of the cluster that is continued.
+    #[prost(string, tag = "3")]
+    pub previous: String,
+    /// Where each of its ledgers is continued, `_system` first, the others by name.
+    #[prost(message, repeated, tag = "4")]
+    pub ledgers: Vec<LineageLedger>,
+    /// When this was made, by the clock of the machine that made it, microseconds since the Unix epoch.
+    #[prost(uint64, tag = "5")]
+    pub time: u64,
+    /// What is known of what was lost, for people; empty when nothing is known to be.
+    #[prost(string, tag = "6")]
+    pub loss: String,
+}
+
+/// Where a ledger is continued.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct LineageLedger {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its size: the leaves from here on are the new cluster's.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// Its log root at that size, 32 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub root: Bytes,
+    /// The newest checkpoint that the cluster before cosigned, as a signed note, at that size or a smaller one; empty
+    /// where none is known.
+    #[prost(string, tag = "4")]
+    pub note: String,
+}
+
+impl Lineage {
+    /// The key of this document.
+    #[must_use]
+    pub fn key(&self) -> Vec<u8> {
+        [LINEAGE_PREFIX, self.number.to_string().as_bytes()].concat()
+    }
+}
+
+/// What the first transaction of a cluster that continues another changes.
+pub(super) fn judge(
+    request: &Request,
+    facts: &Facts,
+    cluster: &ClusterState,
+    document: &Bytes,
+    mut draft: Draft,
+) -> Result<Vec<SystemChange>, Rejection> {
+    let lineage = Lineage::decode(document.clone())
+        .map_err(|error| malformed("writes".to_owned(), format!("the state's lineage: {error}")))?;
+    let key = lineage.key();
+    if !request.writes.iter().any(|write| *write.key == *key) {
+        return Err(Rejection::NotContinued);
+    }
+    let mut changes = vec![SystemChange::Continued];
+    let (mut ledgers, mut cosigners) = (0_u32, false);
+    for (position, (write, facts)) in request.writes.iter().zip(&facts.writes).enumerate() {
+        let wrong = |(field, problem): Problem| malformed(format!("writes[{position}].{field}"), problem);
+        match &*write.key {
+            written if written == key => check_document(write, document).map_err(wrong)?,
+            COSIGNERS_KEY => {
+                change_of(write, facts, cluster, &mut draft, position).map_err(wrong)?;
+                cosigners = true;
+            }
+            written if written.starts_with(LEDGER_PREFIX) => {
+                check_record(write, facts.newest.is_some(), cluster).map_err(wrong)?;
+                ledgers = ledgers.saturating_add(1);
+            }
+            _ => changes.extend(change_of(write, facts, cluster, &mut draft, position).map_err(wrong)?),
+        }
+    }
+    // All but `_system` itself. A key occurs at most once in a request.
+    let expected = cluster.next_ledger.0.saturating_sub(1);
+    if !cosigners || ledgers != expected {
+        let problem = format!("it writes the cosigners and the records of all {expected} ledgers");
+        return Err(malformed("writes".to_owned(), problem));
+    }
+    let registry = draft
+        .finish()
+        .map_err(|(position, problem)| malformed(format!("writes[{position}].put.value"), problem))?;
+    changes.extend(registry.map(SystemChange::Registry));
+    Ok(changes)
+}
+
+fn check_document(write: &Write, document: &Bytes) -> Result<(), Problem> {
+    match &write.put {
+        Some(put) if put.value == *document && put.expires_at == 0 => Ok(()),
+        _ => Err(("put.value", "it must be the lineage that the state was made with".to_owned())),
+    }
+}
+
+/// A record of a ledger that is there, under the new origin.
+fn check_record(write: &Write, exists: bool, cluster: &ClusterState) -> Result<(), Problem> {
+    let key = || ("key", "the record of a ledger that the history has".to_owned());
+    let name = write.key.strip_prefix(LEDGER_PREFIX).and_then(|name| str::from_utf8(name).ok());
+    let name = LedgerName::new(name.ok_or_else(key)?).map_err(|_| key())?;
+    let (Some(put), Some(origin), true) = (&write.put, &cluster.origin, exists) else {
+        return Err(key());
+    };
+    if put.expires_at != 0 {
+        return Err(("put.expires_at", "documents of _system do not expire".to_owned()));
+    }
+    check_ledger(&decode(&put.value)?, &name, origin).map_err(|problem| ("put.value", problem))
+}

@@ -1,0 +1,3 @@
+module quorate.dev/compare/load
+
+go 1.26.0
