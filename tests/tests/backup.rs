@@ -261,24 +261,29 @@ async fn an_interrupted_backup_changes_nothing_and_is_finished_by_the_next() {
         }
     }
     let dir = tempfile::tempdir().unwrap();
-    let backup = dir.path().join("backup");
     let mut interrupted = 0;
-    for milliseconds in [5, 40, 80, 120, 160, 200, 240, 280] {
+    for milliseconds in [0, 1, 2, 4, 8, 16, 32, 64] {
+        let backup = dir.path().join(format!("killed-after-{milliseconds}"));
+        let mark = backup.join("UNFINISHED");
         let mut child =
             create(&cluster, &backup).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !mark.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        // It has begun; how far it gets from here is chance.
         std::thread::sleep(Duration::from_millis(milliseconds));
-        interrupted += i32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
+        interrupted += i32::from(mark.exists());
         if backup.join("manifest.json").exists() {
             done(&mut verify(&cluster, &backup));
         }
+        done(&mut create(&cluster, &backup));
+        let verified = done(&mut verify(&cluster, &backup));
+        assert_eq!(verified["unfinished"], false);
+        assert!(verified["leaves"].as_str().unwrap().parse::<u64>().unwrap() > 2_000);
     }
     assert!(interrupted > 2, "only {interrupted} were interrupted");
-    done(&mut create(&cluster, &backup));
-    let verified = done(&mut verify(&cluster, &backup));
-    assert_eq!(verified["unfinished"], false);
-    assert!(verified["leaves"].as_str().unwrap().parse::<u64>().unwrap() > 2_000);
 }
 
 /// A node whose data is not the history that its cluster file names does not take part, and says so.
