@@ -120,12 +120,25 @@ impl CarriedBlock {
         keys: &BTreeMap<NodeId, BlockPublicKey>,
         previous: Option<Link>,
     ) -> Result<VerifiedBlock, CarriedBlockError> {
+        let verified = self.verify_signature(keys)?;
+        verified
+            .check_follows(previous.map(|link| (link.height, link.hash)))
+            .map_err(|source| self.invalid(source))?;
+        Ok(verified)
+    }
+
+    /// Checks that its proposer signed it, wherever it belongs.
+    pub fn verify_signature(
+        &self,
+        keys: &BTreeMap<NodeId, BlockPublicKey>,
+    ) -> Result<VerifiedBlock, CarriedBlockError> {
         let (height, proposer) = (self.signed.header.height, self.proposer);
         let key = keys.get(&proposer).ok_or(CarriedBlockError::Stranger { height, proposer })?;
-        let invalid = |source| CarriedBlockError::Invalid { height, proposer, source };
-        let verified = self.signed.verify(key).map_err(invalid)?;
-        verified.check_follows(previous.map(|link| (link.height, link.hash))).map_err(invalid)?;
-        Ok(verified)
+        self.signed.verify(key).map_err(|source| self.invalid(source))
+    }
+
+    fn invalid(&self, source: BlockError) -> CarriedBlockError {
+        CarriedBlockError::Invalid { height: self.signed.header.height, proposer: self.proposer, source }
     }
 }
 

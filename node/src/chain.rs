@@ -4,7 +4,8 @@
 //! index, term): an entry that is replaced later has another term, so a memory of it can never be taken for the new one.
 //!
 //! A follower checks every block *before* Raft sees it (trust.md, rule 6): signature of its proposer, chain, and time
-//! not more than a minute ahead of this node's clock.
+//! not more than a minute ahead of this node's clock. A second block for an entry whose block is known is refused, and
+//! with both signatures it is evidence: a leader uses each (term, height) once.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,8 @@ use std::{
 
 use prost::Message;
 use quorate_core::{
-    block::BlockPublicKey,
+    block::{BlockPublicKey, VerifiedBlock},
+    evidence::Evidence,
     name::ClusterId,
     position::{Micros, NodeId},
 };
@@ -23,6 +25,7 @@ use crate::{
     block::{CarriedBlock, Link},
     clock::Clock,
     consensus::BlockGuard,
+    evidence::EvidenceFiles,
     store::{
         faults::StoreFault,
         log::{LogEntry, LogId, LogStore, Payload},
@@ -33,7 +36,7 @@ use crate::{
 /// How far a block may be dated ahead of this node's clock, microseconds.
 const MAX_AHEAD_US: u64 = 60 * 1_000_000;
 
-/// Links remembered.
+/// Blocks remembered.
 const REMEMBERED: usize = 4_096;
 
 /// The chain of blocks of this node.
@@ -43,7 +46,16 @@ pub struct Chain {
     log: LogStore,
     state: Arc<StateStore>,
     clock: Clock,
-    known: Mutex<BTreeMap<(u64, u64), Link>>,
+    evidence: EvidenceFiles,
+    known: Mutex<BTreeMap<(u64, u64), Known>>,
+}
+
+/// A block that is or was in the log.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    link: Link,
+    /// With its proposer's signature, where that was checked.
+    block: Option<VerifiedBlock>,
 }
 
 impl Chain {
@@ -54,8 +66,9 @@ impl Chain {
         log: LogStore,
         state: Arc<StateStore>,
         clock: Clock,
+        evidence: EvidenceFiles,
     ) -> Self {
-        Self { cluster, keys, log, state, clock, known: Mutex::default() }
+        Self { cluster, keys, log, state, clock, evidence, known: Mutex::default() }
     }
 
     /// The last block of the log, applied or not; `None` before the first.
@@ -79,13 +92,15 @@ impl Chain {
             let Some(entry) = entries.into_iter().next() else {
                 return Err(damaged(&format!("no entry {at}")));
             };
-            if let Some(link) = self.recall(entry.id) {
-                return Ok(Some(link));
+            if let Some(known) = self.recall(entry.id) {
+                return Ok(Some(known.link));
             }
             if let Payload::Block(payload) = entry.payload {
                 let block = CarriedBlock::parse(self.cluster, payload).map_err(|error| damaged(&error))?;
-                self.remember(entry.id, block.link());
-                return Ok(Some(block.link()));
+                // What is in the log was checked before it got there; its signature is wanted for evidence only.
+                let known = Known { link: block.link(), block: block.verify_signature(&self.keys).ok() };
+                self.remember(entry.id, known);
+                return Ok(Some(known.link));
             }
             match at.checked_sub(1) {
                 Some(before) => at = before,
@@ -95,13 +110,13 @@ impl Chain {
         Ok(applied.last_block)
     }
 
-    fn recall(&self, id: LogId) -> Option<Link> {
+    fn recall(&self, id: LogId) -> Option<Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(id.index, id.term)).copied()
     }
 
-    fn remember(&self, id: LogId, link: Link) {
+    fn remember(&self, id: LogId, block: Known) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((id.index, id.term), link);
+        known.insert((id.index, id.term), block);
         while known.len() > REMEMBERED {
             known.pop_first();
         }
@@ -111,19 +126,33 @@ impl Chain {
         let refuse = |problem: String| format!("entry {id}: {problem}");
         let block = CarriedBlock::parse(self.cluster, payload).map_err(|error| refuse(error.to_string()))?;
         let link = block.link();
-        if self.recall(id) == Some(link) {
+        let known = self.recall(id);
+        if known.is_some_and(|known| known.link == link) {
             return Ok(link);
         }
         if block.header().term.get() != id.term {
             return Err(refuse(format!("the block was sealed in term {}", block.header().term)));
         }
-        block.verify(&self.keys, previous).map_err(|error| refuse(error.to_string()))?;
+        let signed = block.verify_signature(&self.keys).map_err(|error| refuse(error.to_string()))?;
+        if let Some(known) = known {
+            // One entry of Raft is one block of one leader. What was taken first stays.
+            let both = known.block.and_then(|first| Evidence::of_blocks(&first, &signed));
+            both.iter().for_each(|evidence| self.evidence.keep(evidence));
+            let (term, height) = (block.header().term, block.header().height);
+            return Err(refuse(format!(
+                "node {} signed two blocks for term {term} and height {height}: this one is refused",
+                block.proposer
+            )));
+        }
+        signed
+            .check_follows(previous.map(|link| (link.height, link.hash)))
+            .map_err(|error| refuse(format!("node {}: {error}", block.proposer)))?;
         let time = Micros::new(block_time(&block).map_err(refuse)?);
         let now = self.clock.now();
         if time.get() > now.get().saturating_add(MAX_AHEAD_US) {
             return Err(refuse(format!("the block is dated {time} µs, and the clock here says {now} µs")));
         }
-        self.remember(id, link);
+        self.remember(id, Known { link, block: Some(signed) });
         Ok(link)
     }
 }
@@ -180,3 +209,6 @@ impl Applied {
         Self { index: view.applied().last.map(|id| id.index), last_block }
     }
 }
+
+#[cfg(test)]
+mod tests;

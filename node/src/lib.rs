@@ -10,6 +10,7 @@
 //! * [`signer`] — cosigns what was computed here, and counts the others' cosignatures
 //! * [`tls`], [`peer`], [`http`], [`api`] — who may connect, and what they are told
 //! * [`health`], [`disk`] — whether it may serve, and take writes
+//! * [`mod@evidence`] — proofs that another node lied, in files
 //! * [`node`] — all of it put together
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ pub mod cluster;
 pub mod config;
 pub mod consensus;
 pub mod disk;
+pub mod evidence;
 pub mod health;
 pub mod http;
 pub mod machine;

@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     config::Limits,
     disk::DiskGuard,
+    evidence::EvidenceFiles,
     health::Health,
     store::{
         faults::StoreFault,
@@ -65,6 +66,8 @@ pub struct ApiParts {
     pub data_dir: PathBuf,
     /// Whether there is space for writes.
     pub disk: DiskGuard,
+    /// Proofs that another node lied.
+    pub evidence: EvidenceFiles,
 }
 
 /// The interface of a node. Cheap to clone.

@@ -204,7 +204,9 @@ impl Inbound {
         let Ok(_one_at_a_time) = self.receiving.try_lock() else {
             return Err(Refusal::Snapshot("another one is being received".to_owned()));
         };
-        let vote = snapshot_receive::receive(self, peer, chunks).await?;
+        let received = snapshot_receive::receive(self, peer, chunks).await;
+        let vote =
+            received.inspect_err(|refusal| tracing::warn!(peer, %refusal, "a snapshot was refused"))?;
         Ok(pb::SnapshotResponse { envelope: Some(self.postmark.to(peer)), vote: Some(vote.into()) })
     }
 }

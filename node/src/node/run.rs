@@ -21,6 +21,7 @@ use crate::{
     config::NodeConfig,
     consensus::{Consensus, ConsensusConfig, Member, MembershipError, StartError},
     disk::DiskGuard,
+    evidence::EvidenceFiles,
     health::Health,
     http,
     machine::StateMachine,
@@ -274,6 +275,7 @@ impl Node {
         let clock = ports.clock.clone();
         let disk = DiskGuard::new(&config.node.data_dir, config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
+        let evidence = EvidenceFiles::open(&config.node.data_dir);
         let (intake, checkpoints) = intake(log.clone());
         let signer = SignerParts {
             me,
@@ -285,9 +287,10 @@ impl Node {
             state: Arc::clone(&state),
             clock: clock.clone(),
             health: health.clone(),
+            evidence: evidence.clone(),
         };
         let (signer, heads) = Signer::open(signer, Arc::new(peers.clone())).map_err(RunError::Signer)?;
-        let chain = Arc::new(chain(cluster, &log, &state, &clock));
+        let chain = Arc::new(chain(cluster, &log, &state, &clock, evidence.clone()));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
         let consensus = agree(config, cluster, log, machine, peers, Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
@@ -324,6 +327,7 @@ impl Node {
             limits: config.limits.clone(),
             data_dir: config.node.data_dir.clone(),
             disk,
+            evidence,
         });
         Ok((Self { consensus, state, health: health.clone(), door }, api))
     }
@@ -371,9 +375,15 @@ impl Node {
 }
 
 /// The chain of the blocks that the members propose.
-fn chain(cluster: &Cluster, log: &LogStore, state: &Arc<StateStore>, clock: &Clock) -> Chain {
+fn chain(
+    cluster: &Cluster,
+    log: &LogStore,
+    state: &Arc<StateStore>,
+    clock: &Clock,
+    evidence: EvidenceFiles,
+) -> Chain {
     let keys = cluster.members.values().map(|member| (member.id, member.block_key)).collect();
-    Chain::new(cluster.id, keys, log.clone(), Arc::clone(state), clock.clone())
+    Chain::new(cluster.id, keys, log.clone(), Arc::clone(state), clock.clone(), evidence)
 }
 
 /// Starts consensus, and makes the cluster where this node has neither a log nor a vote.

@@ -15,6 +15,7 @@
 //! * [`desk`] — the shared handle: checkpoints in, cosignatures in and out, notes out
 
 pub(crate) mod book;
+mod contradiction;
 pub(crate) mod desk;
 pub(crate) mod intake;
 pub(crate) mod pen;

@@ -221,6 +221,7 @@ impl World {
             limits,
             data_dir: home.path().to_owned(),
             disk: disk.clone(),
+            evidence: crate::evidence::EvidenceFiles::open(home.path()),
         });
         let world = Self { api, fake, hand, clock, health, disk, requests: AtomicU64::new(0), _home: home };
         world.found().await;
