@@ -27,6 +27,7 @@ const FENCES: &[Fence] = &[
             "client/src/transport",
             "client/tests/",
             "node/tests/",
+            "tests/liar/",
         ],
     },
 ];
