@@ -24,11 +24,11 @@ fn main() {
     let (keys, per_block): (u64, u64) = (keys.parse().unwrap(), per_block.parse().unwrap());
     let mut cluster = Cluster::new(1);
     let mut writer = Writer::open(Path::new(dir), &cluster.origin).unwrap();
-    let mut target = writer.ledger(&cluster.ledgers[0].name).unwrap();
+    let mut target = writer.ledger(&cluster.ledgers[0].name);
     cluster.ledgers[0].entries.iter().for_each(|entry| target.push(entry).unwrap());
     target.finish(cluster.note(&cluster.ledgers[0], 2)).unwrap();
     let name = cluster.ledgers[1].name.clone();
-    let mut target = writer.ledger(&name).unwrap();
+    let mut target = writer.ledger(&name);
     let blocks = keys.div_ceil(per_block);
     for block in 0..blocks {
         let numbers = block * per_block..((block + 1) * per_block).min(keys);

@@ -110,22 +110,24 @@ pub enum ArchiveError {
         size: TreeSize,
     },
     /// Somebody else writes there.
-    #[error("{}: another process writes this archive now: wait until it has ended", path.display())]
+    #[error("{}: another process writes this archive now: wait until it has ended{hint}", path.display())]
     Busy {
         /// The directory.
         path: PathBuf,
+        /// Who it is, and what to do if it ended without saying so; may be empty.
+        hint: String,
     },
 }
 
 impl ArchiveError {
     /// For `map_err` after a file operation.
-    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
 
     /// A file that is wrong.
-    pub(crate) fn file(path: impl Into<PathBuf>, problem: impl std::fmt::Display) -> Self {
+    pub fn file(path: impl Into<PathBuf>, problem: impl std::fmt::Display) -> Self {
         Self::File { path: path.into(), problem: problem.to_string() }
     }
 

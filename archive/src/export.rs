@@ -16,6 +16,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -36,6 +37,7 @@ use crate::{
     files,
     manifest::ArchivedLedger,
     reader::Archive,
+    storage::Storage,
     writer::{Published, Writer},
 };
 
@@ -95,8 +97,8 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError`]: nothing is at `out` then.
     pub fn export(&self, out: &Path, mut progress: impl FnMut(u64)) -> Result<(), ArchiveError> {
-        if let Some(found) = files::names(out)?.into_iter().next() {
-            return Err(ArchiveError::file(out.join(found), "the directory of an export must be empty"));
+        if let Some(found) = files::list(out)?.into_iter().next() {
+            return Err(ArchiveError::file(out.join(found.name), "the directory of an export must be empty"));
         }
         let making = out.with_extension("incomplete");
         if making.exists() {
@@ -153,11 +155,15 @@ impl Archive {
     }
 }
 
-/// Makes an archive at `dir`, which must be empty or not exist, of an export. Verify it afterwards.
+/// Makes an archive of an export, in a place where nothing is. Verify it afterwards.
 ///
 /// # Errors
 /// [`ArchiveError`]: a line that is none, leaves that do not lead to their checkpoint; there is no archive then.
-pub fn import(export: &Path, dir: &Path, mut progress: impl FnMut(u64)) -> Result<Published, ArchiveError> {
+pub fn import(
+    export: &Path,
+    storage: Arc<dyn Storage>,
+    mut progress: impl FnMut(u64),
+) -> Result<Published, ArchiveError> {
     let path = export.join(INDEX);
     let index: Index =
         serde_json::from_slice(&must_read(&path)?).map_err(|e| ArchiveError::file(&path, e))?;
@@ -168,9 +174,10 @@ pub fn import(export: &Path, dir: &Path, mut progress: impl FnMut(u64)) -> Resul
     let cluster = ClusterOrigin::parse(&index.cluster).map_err(|error| ArchiveError::file(&path, error))?;
     let policy_path = export.join(POLICY);
     let policy = Policy::parse(must_read(&policy_path)?).map_err(|e| ArchiveError::file(&policy_path, e))?;
-    let mut writer = Writer::open(dir, &cluster)?;
+    let place = storage.path("");
+    let mut writer = Writer::open_in(storage, &cluster)?;
     if writer.before().is_some() {
-        return Err(ArchiveError::file(dir, "there is an archive already: import into an empty directory"));
+        return Err(ArchiveError::file(place, "there is an archive already: import into an empty directory"));
     }
     for name in &index.ledgers {
         let name = LedgerName::new(name).map_err(|error| ArchiveError::file(&path, error))?;
@@ -180,7 +187,7 @@ pub fn import(export: &Path, dir: &Path, mut progress: impl FnMut(u64)) -> Resul
         let note = SignedNote::parse(&note).map_err(|error| ArchiveError::file(&note_path, error))?;
         let leaves = folder.join(LEAVES);
         let file = File::open(&leaves).map_err(ArchiveError::io("open", &leaves))?;
-        let mut target = writer.ledger(&name)?;
+        let mut target = writer.ledger(&name);
         for (number, line) in (1..).zip(BufReader::new(file).lines()) {
             let line = line.map_err(ArchiveError::io("read", &leaves))?;
             let wrong = |problem: String| ArchiveError::file(&leaves, format!("line {number}: {problem}"));

@@ -1,4 +1,4 @@
-//! Backups of a cluster: a directory that holds every ledger as its leaves, its operations and what they wrote.
+//! Backups of a cluster: a directory, or a part of an object store, that holds every ledger as its leaves, its operations and what they wrote.
 //!
 //! Contract. An archive says nothing that its own files do not prove: each ledger's leaves lead to the root of a
 //! checkpoint that the replicas cosigned, each commit leaf's state root follows from the operations, each value and
@@ -22,16 +22,20 @@ mod block;
 mod error;
 mod export;
 mod files;
+mod folder;
 mod manifest;
 mod reader;
 mod segment;
+mod storage;
 mod verify;
 mod writer;
 
 pub use block::{Block, Transaction};
 pub use error::ArchiveError;
 pub use export::{EXPORT_FORMAT, import};
+pub use folder::Folder;
 pub use manifest::{ArchivedLedger, FORMAT, MANIFEST, Manifest, Segment};
 pub use reader::Archive;
+pub use storage::{Item, Storage};
 pub use verify::{Verified, VerifiedLedger};
 pub use writer::{LedgerWriter, Published, Writer};

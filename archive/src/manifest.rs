@@ -4,8 +4,6 @@
 //! they say must fit together. Whether the checkpoints are signed by whom a policy names is for
 //! [`Archive::verify`](crate::Archive::verify).
 
-use std::path::{Path, PathBuf};
-
 use quorate_core::{
     checkpoint::Checkpoint,
     hash::{Hash, sha256},
@@ -17,7 +15,10 @@ use quorate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{error::ArchiveError, files};
+use crate::{
+    error::ArchiveError,
+    storage::{self, Storage},
+};
 
 /// The name of the manifest.
 pub const MANIFEST: &str = "manifest.json";
@@ -69,10 +70,10 @@ impl ArchivedLedger {
         self.note.checkpoint()
     }
 
-    /// Where a segment of it lies.
+    /// The file of a segment of it.
     #[must_use]
-    pub fn path(&self, dir: &Path, segment: &Segment) -> PathBuf {
-        files::segment_path(dir, &self.name, segment.first)
+    pub fn file(&self, segment: &Segment) -> String {
+        storage::segment_of(&self.name, segment.first)
     }
 
     /// Bytes of all segments.
@@ -111,13 +112,12 @@ struct SegmentFile {
 }
 
 impl Manifest {
-    /// The manifest of the archive in `dir`; `None` where there is none.
-    pub(crate) fn load(dir: &Path) -> Result<Option<Self>, ArchiveError> {
-        let path = dir.join(MANIFEST);
-        let Some(bytes) = files::read(&path)? else {
+    /// The manifest of the archive in a place; `None` where there is none.
+    pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Self>, ArchiveError> {
+        let Some(bytes) = storage.read(MANIFEST)? else {
             return Ok(None);
         };
-        Self::parse(&bytes).map(Some).map_err(|problem| ArchiveError::file(path, problem))
+        Self::parse(&bytes).map(Some).map_err(|problem| ArchiveError::file(storage.path(MANIFEST), problem))
     }
 
     /// Reads a manifest.

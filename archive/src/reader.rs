@@ -1,23 +1,29 @@
 //! Reading an archive: what is there, and its blocks in log order.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::mpsc::{self, SyncSender},
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender},
+    },
     thread,
 };
 
 use quorate_core::{
     name::LedgerName,
     policy::{CertifiedCheckpoint, Policy, PolicyFileError},
+    position::LogIndex,
 };
 
 use crate::{
     block::{Block, Blocks},
     error::ArchiveError,
-    files,
-    manifest::{ArchivedLedger, MANIFEST, Manifest},
+    files::NEW,
+    folder::Folder,
+    manifest::{ArchivedLedger, MANIFEST, Manifest, Segment},
     segment,
+    storage::{self, Item, Storage},
 };
 
 /// Blocks that are handed over at once, and how many such batches may wait: bounds memory beside the one segment.
@@ -27,32 +33,47 @@ const BATCHES: usize = 8;
 /// An archive whose manifest was read and whose files are all there. Their contents are not checked yet.
 #[derive(Debug)]
 pub struct Archive {
-    dir: PathBuf,
+    storage: Arc<dyn Storage>,
     manifest: Manifest,
     unfinished: bool,
 }
 
 impl Archive {
-    /// Opens the archive in `dir`. Changes nothing.
+    /// Opens the archive in a directory. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Archive::open_in`].
+    pub fn open(dir: &Path) -> Result<Self, ArchiveError> {
+        Self::open_in(Arc::new(Folder::new(dir)))
+    }
+
+    /// Opens the archive that lies in a place. Changes nothing.
     ///
     /// # Errors
     /// [`ArchiveError`]: there is none, its manifest is not what was written, or a file is missing, has another length
     /// or does not belong there.
-    pub fn open(dir: &Path) -> Result<Self, ArchiveError> {
-        let path = dir.join(MANIFEST);
-        let missing =
-            || ArchiveError::file(&path, "there is no manifest: this is no archive, or none was completed");
-        let manifest = Manifest::load(dir)?.ok_or_else(missing)?;
-        let unfinished = files::names(dir)?.iter().any(|name| name == files::UNFINISHED);
-        let archive = Self { dir: dir.to_owned(), manifest, unfinished };
-        archive.check_files()?;
+    pub fn open_in(storage: Arc<dyn Storage>) -> Result<Self, ArchiveError> {
+        let missing = || {
+            let problem = "there is no manifest: this is no archive, or none was completed";
+            ArchiveError::file(storage.path(MANIFEST), problem)
+        };
+        let manifest = Manifest::load(&*storage)?.ok_or_else(missing)?;
+        let top = storage.list("")?;
+        let unfinished = top.iter().any(|item| item.name == storage::UNFINISHED);
+        let archive = Self { storage, manifest, unfinished };
+        archive.check_files(&top)?;
         Ok(archive)
     }
 
-    /// Where it is.
+    /// Where it is, for messages.
     #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    pub fn place(&self) -> PathBuf {
+        self.storage.path("")
+    }
+
+    /// What a file of it is called in messages.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.storage.path(name)
     }
 
     /// What it holds.
@@ -92,7 +113,7 @@ impl Archive {
     pub fn certify(&self, policy: &Policy) -> Result<Vec<CertifiedCheckpoint>, ArchiveError> {
         let certify = |ledger: &ArchivedLedger| {
             policy.certify(ledger.note.clone()).map_err(|source| ArchiveError::Policy {
-                path: self.dir.join(MANIFEST),
+                path: self.path(MANIFEST),
                 ledger: ledger.name.clone(),
                 source,
             })
@@ -134,10 +155,10 @@ impl Archive {
         let mut blocks = Blocks::default();
         let mut batch = Vec::new();
         for segment in &ledger.segments {
-            for entry in segment::read(&self.dir, ledger, segment)? {
+            for entry in segment::read(&*self.storage, ledger, segment)? {
                 let index = blocks.next();
                 let pushed = blocks.push(entry).map_err(|problem| ArchiveError::Entry {
-                    path: ledger.path(&self.dir, segment),
+                    path: self.path(&ledger.file(segment)),
                     ledger: ledger.name.clone(),
                     index,
                     problem,
@@ -150,7 +171,7 @@ impl Archive {
         }
         if !blocks.is_between_blocks() {
             let problem = "the last leaf is not a commit leaf".to_owned();
-            let (path, ledger) = (self.dir.join(MANIFEST), ledger.name.clone());
+            let (path, ledger) = (self.path(MANIFEST), ledger.name.clone());
             return Err(ArchiveError::Ledger { path, ledger, problem });
         }
         sender.send(Ok(batch)).ok();
@@ -158,54 +179,54 @@ impl Archive {
     }
 
     /// That all files are there, with their lengths, and no others.
-    fn check_files(&self) -> Result<(), ArchiveError> {
-        for name in files::names(&self.dir)? {
-            let known = [MANIFEST, files::LOCK, files::LEDGERS, files::UNFINISHED].contains(&name.as_str());
-            let left_over = self.unfinished && name == files::NEW_MANIFEST;
-            if !(known || left_over) {
-                return Err(ArchiveError::file(self.dir.join(name), "it does not belong to the archive"));
+    fn check_files(&self, top: &[Item]) -> Result<(), ArchiveError> {
+        let known = [MANIFEST, storage::LOCK, storage::LEDGERS, storage::UNFINISHED];
+        for Item { name, .. } in top {
+            let left_over = self.unfinished && name.strip_suffix(NEW) == Some(MANIFEST);
+            if !(known.contains(&name.as_str()) || left_over) {
+                return Err(ArchiveError::file(self.path(name), "it does not belong to the archive"));
             }
         }
         for ledger in &self.manifest.ledgers {
             self.check_segments(ledger)?;
         }
-        let folders = self.dir.join(files::LEDGERS);
-        for name in files::names(&folders)? {
+        for Item { name, .. } in self.storage.list(storage::LEDGERS)? {
             let ledger = LedgerName::new(&name).ok();
             let known = ledger.as_ref().is_some_and(|name| self.manifest.ledger(name).is_some());
             let left_over = self.unfinished && ledger.is_some();
             if !(known || left_over) {
-                let problem = "the manifest names no such ledger";
-                return Err(ArchiveError::file(folders.join(name), problem));
+                let path = self.path(&format!("{}/{name}", storage::LEDGERS));
+                return Err(ArchiveError::file(path, "the manifest names no such ledger"));
             }
         }
         Ok(())
     }
 
     fn check_segments(&self, ledger: &ArchivedLedger) -> Result<(), ArchiveError> {
-        let folder = files::ledger_folder(&self.dir, &ledger.name);
-        let mut wanted: BTreeSet<u64> = ledger.segments.iter().map(|segment| segment.first.get()).collect();
-        for name in files::names(&folder)? {
-            let first = files::first_of(&name);
-            let known = first.is_some_and(|first| wanted.remove(&first.get()));
-            let beyond = first.is_some_and(|first| first.get() >= ledger.checkpoint().size.get());
-            let left_over = self.unfinished && beyond;
-            if !(known || left_over) {
-                let problem = "the manifest names no such segment";
-                return Err(ArchiveError::file(folder.join(name), problem));
-            }
-        }
-        for segment in &ledger.segments {
-            let path = ledger.path(&self.dir, segment);
-            if wanted.contains(&segment.first.get()) {
-                return Err(ArchiveError::file(path, "the segment is missing"));
-            }
-            let found = std::fs::metadata(&path).map_err(ArchiveError::io("read", &path))?.len();
+        let folder = storage::folder_of(&ledger.name);
+        let mut wanted: BTreeMap<LogIndex, &Segment> =
+            ledger.segments.iter().map(|segment| (segment.first, segment)).collect();
+        for Item { name, bytes } in self.storage.list(&folder)? {
+            let path = self.path(&format!("{folder}/{name}"));
+            let first = storage::first_of(&name);
+            let Some(segment) = first.and_then(|first| wanted.remove(&first)) else {
+                let beyond = first.is_some_and(|first| first.get() >= ledger.checkpoint().size.get());
+                if self.unfinished && beyond {
+                    continue;
+                }
+                return Err(ArchiveError::file(path, "the manifest names no such segment"));
+            };
+            let found = bytes.unwrap_or_default();
             if found != segment.bytes {
                 let problem = format!("it has {found} bytes, and had {} when it was written", segment.bytes);
                 return Err(ArchiveError::file(path, problem));
             }
         }
-        Ok(())
+        match wanted.into_values().next() {
+            Some(missing) => {
+                Err(ArchiveError::file(self.path(&ledger.file(missing)), "the segment is missing"))
+            }
+            None => Ok(()),
+        }
     }
 }

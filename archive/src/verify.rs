@@ -153,19 +153,19 @@ impl Archive {
             true => "it is registered in _system, and is not in the archive",
             false => "it is not registered in _system",
         };
-        let (path, ledger) = (self.dir().join(MANIFEST), ledger.clone());
+        let (path, ledger) = (self.path(MANIFEST), ledger.clone());
         Err(ArchiveError::Ledger { path, ledger, problem: problem.to_owned() })
     }
 
     /// What is wrong at a leaf, with the file it is in.
     fn wrong(&self, ledger: &ArchivedLedger, index: LogIndex, problem: String) -> ArchiveError {
         let segment = ledger.segments.iter().rfind(|segment| segment.first <= index);
-        let path = segment.map_or_else(|| self.dir().join(MANIFEST), |one| ledger.path(self.dir(), one));
+        let path = segment.map_or_else(|| self.path(MANIFEST), |one| self.path(&ledger.file(one)));
         ArchiveError::Entry { path, ledger: ledger.name.clone(), index, problem }
     }
 
     fn whole(&self, ledger: &ArchivedLedger, problem: String) -> ArchiveError {
-        ArchiveError::Ledger { path: self.dir().join(MANIFEST), ledger: ledger.name.clone(), problem }
+        ArchiveError::Ledger { path: self.path(MANIFEST), ledger: ledger.name.clone(), problem }
     }
 }
 

@@ -3,10 +3,7 @@
 //! Order, and what a crash leaves: the mark `UNFINISHED`, segments with their bytes synced, their names synced, the
 //! manifest by rename, the mark removed. Until the rename the archive is the old one.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use quorate_core::{
     hash::leaf_hash,
@@ -20,22 +17,32 @@ use quorate_proto::v1::LogEntry;
 
 use crate::{
     error::ArchiveError,
-    files,
+    files::NEW,
+    folder::Folder,
     manifest::{ArchivedLedger, MANIFEST, Manifest, Segment},
     reader::Archive,
     segment::SegmentWriter,
+    storage::{self, Storage},
 };
 
 /// An archive that is being written. Dropping it before [`Writer::publish`] leaves the archive as it was.
-#[derive(Debug)]
 pub struct Writer {
-    dir: PathBuf,
+    storage: Arc<dyn Storage>,
     cluster: ClusterOrigin,
     before: Option<Manifest>,
     ledgers: Vec<ArchivedLedger>,
     added: u64,
     // Released when the writer is dropped.
-    _lock: File,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("storage", &self.storage)
+            .field("added", &self.added)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a run made of the archive.
@@ -48,44 +55,38 @@ pub struct Published {
 }
 
 impl Writer {
+    /// Begins a run in a directory.
+    ///
+    /// # Errors
+    /// As [`Writer::open_in`].
+    pub fn open(dir: &Path, cluster: &ClusterOrigin) -> Result<Self, ArchiveError> {
+        Self::open_in(Arc::new(Folder::new(dir)), cluster)
+    }
+
     /// Begins a run: takes the lock, and removes what an interrupted run left beyond the manifest.
     ///
     /// # Errors
     /// [`ArchiveError::NotAnArchive`], [`ArchiveError::OtherCluster`], [`ArchiveError::Busy`]; an archive that is
     /// damaged as far as its manifest and the lengths of its files show.
-    pub fn open(dir: &Path, cluster: &ClusterOrigin) -> Result<Self, ArchiveError> {
-        let before = Manifest::load(dir)?;
-        let ours = [files::LOCK, files::LEDGERS, files::UNFINISHED, files::NEW_MANIFEST];
-        let names = files::names(dir)?;
-        let unfinished = names.iter().any(|name| name == files::UNFINISHED);
-        let foreign = names.into_iter().find(|name| {
-            before.is_none() && !(unfinished && ours.contains(&name.as_str())) && name != files::LOCK
-        });
-        if let Some(found) = foreign {
-            return Err(ArchiveError::NotAnArchive { path: dir.to_owned(), found });
+    pub fn open_in(storage: Arc<dyn Storage>, cluster: &ClusterOrigin) -> Result<Self, ArchiveError> {
+        let before = Manifest::load(&*storage)?;
+        if before.is_none() {
+            refuse_foreign(&*storage)?;
         }
         if let Some(before) = before.as_ref().filter(|before| before.cluster != *cluster) {
             let (archived, cluster) = (before.cluster.to_string(), cluster.to_string());
-            return Err(ArchiveError::OtherCluster { path: dir.to_owned(), archived, cluster });
+            return Err(ArchiveError::OtherCluster { path: storage.path(""), archived, cluster });
         }
-        files::create_dir(dir)?;
-        let lock = files::lock(dir)?;
+        let lock = storage.lock(storage::LOCK)?;
         // Read again under the lock: another run may have ended in between.
-        let before = Manifest::load(dir)?;
+        let before = Manifest::load(&*storage)?;
         if before.is_some() {
-            Archive::open(dir)?;
+            Archive::open_in(Arc::clone(&storage))?;
         }
-        files::write(&dir.join(files::UNFINISHED), b"")?;
-        files::sync_dir(dir)?;
-        remove_leftovers(dir, before.as_ref())?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            cluster: cluster.clone(),
-            before,
-            ledgers: Vec::new(),
-            added: 0,
-            _lock: lock,
-        })
+        storage.remove(storage::UNFINISHED)?;
+        storage.write(storage::UNFINISHED, b"")?;
+        remove_leftovers(&*storage, before.as_ref())?;
+        Ok(Self { storage, cluster: cluster.clone(), before, ledgers: Vec::new(), added: 0, _lock: lock })
     }
 
     /// What the archive held before this run.
@@ -95,16 +96,11 @@ impl Writer {
     }
 
     /// Goes on with a ledger, behind what the archive has of it. `_system` first, the others by name.
-    ///
-    /// # Errors
-    /// A failing disk.
-    pub fn ledger(&mut self, name: &LedgerName) -> Result<LedgerWriter<'_>, ArchiveError> {
+    pub fn ledger(&mut self, name: &LedgerName) -> LedgerWriter<'_> {
         let before = self.before.as_ref().and_then(|manifest| manifest.ledger(name));
         let (edge, segments) =
             before.map_or_else(Default::default, |before| (before.edge.clone(), before.segments.clone()));
-        files::create_dir(&self.dir.join(files::LEDGERS))?;
-        files::create_dir(&files::ledger_folder(&self.dir, name))?;
-        Ok(LedgerWriter { writer: self, name: name.clone(), edge, segments, open: None })
+        LedgerWriter { writer: self, name: name.clone(), edge, segments, open: None }
     }
 
     /// Makes what was written the archive. `policy`: by which every checkpoint was believed.
@@ -117,19 +113,15 @@ impl Writer {
             before.map(|old| &old.name).find(|name| !self.ledgers.iter().any(|new| new.name == **name));
         if let Some(lost) = lost {
             let problem = "the archive has it, and the cluster does not show it any more".to_owned();
-            let (path, ledger) = (self.dir.join(MANIFEST), lost.clone());
+            let (path, ledger) = (self.storage.path(MANIFEST), lost.clone());
             return Err(ArchiveError::Ledger { path, ledger, problem });
         }
-        for ledger in &self.ledgers {
-            files::sync_dir(&files::ledger_folder(&self.dir, &ledger.name))?;
-        }
-        files::sync_dir(&self.dir.join(files::LEDGERS))?;
+        let path = || self.storage.path(MANIFEST);
+        let wrong = |problem: String| ArchiveError::file(path(), problem);
+        let old = self.before.as_ref().map(Manifest::encode).transpose().map_err(wrong)?;
         let manifest = Manifest { cluster: self.cluster, policy: policy.clone(), ledgers: self.ledgers };
-        let bytes =
-            manifest.encode().map_err(|problem| ArchiveError::file(self.dir.join(MANIFEST), problem))?;
-        files::replace_manifest(&self.dir, &bytes)?;
-        files::remove(&self.dir.join(files::UNFINISHED))?;
-        files::sync_dir(&self.dir)?;
+        self.storage.replace(MANIFEST, old.as_deref(), &manifest.encode().map_err(wrong)?)?;
+        self.storage.remove(storage::UNFINISHED)?;
         Ok(Published { added: self.added, continued: self.before.is_some() })
     }
 }
@@ -156,20 +148,20 @@ impl LedgerWriter<'_> {
     /// A leaf out of order, a failing disk.
     pub fn push(&mut self, entry: &LogEntry) -> Result<(), ArchiveError> {
         let index = self.next();
-        let folder = files::ledger_folder(&self.writer.dir, &self.name);
         if entry.index != index.get() {
             let problem = format!("leaf {} was to be written, and {} comes next", entry.index, index);
+            let folder = self.writer.storage.path(&storage::folder_of(&self.name));
             return Err(ArchiveError::file(folder, problem));
         }
         let mut segment = match self.open.take() {
             Some(segment) => segment,
-            None => SegmentWriter::begin(&self.writer.dir, &self.name, index)?,
+            None => SegmentWriter::begin(&self.name, index),
         };
         let is_full = segment.push(entry)?;
         self.edge.push(leaf_hash(&entry.leaf));
         self.writer.added = self.writer.added.saturating_add(1);
         if is_full {
-            self.segments.push(segment.finish()?);
+            self.segments.push(segment.finish(&*self.writer.storage)?);
         } else {
             self.open = Some(segment);
         }
@@ -182,7 +174,7 @@ impl LedgerWriter<'_> {
     /// [`ArchiveError::OtherHistory`], [`ArchiveError::Behind`]; a failing disk.
     pub fn finish(mut self, note: SignedNote) -> Result<(), ArchiveError> {
         if let Some(segment) = self.open.take() {
-            self.segments.push(segment.finish()?);
+            self.segments.push(segment.finish(&*self.writer.storage)?);
         }
         let checkpoint = note.checkpoint();
         let (size, ledger) = (checkpoint.size, self.name.clone());
@@ -203,20 +195,33 @@ impl LedgerWriter<'_> {
     }
 }
 
+/// A place without a manifest must be empty, or hold what an interrupted first run left.
+fn refuse_foreign(storage: &dyn Storage) -> Result<(), ArchiveError> {
+    let names: Vec<String> = storage.list("")?.into_iter().map(|item| item.name).collect();
+    let unfinished = names.iter().any(|name| name == storage::UNFINISHED);
+    let ours = |name: &String| {
+        let left = [storage::LEDGERS, storage::UNFINISHED].contains(&name.as_str())
+            || name.strip_suffix(NEW) == Some(MANIFEST);
+        name == storage::LOCK || (unfinished && left)
+    };
+    match names.into_iter().find(|name| !ours(name)) {
+        Some(found) => Err(ArchiveError::NotAnArchive { path: storage.path(""), found }),
+        None => Ok(()),
+    }
+}
+
 /// Removes files that the manifest does not name. Only names of our own making are touched.
-fn remove_leftovers(dir: &Path, manifest: Option<&Manifest>) -> Result<(), ArchiveError> {
-    files::remove(&dir.join(files::NEW_MANIFEST))?;
-    let folders = dir.join(files::LEDGERS);
-    for name in files::names(&folders)? {
-        let Ok(ledger) = LedgerName::new(&name) else { continue };
+fn remove_leftovers(storage: &dyn Storage, manifest: Option<&Manifest>) -> Result<(), ArchiveError> {
+    storage.remove(&format!("{MANIFEST}{NEW}"))?;
+    for item in storage.list(storage::LEDGERS)? {
+        let Ok(ledger) = LedgerName::new(&item.name) else { continue };
         let archived = manifest.and_then(|manifest| manifest.ledger(&ledger));
-        let folder = folders.join(&name);
-        for file in files::names(&folder)? {
-            let Some(first) = files::first_of(&file) else { continue };
+        for file in storage.list(&storage::folder_of(&ledger))? {
+            let Some(first) = storage::first_of(&file.name) else { continue };
             let known =
                 archived.is_some_and(|ledger| ledger.segments.iter().any(|segment| segment.first == first));
             if !known {
-                files::remove(&folder.join(file))?;
+                storage.remove(&storage::segment_of(&ledger, first))?;
             }
         }
     }

@@ -9,9 +9,10 @@ mod verify_export;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use quorate_archive::{Archive, import};
+use quorate_archive::{Archive, Folder, import};
 use support::{Cluster, Op, put};
 
 /// A cluster with a tile that is full and one that is not, and with an erased value.
@@ -25,6 +26,10 @@ fn storied() -> Cluster {
     ledger.block(vec![vec![Op::Delete(b"b".to_vec()), Op::Erase(b"a".to_vec(), 1)]]);
     ledger.entries[1].contents[0] = quorate_proto::v1::Content::default();
     cluster
+}
+
+fn folder(dir: &Path) -> Arc<Folder> {
+    Arc::new(Folder::new(dir))
 }
 
 fn exported(cluster: &Cluster, dir: &Path) -> (PathBuf, PathBuf) {
@@ -47,13 +52,13 @@ fn an_export_is_verified_without_this_crate_and_imported_again() {
     assert!(export.join("default/tile/0/000").is_file() && export.join("default/tile/1/000.p/1").is_file());
 
     let again = dir.path().join("again");
-    import(&export, &again, |_| {}).unwrap();
+    import(&export, folder(&again), |_| {}).unwrap();
     Archive::open(&again).unwrap().verify(&cluster.policy(), |_| {}).unwrap();
     for file in ["manifest.json", "ledgers/default/00000000000000000000.segment"] {
         let bytes = |folder: &str| fs::read(dir.path().join(folder).join(file)).unwrap();
         assert_eq!(bytes("again"), bytes("archive"), "{file}");
     }
-    let error = import(&export, &again, |_| {}).unwrap_err().to_string();
+    let error = import(&export, folder(&again), |_| {}).unwrap_err().to_string();
     assert!(error.contains("there is an archive already"), "{error}");
     let error = Archive::open(&again).unwrap().export(&export, |_| {}).unwrap_err().to_string();
     assert!(error.contains("must be empty"), "{error}");
@@ -87,7 +92,7 @@ fn a_flipped_byte_in_an_export_is_refused() {
             // The tiles follow from the lines, and are not read by an import. (Every import is synced: not each byte.)
             let refused = file.starts_with("tile")
                 || at % 31 != 0
-                || import(&export, &to, |_| {})
+                || import(&export, folder(&to), |_| {})
                     .and_then(|_| Archive::open(&to)?.verify(&cluster.policy(), |_| {}))
                     .is_err();
             assert!(refused, "{file}: byte {at} was flipped, and it was imported");

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use quorate_archive::ArchiveError;
+use quorate_archive_s3::BucketError;
 use quorate_core::policy::PolicyFileError;
 use quorate_core::receipt::ReceiptError;
 
@@ -213,6 +214,12 @@ fn archive_advice(error: &ArchiveError) -> (Exit, Option<String>) {
         ),
     };
     (exit, Some(next).filter(|next| !next.is_empty()).map(str::to_owned))
+}
+
+impl From<BucketError> for CliError {
+    fn from(error: BucketError) -> Self {
+        Self::usage(error.to_string(), "`quorate backup create --help` shows an example")
+    }
 }
 
 /// What to do about a receipt that does not hold.

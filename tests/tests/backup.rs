@@ -2,6 +2,9 @@
 //! a restored cluster continues the same history, and old receipts are in it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../../archive/s3/tests/store/mod.rs"]
+mod store;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,6 +18,7 @@ use quorate_tests::{
     cluster::{Cluster, binary},
     process,
 };
+use store::{ACCESS_KEY, BUCKET, SECRET_KEY, Store};
 
 /// How long one command may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -317,4 +321,56 @@ async fn a_node_without_the_history_gets_it_as_a_snapshot() {
     let log = audit::replicas(&new, &client, "default").await;
     assert!(log.leaves.len() > 10);
     another_history_is_refused(&mut new);
+}
+
+/// The same commands with a place in an object store: full, incremental, altered, restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_in_an_object_store_is_made_verified_refused_and_restored() {
+    let store = Store::start();
+    let in_store = |command: &mut Command| {
+        command
+            .env("AWS_ENDPOINT_URL", &store.endpoint)
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_DEFAULT_REGION", "us-east-1");
+    };
+    let place = PathBuf::from(format!("s3://{BUCKET}/prod"));
+    let mut old = Cluster::new(3);
+    start(&mut old);
+    let client = old.client();
+    for round in 0..2 {
+        write_some(&client, round).await;
+        let mut command = create(&old, &place);
+        in_store(&mut command);
+        let made = done(&mut command);
+        assert_eq!(made["backup"]["incremental"], round == 1, "{made}");
+        assert_eq!(made["backup"]["directory"], place.to_str().unwrap());
+    }
+    let verify_there = || {
+        let mut command = verify(&old, &place);
+        in_store(&mut command);
+        command
+    };
+    done(&mut verify_there());
+
+    let segment = store.file("prod/ledgers/default/00000000000000000000.segment");
+    let good = fs::read(&segment).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    fs::write(&segment, bad).unwrap();
+    let error = fails(&mut verify_there(), 10);
+    assert!(error.contains("s3://backups/prod/ledgers/default/00000000000000000000.segment"), "{error}");
+    fs::write(&segment, good).unwrap();
+
+    let mut new = Cluster::made_by(3, |out| {
+        let mut command = Command::new(binary());
+        command.args(["backup", "restore", "--policy", &policies(&old), "--out"]).arg(out).arg(&place);
+        in_store(&mut command);
+        command
+    });
+    start(&mut new);
+    client.close().await.unwrap();
+    let error = fails(create(&new, &place).env_remove("AWS_ALLOW_HTTP"), 2);
+    assert!(error.contains("AWS_ACCESS_KEY_ID") || error.contains("s3://backups/prod"), "{error}");
 }

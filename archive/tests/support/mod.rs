@@ -1,9 +1,9 @@
 //! Clusters made without nodes: blocks in, archives out. What a replica would answer, from the core's trees alone.
 #![allow(dead_code, reason = "each user takes what it needs")]
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use quorate_archive::{ArchiveError, Published, Writer};
+use quorate_archive::{ArchiveError, Folder, Published, Storage, Writer};
 use quorate_core::{
     checkpoint::Checkpoint,
     entry::{
@@ -220,9 +220,14 @@ impl Cluster {
 
     /// A backup: what is new since the archive was last written.
     pub(crate) fn backup(&self, dir: &Path) -> Result<Published, ArchiveError> {
-        let mut writer = Writer::open(dir, &self.origin)?;
+        self.backup_in(Arc::new(Folder::new(dir)))
+    }
+
+    /// The same, anywhere.
+    pub(crate) fn backup_in(&self, storage: Arc<dyn Storage>) -> Result<Published, ArchiveError> {
+        let mut writer = Writer::open_in(storage, &self.origin)?;
         for ledger in &self.ledgers {
-            let mut target = writer.ledger(&ledger.name)?;
+            let mut target = writer.ledger(&ledger.name);
             let from = usize::try_from(target.next().get()).unwrap();
             for entry in ledger.entries.get(from..).unwrap_or_default() {
                 target.push(entry)?;

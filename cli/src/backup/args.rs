@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use quorate_archive_s3::Location;
 
 use super::{create, export, restore, verify};
 use crate::cli::online;
@@ -20,7 +21,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write every ledger into a directory, or what is new since the last time
+    /// Write every ledger into a directory or an object store, or what is new since the last time
     #[command(after_help = "\
 Hot: the cluster goes on. Every leaf is verified against a certified checkpoint before it is
 written. Run again on the same directory, it adds what is new; it refuses the directory of
@@ -28,7 +29,11 @@ another cluster, and leaves that do not continue those that are there. Interrupt
 the directory is as it was before; run it again.
 
   quorate backup create --to /backup/prod
-  quorate backup create --to /backup/prod --replica 3")]
+  quorate backup create --to /backup/prod --replica 3
+  quorate backup create --to s3://bucket/prod
+
+For an S3-compatible store the settings are those of Amazon's tools: AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, and AWS_ENDPOINT_URL for another store than Amazon's.")]
     Create(CreateArgs),
     /// Recompute every root of a backup, without any network
     #[command(after_help = "\
@@ -65,9 +70,9 @@ docs/formats.md says how it is laid out.
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CreateArgs {
-    /// Directory to write into: empty, or with a backup of this cluster
-    #[arg(long, value_name = "DIR")]
-    pub(super) to: PathBuf,
+    /// Where to write: a directory, or s3://BUCKET/PREFIX; empty, or with a backup of this cluster
+    #[arg(long, value_name = "PLACE")]
+    pub(super) to: Location,
 
     /// Read from this node only [default: from any]
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
@@ -76,16 +81,16 @@ pub(super) struct CreateArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
-    /// Directory of the backup
-    #[arg(value_name = "DIR")]
-    pub(super) dir: PathBuf,
+    /// Where the backup is: a directory, or s3://BUCKET/PREFIX
+    #[arg(value_name = "PLACE")]
+    pub(super) from: Location,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExportArgs {
-    /// Directory of the backup
-    #[arg(value_name = "DIR")]
-    pub(super) dir: PathBuf,
+    /// Where the backup is: a directory, or s3://BUCKET/PREFIX
+    #[arg(value_name = "PLACE")]
+    pub(super) from: Location,
 
     /// Directory to write to: empty, or not there
     #[arg(long, value_name = "DIR")]
@@ -98,16 +103,16 @@ pub(super) struct ImportArgs {
     #[arg(value_name = "EXPORT")]
     pub(super) export: PathBuf,
 
-    /// Directory of the new backup: empty, or not there
-    #[arg(long, value_name = "DIR")]
-    pub(super) to: PathBuf,
+    /// Where to make the backup: a directory, or s3://BUCKET/PREFIX; empty, or not there
+    #[arg(long, value_name = "PLACE")]
+    pub(super) to: Location,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
-    /// Directory of the backup
-    #[arg(value_name = "DIR")]
-    pub(super) dir: PathBuf,
+    /// Where the backup is: a directory, or s3://BUCKET/PREFIX
+    #[arg(value_name = "PLACE")]
+    pub(super) from: Location,
 
     /// Folder to make the new cluster in: empty, or not there
     #[arg(long, value_name = "DIR")]

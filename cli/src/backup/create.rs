@@ -37,7 +37,7 @@ pub(super) async fn run(global: &Global, session: &Session, args: &CreateArgs) -
             &one
         }
     };
-    let mut writer = Writer::open(&args.to, client.cluster())?;
+    let mut writer = Writer::open_in(args.to.open()?, client.cluster())?;
     let bar = progress::bar(session.output, "backing up", 0);
     let (mut ledgers, mut policies) = (Vec::new(), Vec::new());
     let system = LedgerName::system();
@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, session: &Session, args: &CreateArgs) -
     bar.finish_and_clear();
     let published = writer.publish(&joined(&policies)?)?;
     let document = Backup {
-        directory: args.to.display().to_string(),
+        directory: args.to.to_string(),
         cluster: client.cluster().to_string(),
         incremental: published.continued,
         added: published.added.to_string(),
@@ -73,7 +73,7 @@ async fn copy(
     let certified = ledger.checkpoint(CheckpointOptions::latest()).await?;
     policies.push(ledger.policy().await?);
     let end = certified.checkpoint().size.next_index();
-    let mut target = writer.ledger(name)?;
+    let mut target = writer.ledger(name);
     let first = target.next();
     let new = end.since(first).unwrap_or_default();
     bar.inc_length(new);

@@ -12,7 +12,7 @@ use crate::progress;
 
 /// Exports: verified first, so that nothing wrong is handed on.
 pub(super) fn export(global: &Global, args: &ExportArgs) -> Result<Exit, CliError> {
-    let archive = Archive::open(&args.dir)?;
+    let archive = Archive::open_in(args.from.open()?)?;
     let judge = Judge::of(global, &archive)?;
     let total = leaves(&archive);
     let bar = progress::bar(global.output(), "exporting", usize::try_from(total).unwrap_or(usize::MAX));
@@ -20,7 +20,7 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> Result<Exit, CliErro
     archive.export(&args.out, |done| bar.inc(done))?;
     bar.finish_and_clear();
     let document = Exported {
-        from: args.dir.display().to_string(),
+        from: args.from.to_string(),
         to: args.out.display().to_string(),
         cluster: archive.manifest().cluster.to_string(),
         leaves: total.to_string(),
@@ -32,12 +32,12 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> Result<Exit, CliErro
 /// Imports; what comes out is a backup like any other.
 pub(super) fn import(global: &Global, args: &ImportArgs) -> Result<Exit, CliError> {
     let bar = progress::bar(global.output(), "importing", 0);
-    let published = quorate_archive::import(&args.export, &args.to, |done| bar.inc(done))?;
+    let published = quorate_archive::import(&args.export, args.to.open()?, |done| bar.inc(done))?;
     bar.finish_and_clear();
-    let archive = Archive::open(&args.to)?;
+    let archive = Archive::open_in(args.to.open()?)?;
     let document = Exported {
         from: args.export.display().to_string(),
-        to: args.to.display().to_string(),
+        to: args.to.to_string(),
         cluster: archive.manifest().cluster.to_string(),
         leaves: published.added.to_string(),
     };

@@ -18,7 +18,7 @@ use crate::run::next_steps;
 
 /// Restores.
 pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Exit, CliError> {
-    let archive = Archive::open(&args.dir)?;
+    let archive = Archive::open_in(args.from.open()?)?;
     let judge = Judge::of(global, &archive)?;
     let name = args.name.clone().unwrap_or_else(|| archive.manifest().cluster.name().to_owned());
     let plan = args.nodes.plan(name, SettingsFile::default());

@@ -1,8 +1,7 @@
 //! `quorate backup verify`: an archive, offline.
 
-use std::path::Path;
-
 use quorate_archive::Archive;
+use quorate_archive_s3::Location;
 use quorate_core::policy::Policy;
 
 use super::args::VerifyArgs;
@@ -47,7 +46,7 @@ impl Judge {
 
 /// Verifies.
 pub(super) fn run(global: &Global, args: &VerifyArgs) -> Result<Exit, CliError> {
-    let document = verified(global, &args.dir)?;
+    let document = verified(global, &args.from)?;
     let output = global.output();
     output.result("backup_verified", &document, table)?;
     if document.unfinished {
@@ -56,8 +55,8 @@ pub(super) fn run(global: &Global, args: &VerifyArgs) -> Result<Exit, CliError> 
     Ok(Exit::Done)
 }
 
-fn verified(global: &Global, dir: &Path) -> Result<Verified, CliError> {
-    let archive = Archive::open(dir)?;
+fn verified(global: &Global, from: &Location) -> Result<Verified, CliError> {
+    let archive = Archive::open_in(from.open()?)?;
     let judge = Judge::of(global, &archive)?;
     let leaves = leaves(&archive);
     let bar = progress::bar(global.output(), "verifying", usize::try_from(leaves).unwrap_or(usize::MAX));
@@ -74,7 +73,7 @@ fn verified(global: &Global, dir: &Path) -> Result<Verified, CliError> {
         bytes: ledger.bytes().to_string(),
     };
     Ok(Verified {
-        directory: dir.display().to_string(),
+        directory: from.to_string(),
         cluster: verified.cluster().to_string(),
         policy: judge.word(),
         policy_fingerprint: judge.policy.fingerprint().to_string(),
