@@ -23,6 +23,7 @@ pub mod epochs;
 pub mod evidence;
 pub mod hash;
 pub mod key;
+pub mod lineage;
 pub mod name;
 pub mod note;
 pub mod policy;

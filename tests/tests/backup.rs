@@ -336,9 +336,9 @@ async fn a_backup_in_an_object_store_is_made_verified_refused_and_restored() {
             .env("AWS_DEFAULT_REGION", "us-east-1");
     };
     let place = PathBuf::from(format!("s3://{BUCKET}/prod"));
-    let mut old = Cluster::new(3);
-    start(&mut old);
-    let client = old.client();
+    let old = Cluster::start(3);
+    let client = old.client("trust");
+    client.create_ledger("builds").await.unwrap();
     for round in 0..2 {
         write_some(&client, round).await;
         let mut command = create(&old, &place);
@@ -370,7 +370,6 @@ async fn a_backup_in_an_object_store_is_made_verified_refused_and_restored() {
         command
     });
     start(&mut new);
-    client.close().await.unwrap();
     let error = fails(create(&new, &place).env_remove("AWS_ALLOW_HTTP"), 2);
     assert!(error.contains("AWS_ACCESS_KEY_ID") || error.contains("s3://backups/prod"), "{error}");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quorate_core::checkpoint::Checkpoint;
 use quorate_core::hash::Hash;
+use quorate_core::lineage::LINEAGE_PREFIX;
 use quorate_core::name::{LedgerName, Origin};
 use quorate_core::policy::CertifiedCheckpoint;
 use quorate_core::position::TreeSize;
@@ -16,48 +17,7 @@ use crate::ledger::Ledger;
 use crate::options::{CheckpointOptions, ReadOptions};
 use crate::trust::Prover as _;
 
-/// What the keys of the documents begin with.
-const PREFIX: &[u8] = b"lineage/";
-
-/// A document that says which cluster's history is continued. Proven to be in `_system`.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Lineage {
-    /// Counts the clusters that continued this history, from 1.
-    #[prost(uint64, tag = "1")]
-    pub number: u64,
-    /// `restored` from a backup, or `recovered` after the loss of a quorum.
-    #[prost(string, tag = "2")]
-    pub kind: String,
-    /// Origin of the cluster that is continued.
-    #[prost(string, tag = "3")]
-    pub previous: String,
-    /// Where each of its ledgers is continued.
-    #[prost(message, repeated, tag = "4")]
-    pub ledgers: Vec<LineageLedger>,
-    /// When the new cluster was made, microseconds since the Unix epoch, by the clock of whoever made it.
-    #[prost(uint64, tag = "5")]
-    pub time: u64,
-    /// What is known of what was lost; empty when nothing is known to be.
-    #[prost(string, tag = "6")]
-    pub loss: String,
-}
-
-/// Where a ledger is continued.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct LineageLedger {
-    /// Its name.
-    #[prost(string, tag = "1")]
-    pub name: String,
-    /// Its size there.
-    #[prost(uint64, tag = "2")]
-    pub size: u64,
-    /// Its log root there.
-    #[prost(bytes = "vec", tag = "3")]
-    pub root: Vec<u8>,
-    /// The newest checkpoint of it that the cluster before cosigned, as far as is known.
-    #[prost(string, tag = "4")]
-    pub note: String,
-}
+pub use quorate_core::lineage::{Lineage, LineageLedger};
 
 /// An old checkpoint that the present history begins with.
 #[derive(Debug, Clone)]
@@ -76,7 +36,7 @@ impl Client {
     /// [`Error`].
     pub async fn lineage(&self) -> Result<Vec<Lineage>, Error> {
         let system = self.ledger(LedgerName::SYSTEM);
-        let entries = system.scan(Query::Prefix(PREFIX.to_vec()), ReadOptions::new()).all().await?;
+        let entries = system.scan(Query::Prefix(LINEAGE_PREFIX.to_vec()), ReadOptions::new()).all().await?;
         let decode = |value: crate::values::Value| {
             prost::Message::decode(value.value).map_err(|_| {
                 let what = "a document of its lineage does not decode";

@@ -28,7 +28,7 @@ fn set(cluster: &Cluster, epoch: u64, nodes: &[u8]) -> CosignerSet {
         Cosigner {
             node_id: u64::from(*node),
             vkey: node_key(*node).verifier().to_string(),
-            block_public_key: vec![node + 100; 32],
+            block_public_key: vec![node + 100; 32].into(),
             client_address: at.strip_prefix("http://").unwrap().to_owned(),
             peer_address: "unused:1".to_owned(),
         }
@@ -166,7 +166,7 @@ async fn changes_that_are_not_signed_by_both_sets_or_out_of_order_are_refused() 
             "a key of a node that is somebody else's",
             |cluster| {
                 let mut next = set(cluster, 2, &[2, 3, 4]);
-                next.cosigners[2].block_public_key = vec![101; 32];
+                next.cosigners[2].block_public_key = vec![101; 32].into();
                 change(cluster, &next, &[1, 2, 3, 4])
             },
             |error| matches!(error, EpochError::Reused { .. }),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use prost::Message;
+use prost::{Message, bytes::Bytes};
 
 use super::{EpochError, Member};
 use crate::key::{SignatureType, VerifierKey};
@@ -12,13 +12,13 @@ use crate::position::{Epoch, NodeId};
 /// The key of the document.
 pub const COSIGNERS_KEY: &[u8] = b"cosigners";
 
-/// The replicas whose cosignatures count, from an epoch on.
+/// The replicas whose cosignatures count.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct CosignerSet {
-    /// The number of this set, from 1.
+    /// The number of this set: one more than that of the set before, 1 for the first.
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
-    /// By ascending node id, at least one.
+    /// By ascending node id, at least one; all keys are pairwise distinct.
     #[prost(message, repeated, tag = "2")]
     pub cosigners: Vec<Cosigner>,
 }
@@ -29,21 +29,27 @@ pub struct Cosigner {
     /// Its node id, from 1.
     #[prost(uint64, tag = "1")]
     pub node_id: u64,
-    /// The vkey of its cosigner key.
+    /// The vkey of its cosigner key (type 0x04), named `<cluster origin>/node/<node id>`.
     #[prost(string, tag = "2")]
     pub vkey: String,
-    /// The key with which it signs the blocks it proposes.
-    #[prost(bytes = "vec", tag = "3")]
-    pub block_public_key: Vec<u8>,
+    /// The public key with which it signs the blocks it proposes, 32 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub block_public_key: Bytes,
     /// Where clients reach it, `host:port`.
     #[prost(string, tag = "4")]
     pub client_address: String,
-    /// Where its peers reach it.
+    /// Where its peers reach it, `host:port`.
     #[prost(string, tag = "5")]
     pub peer_address: String,
 }
 
 impl CosignerSet {
+    /// Whether it is a set of this cluster, and not of one that this cluster continues: by the names of its keys.
+    #[must_use]
+    pub fn is_of(&self, cluster: &ClusterOrigin) -> bool {
+        self.cosigners.iter().all(|cosigner| cosigner.is_of(cluster))
+    }
+
     /// Reads a document: one encoding per value, no unknown fields; then what it says, checked by itself.
     pub(super) fn read(bytes: &[u8], cluster: &ClusterOrigin) -> Result<(Epoch, Vec<Member>), EpochError> {
         let malformed = |problem: String| EpochError::Document { problem };
@@ -71,6 +77,12 @@ impl CosignerSet {
 }
 
 impl Cosigner {
+    /// Whether its key is named for a node of this cluster.
+    #[must_use]
+    pub fn is_of(&self, cluster: &ClusterOrigin) -> bool {
+        VerifierKey::parse(&self.vkey).is_ok_and(|key| key.name() == cluster.node(NodeId::new(self.node_id)))
+    }
+
     fn member(&self, cluster: &ClusterOrigin) -> Result<Member, String> {
         let node = NodeId::new(self.node_id);
         let key = VerifierKey::parse(&self.vkey).map_err(|error| format!("node {node}: vkey: {error}"))?;
@@ -78,7 +90,7 @@ impl Cosigner {
         if key.kind() != SignatureType::Cosignature || key.name() != name {
             return Err(format!("node {node}: its vkey is not a cosigner's named {name}"));
         }
-        let block_key = <[u8; 32]>::try_from(self.block_public_key.as_slice());
+        let block_key = <[u8; 32]>::try_from(&*self.block_public_key);
         let block_key = block_key.map_err(|_| format!("node {node}: a block key has 32 bytes"))?;
         Ok(Member { node, key, block_key, client_address: self.client_address.clone() })
     }

@@ -53,7 +53,7 @@ impl System {
         Cosigner {
             node_id: node,
             vkey: self.ledger.nodes[node as usize - 1].verifier().to_string(),
-            block_public_key: vec![node as u8 + 100; 32],
+            block_public_key: vec![node as u8 + 100; 32].into(),
             client_address: format!("node{node}:7400"),
             peer_address: format!("node{node}:7500"),
         }
@@ -187,17 +187,17 @@ fn keys_and_ids_are_never_used_again() {
         let new = Cosigner {
             node_id: 3,
             vkey: key.verifier().to_string(),
-            block_public_key: vec![99; 32],
+            block_public_key: vec![99; 32].into(),
             ..system.cosigner(3)
         };
         set.cosigners.insert(2, new);
     });
     assert!(matches!(taken.unwrap_err(), EpochError::Reused { what: "a node id", .. }));
     // Somebody new has the block key of one that left.
-    let block = alter(&|_, set| set.cosigners[3].block_public_key = vec![103; 32]);
+    let block = alter(&|_, set| set.cosigners[3].block_public_key = vec![103; 32].into());
     assert!(matches!(block.unwrap_err(), EpochError::Reused { what: "a key", .. }));
     // A node has a new key under its id.
-    let changed = alter(&|_, set| set.cosigners[0].block_public_key = vec![77; 32]);
+    let changed = alter(&|_, set| set.cosigners[0].block_public_key = vec![77; 32].into());
     assert!(matches!(changed.unwrap_err(), EpochError::Reused { .. }));
 }
 
@@ -208,7 +208,7 @@ fn a_document_that_contradicts_itself_is_refused() {
         ("nobody", |set| set.cosigners.clear()),
         ("ascending", |set| set.cosigners.swap(0, 1)),
         ("occurs twice", |set| set.cosigners[1].block_public_key = set.cosigners[0].block_public_key.clone()),
-        ("32 bytes", |set| set.cosigners[1].block_public_key = vec![1; 31]),
+        ("32 bytes", |set| set.cosigners[1].block_public_key = vec![1; 31].into()),
         ("named", |set| set.cosigners[1].node_id = 9),
         ("vkey", |set| set.cosigners[1].vkey = "nonsense".to_owned()),
     ];

@@ -28,10 +28,10 @@ use crate::view::ClusterState;
 
 mod checks;
 
+pub use quorate_core::epochs::{COSIGNERS_KEY, Cosigner, CosignerSet};
+
 use checks::{check_cosigner, check_set, check_step, public_keys};
 
-/// Key of the [`CosignerSet`].
-pub const COSIGNERS_KEY: &[u8] = b"cosigners";
 /// What the key of a [`NodeRecord`] begins with, before the node's id in decimal.
 pub const NODE_PREFIX: &[u8] = b"nodes/";
 /// What the key of an [`InvitationRecord`] begins with, before the node's id in decimal.
@@ -48,37 +48,6 @@ const MAX_ADDRESS: usize = 255;
 pub const SECRET_LEN: usize = 32;
 /// Bytes of the name of a data directory.
 const LIFE_LEN: usize = 16;
-
-/// The replicas whose cosignatures count.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct CosignerSet {
-    /// The number of this set: one more than that of the set before, 1 for the first.
-    #[prost(uint64, tag = "1")]
-    pub epoch: u64,
-    /// By ascending node id, at least one; all keys are pairwise distinct.
-    #[prost(message, repeated, tag = "2")]
-    pub cosigners: Vec<Cosigner>,
-}
-
-/// A replica of the set.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Cosigner {
-    /// Its node id, from 1.
-    #[prost(uint64, tag = "1")]
-    pub node_id: u64,
-    /// The vkey of its cosigner key (type 0x04), named `<cluster origin>/node/<node id>`.
-    #[prost(string, tag = "2")]
-    pub vkey: String,
-    /// The public key with which it signs the blocks it proposes, 32 bytes.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub block_public_key: Bytes,
-    /// Where clients reach it, `host:port`.
-    #[prost(string, tag = "4")]
-    pub client_address: String,
-    /// Where its peers reach it, `host:port`.
-    #[prost(string, tag = "5")]
-    pub peer_address: String,
-}
 
 /// What became of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
@@ -189,19 +158,6 @@ pub(crate) fn id_of(prefix: &[u8], key: &[u8]) -> Result<NodeId, String> {
     }
 }
 
-/// Whether a vkey is that of a node of this cluster, by its name.
-fn is_named(vkey: &str, node: u64, origin: &ClusterOrigin) -> bool {
-    VerifierKey::parse(vkey).is_ok_and(|key| key.name() == origin.node(NodeId::new(node)))
-}
-
-impl CosignerSet {
-    /// Whether it is a set of this cluster, and not of one that this cluster continues.
-    #[must_use]
-    pub fn is_of(&self, origin: &ClusterOrigin) -> bool {
-        self.cosigners.iter().all(|cosigner| is_named(&cosigner.vkey, cosigner.node_id, origin))
-    }
-}
-
 impl NodeRecord {
     /// What became of it.
     #[must_use]
@@ -273,7 +229,7 @@ impl Registry {
         invitations: impl IntoIterator<Item = InvitationRecord>,
         cosigners: Option<CosignerSet>,
     ) -> Self {
-        let own = |node: &NodeRecord| is_named(&node.vkey, node.node_id, origin);
+        let own = |node: &NodeRecord| node.cosigner().is_of(origin);
         let (cosigners, earlier) = match cosigners {
             Some(set) if set.is_of(origin) => (Some(Arc::new(set)), 0),
             Some(set) => (None, set.epoch),
