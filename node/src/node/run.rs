@@ -29,6 +29,7 @@ use crate::{
     config::NodeConfig,
     consensus::{Consensus, ConsensusConfig, Member, MembershipError, SnapshotSettings, StartError},
     disk::DiskGuard,
+    evidence::EvidenceFiles,
     health::Health,
     http,
     machine::StateMachine,
@@ -315,6 +316,7 @@ impl Node {
         let disk = DiskGuard::new(&store_dirs(&config.node.data_dir), config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
         let vkey = keys.cosigner.verifier().to_string();
+        let evidence = EvidenceFiles::open(&config.node.data_dir);
         let signer = SignerParts {
             me,
             origin: cluster.origin.clone(),
@@ -325,10 +327,12 @@ impl Node {
             state: Arc::clone(&state),
             clock: clock.clone(),
             health: health.clone(),
+            evidence: evidence.clone(),
         };
         let (signer, heads) = Signer::open(signer, Arc::new(peers.clone())).map_err(RunError::Signer)?;
         let (intake, checkpoints) = intake(log.clone(), signer.clone());
-        let chain = Arc::new(Chain::new(cluster, log.clone(), Arc::clone(&state), clock.clone()));
+        let blocks = (log.clone(), Arc::clone(&state));
+        let chain = Arc::new(Chain::new(cluster, blocks, clock.clone(), evidence.clone()));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
         let consensus = agree(config, cluster, log, machine, peers.clone(), Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
@@ -371,6 +375,7 @@ impl Node {
             disk,
             office: Some(office),
             upkeep,
+            evidence,
         });
         Ok((Self { consensus, state, health: health.clone(), door, scrubber }, api))
     }
