@@ -26,7 +26,7 @@ build-all: setup
 	cargo build --locked --workspace --all-targets
 
 demo: build
-	tools/demo $(QUORATE)
+	tools/demo $(QUORATE) $(CARGO_TARGET_DIR)/debug/quorate-liar
 
 test: setup fmt lint doc unit audit deploy-test
 
