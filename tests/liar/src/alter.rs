@@ -88,7 +88,6 @@ impl Front {
             Lie::FalseErased => {
                 if let Some(item) = &mut answer.item {
                     item.content = None;
-                    item.erased_by.clone_from(&self.past.transaction);
                 }
             }
             _ => {}
