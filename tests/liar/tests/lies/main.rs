@@ -79,7 +79,7 @@ async fn a_stale_value(stage: &Stage) -> Row {
     let ledger = deceived(stage, &liar, "stale").await;
     unsigned(
         refused!(stage, "stale value with an old proof", ledger.get("k", ReadOptions::new())),
-        "leads to the root",
+        "state proof",
     )
 }
 
@@ -103,7 +103,7 @@ async fn a_key_left_out_of_a_listing(stage: &Stage) -> Row {
         "hidden key: left out of a scan",
         ledger.scan(Query::everything(), ReadOptions::new()).all()
     );
-    unsigned(row, "incomplete")
+    unsigned(row, "state proof")
 }
 
 async fn swapped_receipts(stage: &Stage) -> Row {
