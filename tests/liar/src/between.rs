@@ -77,6 +77,10 @@ impl Between {
                 altered = true;
             }
         }
+        if self.0.lie == Lie::Equivocation && self.0.lied.load(Ordering::Relaxed) {
+            // Nothing is called committed any more: the follower is to get the honest block before it applies the other.
+            request.leader_commit = None;
+        }
         altered
     }
 
