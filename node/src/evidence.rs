@@ -74,6 +74,20 @@ impl EvidenceFiles {
         });
     }
 
+    /// Where they are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// How many there are, in words for people who ask how this node is; `None` if there are none.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        let count = self.count();
+        let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+        (count > 0).then(|| format!("it keeps evidence that a node lied: {files} in {}", self.0.directory.display()))
+    }
+
     /// How many files there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -28,7 +28,11 @@ impl HttpSource for Api {
     fn ready(&self) -> Health {
         match self.unready() {
             Some(why) => Health::Bad(why),
-            None => self.limitation().map_or(Health::Good, Health::Limited),
+            // It serves; whoever looks is told what there is to look at.
+            None => {
+                let notes = self.limitation().into_iter().chain(self.parts().evidence.in_words());
+                notes.reduce(|one, other| format!("{one}; {other}")).map_or(Health::Good, Health::Limited)
+            }
         }
     }
 

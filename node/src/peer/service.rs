@@ -128,7 +128,7 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Peer 
         &self,
         request: Request<pb::SnapshotOffer>,
     ) -> Result<Response<pb::SnapshotAnswer>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         self.raft.offer_snapshot(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 

@@ -661,13 +661,19 @@ mod tests {
         };
         m.computed(&mut book, 4, &[m.set(1, &[1, 2, 3])]);
         // The head, asked for again and again, and answers that arrive in another order than they were signed in.
-        [100, 120, 111].map(|time| add(&mut book, 2, 4, time));
+        for time in [100, 120, 111] {
+            add(&mut book, 2, 4, time);
+        }
         book.panels(&[m.set(2, &[2, 3, 4])]).unwrap();
         assert_eq!(book.adopt().len(), 1);
-        [(2, 130), (4, 90), (4, 131)].map(|(node, time)| add(&mut book, node, 4, time));
+        for (node, time) in [(2, 130), (4, 90), (4, 131)] {
+            add(&mut book, node, 4, time);
+        }
         // The ledger grows; what was signed of the smaller size arrives late, and within the same second.
         m.computed(&mut book, 6, &[m.set(2, &[2, 3, 4])]);
-        [(2, 6, 140), (2, 4, 140), (4, 6, 140), (4, 4, 139)].map(|(n, size, time)| add(&mut book, n, size, time));
+        for (node, size, time) in [(2, 6, 140), (2, 4, 140), (4, 6, 140), (4, 4, 139)] {
+            add(&mut book, node, size, time);
+        }
         let late = book.add(&m.ledger, NodeId::new(2), TreeSize::new(4), at(2, 4, 141)).unwrap();
         assert!(matches!(late, Change::Contradiction(_)), "planted: a smaller size at a later time");
     }

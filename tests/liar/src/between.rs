@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt as _, future, stream, stream::BoxStream};
 use prost::Message as _;
 use quorate_core::{
-    hash::{Hash, sha256},
+    hash::Hash,
     name::LedgerName,
     position::{BlockHeight, NodeId, Term, TreeSize},
 };
@@ -21,12 +21,18 @@ use quorate_ledger::block::Block;
 use quorate_node::{
     block::{Link, seal},
     consensus::{PeerError, PeerTransport as _, Refusal},
-    peer::{CosignHandler, EnrollHandler, Enrolled, Life, Peers, RaftHandler},
+    peer::{
+        CosignHandler, EnrollHandler, Enrolled, Gate, Joined, Life, MemberHandler, Peers, RaftHandler, TurnedAway,
+    },
     signer::Outbox as _,
 };
 use quorate_proto::peer::v1 as pb;
 
-use crate::{lie::Lie, stolen::Stolen};
+use crate::{
+    lie::Lie,
+    snapshot::{Taken, everything},
+    stolen::{Failure, Stolen},
+};
 
 /// How far ahead a block is dated.
 const AHEAD_US: u64 = 120_000_000;
@@ -115,27 +121,38 @@ fn refused(error: &PeerError) -> Refusal {
     Refusal::Fault(error.to_string())
 }
 
-/// Flips a byte in the middle of the largest piece of a snapshot, and states the hash of what is sent.
-fn alter_snapshot(chunks: BoxStream<'static, pb::SnapshotChunk>) -> BoxStream<'static, pb::SnapshotChunk> {
-    let mut file = Vec::new();
-    let chunks = chunks.map(move |mut chunk| {
-        if let Some(pb::snapshot_chunk::Step::Data(data)) = &mut chunk.step {
-            if data.data.len() > 4_096 {
-                let mut bytes = data.data.to_vec();
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 1;
-                data.data = bytes.into();
-                println!("lied: a byte of a snapshot");
+/// The envelope of an answer.
+fn back(envelope: Option<&pb::Envelope>) -> Option<pb::Envelope> {
+    envelope.map(|envelope| pb::Envelope { from: envelope.to, to: envelope.from, ..envelope.clone() })
+}
+
+impl Between {
+    /// Sends on another snapshot than the one that the leader sends.
+    async fn install_another(
+        &self,
+        peer: NodeId,
+        chunks: BoxStream<'static, pb::SnapshotChunk>,
+    ) -> Result<pb::SnapshotResponse, Failure> {
+        use pb::snapshot_answer::Result as Out;
+        let mut chunks = chunks.peekable();
+        let first = std::pin::Pin::new(&mut chunks).peek().await;
+        let envelope = first.and_then(|chunk| chunk.envelope.clone());
+        let taken = Taken::receive(chunks.boxed()).await?;
+        let (caller, to) = (self.0.callers.get(&peer).ok_or("a stranger")?, self.0.follower.get());
+        let altered = taken.altered(&caller.stolen)?;
+        println!("lied: a snapshot");
+        let offer =
+            pb::SnapshotOffer { envelope: envelope.clone(), header: Some(altered.header.clone()) };
+        let vote = match caller.peers.offer_snapshot(to, offer).await?.result {
+            Some(Out::Missing(missing)) => {
+                let pieces = altered.pieces(envelope.as_ref(), &missing);
+                caller.peers.install_snapshot(to, pieces).await?.vote
             }
-            file.extend_from_slice(&data.data);
-            if data.last {
-                data.sha256 = sha256(&[&file]).as_bytes().to_vec().into();
-                file.clear();
-            }
-        }
-        chunk
-    });
-    chunks.boxed()
+            Some(Out::Settled(vote)) => Some(vote),
+            None => return Err("an answer that says nothing".into()),
+        };
+        Ok(pb::SnapshotResponse { envelope: back(envelope.as_ref()), vote })
+    }
 }
 
 impl RaftHandler for Between {
@@ -175,14 +192,36 @@ impl RaftHandler for Between {
         self.caller(peer)?.peers.vote(self.0.follower.get(), request).await.map_err(|error| refused(&error))
     }
 
+    async fn offer_snapshot(
+        &self,
+        peer: NodeId,
+        offer: pb::SnapshotOffer,
+    ) -> Result<pb::SnapshotAnswer, Refusal> {
+        let header = offer.header.as_ref().filter(|_| self.0.lie == Lie::AlteredSnapshot);
+        if let Some(header) = header {
+            let result = Some(pb::snapshot_answer::Result::Missing(everything(header)));
+            return Ok(pb::SnapshotAnswer { envelope: back(offer.envelope.as_ref()), result });
+        }
+        let answer = self.caller(peer)?.peers.offer_snapshot(self.0.follower.get(), offer).await;
+        answer.map_err(|error| refused(&error))
+    }
+
     async fn install_snapshot(
         &self,
         peer: NodeId,
         chunks: BoxStream<'static, pb::SnapshotChunk>,
     ) -> Result<pb::SnapshotResponse, Refusal> {
-        let chunks = if self.0.lie == Lie::AlteredSnapshot { alter_snapshot(chunks) } else { chunks };
+        if self.0.lie == Lie::AlteredSnapshot {
+            let installed = self.install_another(peer, chunks).await;
+            return installed.map_err(|error| Refusal::Fault(error.to_string()));
+        }
         let installed = self.caller(peer)?.peers.install_snapshot(self.0.follower.get(), chunks).await;
         installed.map_err(|error| refused(&error))
+    }
+
+    async fn ask_room(&self, peer: NodeId, request: pb::RoomRequest) -> Result<pb::RoomResponse, Refusal> {
+        let answer = self.caller(peer)?.peers.ask_room(self.0.follower.get(), request).await;
+        answer.map_err(|error| refused(&error))
     }
 
     async fn read_index(
@@ -227,5 +266,23 @@ impl EnrollHandler for Between {
     async fn enroll(&self, peer: NodeId, life: Life) -> Result<Enrolled, String> {
         let caller = self.caller(peer).map_err(|refusal| refusal.to_string())?;
         caller.peers.enroll(self.0.follower, life).await.map_err(|error| error.to_string())
+    }
+}
+
+impl MemberHandler for Between {
+    async fn join(&self, _: NodeId, _: bytes::Bytes) -> Joined {
+        Joined::Refused("this node registers nobody".to_owned())
+    }
+
+    async fn epoch(&self, epoch: u64) -> (bytes::Bytes, Vec<pb::NodeCosignature>) {
+        let Some(caller) = self.0.callers.values().next() else { return Default::default() };
+        let kept = caller.peers.epoch(self.0.follower, epoch).await;
+        kept.map(|kept| (kept.state_proof, kept.cosignatures)).unwrap_or_default()
+    }
+}
+
+impl Gate for Between {
+    fn admit(&self, _: NodeId) -> Result<(), TurnedAway> {
+        Ok(())
     }
 }

@@ -135,6 +135,7 @@ macro_rules! honest {
 #[tonic::async_trait]
 impl Ledger for Front {
     type ListTransactionsStream = BoxStream<'static, Result<v1::ListTransactionsResponse, Status>>;
+    type SubscribeStream = BoxStream<'static, Result<v1::SubscribeResponse, Status>>;
 
     async fn commit(
         &self,
@@ -201,6 +202,22 @@ impl Ledger for Front {
     ) -> Result<Response<Self::ListTransactionsStream>, Status> {
         let request = request.into_inner();
         Ok(Response::new(honest!(self, list_transactions, request).boxed()))
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(honest!(self, subscribe, request).boxed()))
+    }
+
+    async fn list_epochs(
+        &self,
+        request: Request<v1::ListEpochsRequest>,
+    ) -> Result<Response<v1::ListEpochsResponse>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(honest!(self, list_epochs, request)))
     }
 
     async fn inclusion_proof(

@@ -14,6 +14,7 @@ pub mod front;
 pub mod lie;
 pub mod notes;
 pub mod row;
+pub mod snapshot;
 pub mod stage;
 pub mod stolen;
 pub mod upstream;

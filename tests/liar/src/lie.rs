@@ -39,7 +39,7 @@ pub enum Lie {
     Equivocation,
     /// Another block, and never the honest one, for one follower (between nodes).
     AnotherBlock,
-    /// A snapshot with one byte altered (between nodes).
+    /// A snapshot in which a key holds what nobody wrote (between nodes).
     AlteredSnapshot,
 }
 

@@ -8,7 +8,7 @@
 //!
 //! The first configuration is that of the node it stands for. It prints `listening HOST:PORT`, and runs until it is ended.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
 
 use quorate_core::position::Micros;
 use quorate_liar::{
@@ -21,7 +21,7 @@ use quorate_liar::{
     upstream::Upstream,
 };
 use quorate_node::{
-    peer::{self, Peers},
+    peer::{self, Handlers, Peers},
     tls::{Limits, listen},
 };
 
@@ -100,7 +100,13 @@ async fn peers(arguments: Arguments, mut stolen: Vec<Stolen>) -> Result<(), Fail
     let port = listen("liar", &arguments.listen, security, Limits::default()).await?;
     listening(port.local_addr());
     let between = Between::new(arguments.lie, arguments.from_height, follower.id, callers);
-    let handlers = (between.clone(), between.clone(), between);
+    let handlers = Handlers {
+        raft: between.clone(),
+        cosign: between.clone(),
+        enroll: between.clone(),
+        members: between.clone(),
+        gate: Arc::new(between),
+    };
     let for_ever = std::future::pending::<()>();
     Ok(peer::serve(port.incoming(), follower.identity(), handlers, MESSAGE_BYTES, for_ever).await?)
 }

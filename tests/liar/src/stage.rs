@@ -95,10 +95,16 @@ impl Stage {
 
     /// Starts the liar towards clients, with the keys of these nodes; it stands for the first.
     pub fn lie(&self, lie: Lie, nodes: &[u64]) -> Liar {
+        let configs: Vec<PathBuf> = nodes.iter().map(|id| self.config(*id)).collect();
+        self.lie_with(lie, &configs)
+    }
+
+    /// The same with the configurations of nodes, which may be members no more.
+    pub fn lie_with(&self, lie: Lie, configs: &[PathBuf]) -> Liar {
         let mut command = Command::new(&self.liar);
         command.args(["clients", "--lie", lie.name()]);
-        for id in nodes {
-            command.arg("--config").arg(self.config(*id));
+        for config in configs {
+            command.arg("--config").arg(config);
         }
         for node in self.cluster.nodes.values() {
             command.args(["--upstream", &node.client.to_string()]);

@@ -23,7 +23,7 @@ fn start(cluster: &mut Cluster) {
 /// Puts the copy in the place of the nodes' folder.
 fn swap(stage: &Stage) {
     let (nodes, copy) = (stage.cluster.path(), stage.folder("copy"));
-    fs::rename(&nodes, stage.folder("left")).unwrap();
+    fs::rename(&nodes, stage.folder("nodes of the left")).unwrap();
     fs::rename(copy, &nodes).unwrap();
 }
 

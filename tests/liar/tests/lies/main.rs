@@ -2,12 +2,13 @@
 //! table is printed by `cargo test -p quorate-liar --test lies -- --nocapture table`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod backups;
 mod between;
 mod copies;
 mod honest;
+mod members;
 
-use quorate_client::{LogIndex, Policy, Query, ReadOptions, Transaction};
-use quorate_core::key::SignatureType;
+use quorate_client::{LogIndex, Query, ReadOptions, Transaction};
 use quorate_liar::{
     lie::Lie,
     row::{Row, Table},
@@ -106,6 +107,16 @@ async fn a_key_left_out_of_a_listing(stage: &Stage) -> Row {
     unsigned(row, "state proof")
 }
 
+async fn a_key_left_out_of_a_prefix(stage: &Stage) -> Row {
+    let writer = stage.honest("writer").ledger("default");
+    put(&writer, "list/1", "first").await;
+    put(&writer, "list/2", "hidden").await;
+    let liar = stage.lie(Lie::HiddenKey, &[2]);
+    let ledger = deceived(stage, &liar, "prefix").await;
+    let listing = ledger.scan(Query::Prefix(b"list/".to_vec()), ReadOptions::new()).all();
+    unsigned(refused!(stage, "hidden key: left out of a prefix", listing), "state proof")
+}
+
 async fn swapped_receipts(stage: &Stage) -> Row {
     let liar = stage.lie(Lie::SwappedReceipt, &[2]);
     let index = put(&stage.honest("writer").ledger("default"), "mine", "the receipt of this").await;
@@ -119,30 +130,6 @@ async fn replayed_cosignatures(stage: &Stage) -> Row {
     put(&stage.honest("writer").ledger("default"), "k", "after").await;
     let ledger = deceived(stage, &liar, "replayed").await;
     unsigned(refused!(stage, "replayed cosignature", ledger.get("k", ReadOptions::new())), "does not verify")
-}
-
-/// The policy as it is after node 3 was removed: changes of members are simulated by a policy without its key.
-fn without_node_3(policy: &Policy) -> Policy {
-    let log = policy.keys().iter().find(|key| key.name().ends_with("/default")).unwrap();
-    let nodes: Vec<_> = policy
-        .keys()
-        .iter()
-        .filter(|key| key.kind() == SignatureType::Cosignature && !key.name().ends_with("/node/3"))
-        .cloned()
-        .collect();
-    Policy::k_of_n(log, &nodes, 2).unwrap()
-}
-
-async fn a_removed_cosigner(stage: &Stage) -> Row {
-    let liar = stage.lie(Lie::RemovedCosigner, &[3]);
-    let policy = without_node_3(&stage.cluster.policy());
-    let client = stage.client(&[liar.address], policy, "removed");
-    let row = refused!(
-        stage,
-        "cosignature by a removed node",
-        client.ledger("default").get("k", ReadOptions::new())
-    );
-    unsigned(row, "0 of its witnesses")
 }
 
 async fn withheld_cosignatures(stage: &Stage) -> Row {
@@ -182,9 +169,9 @@ async fn told_to_clients() -> Vec<Row> {
         an_omitted_revision(&stage).await,
         a_false_absence(&stage).await,
         a_key_left_out_of_a_listing(&stage).await,
+        a_key_left_out_of_a_prefix(&stage).await,
         swapped_receipts(&stage).await,
         replayed_cosignatures(&stage).await,
-        a_removed_cosigner(&stage).await,
         withheld_cosignatures(&stage).await,
         a_false_erasure(&stage).await,
         anothers_index(&stage).await,
@@ -195,6 +182,8 @@ async fn told_to_clients() -> Vec<Row> {
 async fn table_of_what_clients_refuse() {
     let mut rows = told_to_clients().await;
     rows.extend(copies::told_by_copies(LIAR).await);
+    rows.extend(members::told_by_former_members(LIAR).await);
+    rows.push(backups::an_altered_backup(LIAR).await);
     println!("{}", Table(rows));
 }
 
