@@ -23,9 +23,11 @@ const WAIT: Duration = Duration::from_secs(2);
 pub(crate) async fn told_by_former_members(liar: &str) -> Vec<Row> {
     let mut stage = Stage::with(Cluster::start(3), liar);
     put(&stage.honest("writer").ledger("default"), "k", "one").await;
-    stage.cluster.new_node();
-    let ran = Shell::of(&stage.cluster).operator().run(["member", "remove", &REMOVED.to_string()]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let new = stage.cluster.new_node();
+    for (change, node) in [("promote", new), ("remove", REMOVED)] {
+        let ran = Shell::of(&stage.cluster).operator().run(["member", change, &node.to_string()]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
     let former = stage.cluster.forget(REMOVED).expect("it was a node").config;
     put(&stage.honest("writer").ledger("default"), "k", "two").await;
 
