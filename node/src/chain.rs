@@ -18,17 +18,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use prost::Message;
 use quorate_core::{
-    block::{BlockPublicKey, SignedBlock},
+    block::{BlockHeader, BlockPublicKey, SignedBlock},
     evidence::Evidence,
+    hash::Hash,
     name::{ClusterId, ClusterOrigin, LedgerName},
-    position::{Micros, NodeId},
+    position::{BlockHeight, Micros, NodeId, Term},
 };
 use quorate_ledger::{
     block::Block,
     registry::{NODE_PREFIX, NodeRecord, Registry},
 };
+use quorate_proto::peer::v1 as pb;
 
 use crate::{
     block::{CarriedBlock, Link},
@@ -36,6 +39,7 @@ use crate::{
     cluster::Cluster,
     consensus::BlockGuard,
     evidence::EvidenceFiles,
+    peer::BlockHandler,
     store::{
         faults::StoreFault,
         log::{LogEntry, LogId, LogStore, Payload},
@@ -197,6 +201,42 @@ impl Chain {
         Ok(applied.last_block)
     }
 
+    /// The newest blocks that were taken here, without their bodies.
+    pub fn held(&self) -> Vec<pb::BlockClaim> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().map(|known| claim(known.proposer, &known.signed)).collect()
+    }
+
+    /// The blocks held here for the same term, height and proposer as these, where they are others. Two signatures of one
+    /// proposer are kept as evidence; what is not signed by whom it names is passed over.
+    pub fn convict(&self, theirs: &[pb::BlockClaim]) -> Vec<pb::BlockClaim> {
+        let own: BTreeMap<_, Known> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = |known: &Known| {
+                let header = &known.signed.header;
+                (header.term.get(), header.height.get(), known.proposer.get())
+            };
+            known.values().map(|known| (place(known), *known)).collect()
+        };
+        let mut others = Vec::new();
+        for block in theirs {
+            let held = own.get(&(block.term, block.height, block.proposer));
+            let Some((held, other)) = held.zip(signed(self.cluster, block)) else {
+                continue;
+            };
+            if held.signed.header.hash() == other.header.hash() {
+                continue;
+            }
+            let key = self.key_of(held.proposer);
+            let both = key.and_then(|key| Some((held.signed.verify(&key).ok()?, other.verify(&key).ok()?)));
+            if let Some(evidence) = both.and_then(|(held, other)| Evidence::of_blocks(&held, &other)) {
+                self.evidence.keep(&evidence);
+                others.push(claim(held.proposer, &held.signed));
+            }
+        }
+        others
+    }
+
     fn recall(&self, id: LogId) -> Option<Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(id.index, id.term)).copied()
     }
@@ -278,6 +318,36 @@ impl Chain {
         self.announce(&body);
         self.remember(id, Known::of(&block));
         Ok(link)
+    }
+}
+
+fn claim(proposer: NodeId, signed: &SignedBlock) -> pb::BlockClaim {
+    let SignedBlock { header, signature } = signed;
+    pb::BlockClaim {
+        term: header.term.get(),
+        height: header.height.get(),
+        previous: Bytes::copy_from_slice(header.previous.as_bytes()),
+        proposer: proposer.get(),
+        body_hash: Bytes::copy_from_slice(header.body_hash.as_bytes()),
+        signature: Bytes::copy_from_slice(signature),
+    }
+}
+
+/// A claim as what would be signed; `None` if it has not the form.
+fn signed(cluster: ClusterId, claim: &pb::BlockClaim) -> Option<SignedBlock> {
+    let header = BlockHeader {
+        cluster,
+        term: Term::new(claim.term),
+        height: BlockHeight::new(claim.height),
+        previous: Hash::try_from(claim.previous.as_ref()).ok()?,
+        body_hash: Hash::try_from(claim.body_hash.as_ref()).ok()?,
+    };
+    Some(SignedBlock { header, signature: claim.signature.as_ref().try_into().ok()? })
+}
+
+impl BlockHandler for Chain {
+    fn compare(&self, theirs: &[pb::BlockClaim]) -> Vec<pb::BlockClaim> {
+        self.convict(theirs)
     }
 }
 

@@ -85,7 +85,8 @@ impl EvidenceFiles {
     pub fn in_words(&self) -> Option<String> {
         let count = self.count();
         let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
-        (count > 0).then(|| format!("it keeps evidence that a node lied: {files} in {}", self.0.directory.display()))
+        (count > 0)
+            .then(|| format!("it keeps evidence that a node lied: {files} in {}", self.0.directory.display()))
     }
 
     /// How many files there are.

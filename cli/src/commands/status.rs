@@ -383,7 +383,11 @@ mod tests {
 
     #[test]
     fn evidence_that_a_replica_keeps_is_shown_with_what_to_do() {
-        let with = |files| Status { evidence_files: files, evidence_dir: "/data/evidence".into(), ..Status::default() };
+        let with = |files| Status {
+            evidence_files: files,
+            evidence_dir: "/data/evidence".into(),
+            ..Status::default()
+        };
         assert!(kept_evidence(&with(0)).is_none());
         let line = examine(&kept_evidence(&with(2)).unwrap());
         assert!(line.contains("(2 in /data/evidence on its machine)"), "{line}");

@@ -26,13 +26,14 @@ impl HttpSource for Api {
     }
 
     fn ready(&self) -> Health {
+        // Whether it serves or not: whoever looks is told what else there is to look at.
+        let evidence = self.parts().evidence.in_words();
+        let all = |first: Option<String>| {
+            first.into_iter().chain(evidence.clone()).reduce(|one, other| format!("{one}; {other}"))
+        };
         match self.unready() {
-            Some(why) => Health::Bad(why),
-            // It serves; whoever looks is told what there is to look at.
-            None => {
-                let notes = self.limitation().into_iter().chain(self.parts().evidence.in_words());
-                notes.reduce(|one, other| format!("{one}; {other}")).map_or(Health::Good, Health::Limited)
-            }
+            Some(why) => all(Some(why)).map_or(Health::Good, Health::Bad),
+            None => all(self.limitation()).map_or(Health::Good, Health::Limited),
         }
     }
 

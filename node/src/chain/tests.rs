@@ -1,12 +1,9 @@
 //! Rule 6 of docs/trust.md: which blocks a follower takes, and what it keeps of a leader that signs two.
 
-use bytes::Bytes;
-use prost::Message as _;
 use quorate_core::{
     block::BlockKey,
     evidence::{Culprit, Evidence, EvidenceKind, Keys, Verdict},
     key::CosignerKey,
-    position::Term,
     possession::Possession,
 };
 use quorate_ledger::view::Settings;
@@ -176,6 +173,42 @@ fn a_block_of_a_later_term_replaces_one_and_convicts_nobody() {
     let (_, payload) = seal(&follower.key, CLUSTER, LEADER, Term::new(TERM + 1), None, body);
     let id = LogId { term: TERM + 1, index: 0 };
     follower.check(&[LogEntry { id, payload: Payload::Block(payload) }]).unwrap();
+    assert_eq!(follower.evidence.count(), 0);
+}
+
+#[test]
+fn nodes_that_were_fed_different_blocks_convict_the_leader_by_comparing() {
+    let (one, other) = (Follower::new(), Follower::new());
+    let (first, common) = one.entry(&one.key, None, NOW);
+    let (_, left) = one.entry(&one.key, Some(first), NOW);
+    let (_, right) = other.entry(&other.key, Some(first), NOW + 1);
+    one.check(&[common.clone(), left]).unwrap();
+    other.check(&[common, right]).unwrap();
+    assert!(one.chain.convict(&one.chain.held()).is_empty(), "nothing differs from itself");
+    let answer = other.chain.convict(&one.chain.held());
+    assert_eq!(answer.len(), 1);
+    assert_eq!(one.chain.convict(&answer).len(), 1);
+    for follower in [&one, &other] {
+        assert_eq!(follower.kept().kind(), EvidenceKind::Equivocation);
+    }
+}
+
+#[test]
+fn claims_that_are_not_signed_so_prove_nothing() {
+    let follower = Follower::new();
+    let (_, one) = follower.entry(&follower.key, None, NOW);
+    follower.check(&[one]).unwrap();
+    let held = follower.chain.held();
+    let [good] = held.as_slice() else { panic!("{held:?}") };
+    for (what, bent) in [
+        ("another body", pb::BlockClaim { body_hash: vec![7; 32].into(), ..good.clone() }),
+        ("another place before", pb::BlockClaim { previous: vec![7; 32].into(), ..good.clone() }),
+        ("no signature", pb::BlockClaim { signature: Bytes::new(), ..good.clone() }),
+        ("another term", pb::BlockClaim { term: good.term + 1, ..good.clone() }),
+        ("a stranger's", pb::BlockClaim { proposer: 9, ..good.clone() }),
+    ] {
+        assert!(follower.chain.convict(&[bent]).is_empty(), "{what}");
+    }
     assert_eq!(follower.evidence.count(), 0);
 }
 

@@ -14,6 +14,7 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     admission::{self, AdmissionError},
+    conviction,
     door::Door,
     found::Founder,
     handover,
@@ -299,6 +300,8 @@ struct Node {
     health: Health,
     door: Door,
     scrubber: Scrubber,
+    chain: Arc<Chain>,
+    peers: Peers,
 }
 
 impl Node {
@@ -343,7 +346,7 @@ impl Node {
             origin: cluster.origin.clone(),
             key: keys.block,
             consensus: consensus.clone(),
-            chain,
+            chain: Arc::clone(&chain),
             clock: clock.clone(),
             health: health.clone(),
             limits: config.limits.clone(),
@@ -358,10 +361,11 @@ impl Node {
             clock: clock.clone(),
         });
         let (upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
-        membership::start(&office, vkey, roster, peers, health);
+        membership::start(&office, vkey, roster, peers.clone(), health);
         tokio::spawn(Founder::new(office.parts()).run());
         let contact = LeaderContact::new(clock.clone());
-        door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone(), office.clone());
+        let listening = Listening::new(consensus.clone(), contact.clone());
+        door.open(listening, signer.clone(), office.clone(), Arc::clone(&chain));
         let api = Api::new(ApiParts {
             me,
             cluster: cluster.id,
@@ -377,7 +381,7 @@ impl Node {
             upkeep,
             evidence,
         });
-        Ok((Self { consensus, state, health: health.clone(), door, scrubber }, api))
+        Ok((Self { consensus, state, health: health.clone(), door, scrubber, chain, peers }, api))
     }
 
     /// Lets clients in.
@@ -404,6 +408,8 @@ impl Node {
             }
             _ = self.health.failed() => self.consensus.shutdown().await,
         }
+        // It may have been fed other blocks than the others were.
+        conviction::seek(&self.chain, &self.peers).await;
         std::future::pending().await
     }
 

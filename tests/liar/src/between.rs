@@ -22,7 +22,8 @@ use quorate_node::{
     block::{Link, seal},
     consensus::{PeerError, PeerTransport as _, Refusal},
     peer::{
-        CosignHandler, EnrollHandler, Enrolled, Gate, Joined, Life, MemberHandler, Peers, RaftHandler, TurnedAway,
+        BlockHandler, CosignHandler, EnrollHandler, Enrolled, Gate, Joined, Life, MemberHandler, Peers,
+        RaftHandler, TurnedAway,
     },
     signer::Outbox as _,
 };
@@ -141,8 +142,7 @@ impl Between {
         let (caller, to) = (self.0.callers.get(&peer).ok_or("a stranger")?, self.0.follower.get());
         let altered = taken.altered(&caller.stolen)?;
         println!("lied: a snapshot");
-        let offer =
-            pb::SnapshotOffer { envelope: envelope.clone(), header: Some(altered.header.clone()) };
+        let offer = pb::SnapshotOffer { envelope: envelope.clone(), header: Some(altered.header.clone()) };
         let vote = match caller.peers.offer_snapshot(to, offer).await?.result {
             Some(Out::Missing(missing)) => {
                 let pieces = altered.pieces(envelope.as_ref(), &missing);
@@ -278,6 +278,12 @@ impl MemberHandler for Between {
         let Some(caller) = self.0.callers.values().next() else { return Default::default() };
         let kept = caller.peers.epoch(self.0.follower, epoch).await;
         kept.map(|kept| (kept.state_proof, kept.cosignatures)).unwrap_or_default()
+    }
+}
+
+impl BlockHandler for Between {
+    fn compare(&self, _: &[pb::BlockClaim]) -> Vec<pb::BlockClaim> {
+        Vec::new()
     }
 }
 

@@ -105,6 +105,7 @@ async fn peers(arguments: Arguments, mut stolen: Vec<Stolen>) -> Result<(), Fail
         cosign: between.clone(),
         enroll: between.clone(),
         members: between.clone(),
+        blocks: Arc::new(between.clone()),
         gate: Arc::new(between),
     };
     let for_ever = std::future::pending::<()>();
@@ -112,7 +113,6 @@ async fn peers(arguments: Arguments, mut stolen: Vec<Stolen>) -> Result<(), Fail
 }
 
 fn main() -> ExitCode {
-    eprintln!("{MARKER}");
     let run = || -> Result<(), Failure> {
         let arguments = Arguments::read()?;
         let stolen =
@@ -130,7 +130,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("quorate-liar: {error}");
+            eprintln!("{MARKER}\nquorate-liar: {error}");
             ExitCode::FAILURE
         }
     }

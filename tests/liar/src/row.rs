@@ -20,17 +20,17 @@ pub struct Row {
 pub struct Table(pub Vec<Row>);
 
 /// Most characters of what was said that are shown.
-const SHOWN: usize = 96;
+const SHOWN: usize = 110;
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<34} | {:<96} | {:<12} | named", "lie", "what was said", "evidence")?;
+        writeln!(f, "{:<45} | {:<SHOWN$} | {:<12} | named", "lie", "what was said", "evidence")?;
         for row in &self.0 {
             let said: String =
                 row.said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SHOWN).collect();
             let evidence = row.evidence.as_deref().unwrap_or("none");
             let named = if row.named.is_empty() { "—".to_owned() } else { row.named.join(" ") };
-            writeln!(f, "{:<34} | {said:<96} | {evidence:<12} | {named}", row.lie)?;
+            writeln!(f, "{:<45} | {said:<SHOWN$} | {evidence:<12} | {named}", row.lie)?;
         }
         Ok(())
     }

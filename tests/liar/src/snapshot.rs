@@ -97,10 +97,10 @@ impl Taken {
         let copy = store.snapshot()?;
         let (names, files) = read(&copy.path)?;
         let header = pb::SnapshotHeader {
-            meta: self.header.meta.map(|meta| pb::SnapshotMeta {
-                last_log_id: copy.applied.last.map(Into::into),
-                ..meta
-            }),
+            meta: self
+                .header
+                .meta
+                .map(|meta| pb::SnapshotMeta { last_log_id: copy.applied.last.map(Into::into), ..meta }),
             files: names,
             notes: notes(&copy, leader),
             ..self.header

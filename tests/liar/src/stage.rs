@@ -160,7 +160,10 @@ impl Stage {
         let evidence =
             error.evidence().map(|evidence: &Evidence| self.verify_elsewhere(&evidence.to_json(), false));
         let (evidence, named) = evidence.map_or((None, Vec::new()), |(kind, named)| (Some(kind), named));
-        Row { lie, said: story(error), evidence, named }
+        let said = story(error);
+        // Which address it came from says nothing here.
+        let said = said.split_once(" is not believed: ").map_or(said.as_str(), |(_, why)| why).to_owned();
+        Row { lie, said, evidence, named }
     }
 }
 
@@ -168,7 +171,7 @@ impl Stage {
 fn short(key: &str) -> String {
     match key.rsplit_once("/node/") {
         Some((_, id)) => format!("node/{id}"),
-        None => key.chars().take(22).collect(),
+        None => key.chars().take("block key ".len() + 12).collect(),
     }
 }
 

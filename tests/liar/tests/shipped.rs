@@ -19,9 +19,16 @@ fn the_marker_is_in_the_liar_and_not_in_the_product() {
 
 #[test]
 fn no_package_that_is_shipped_depends_on_it() {
-    for package in
-        ["quorate-cli", "quorate-node", "quorate-client", "quorate-core", "quorate-proto", "quorate-ledger"]
-    {
+    for package in [
+        "quorate-cli",
+        "quorate-node",
+        "quorate-client",
+        "quorate-audit",
+        "quorate-archive",
+        "quorate-core",
+        "quorate-proto",
+        "quorate-ledger",
+    ] {
         let mut tree = Command::new(env!("CARGO"));
         tree.args(["tree", "--locked", "--edges", "all", "--prefix", "none", "--package", package]);
         let output = tree.current_dir(root()).output().unwrap();

@@ -86,7 +86,8 @@ fn replica((endpoint, answer): &Answer, asked: (u64, u64)) -> Vec<Finding> {
     }
     if status.evidence_files > 0 {
         let kept = format!("{} files in {} on its machine", status.evidence_files, status.evidence_dir);
-        let next = "copy them away, then `quorate evidence verify FILE` (docs/operations/runbook/kept-evidence.md)";
+        let next =
+            "copy them away, then `quorate evidence verify FILE` (docs/operations/runbook/kept-evidence.md)";
         found.push(Finding::fail("evidence of a lie", &name, kept, next));
     }
     found.push(clocks(&name, status.time, asked));
@@ -285,7 +286,10 @@ mod tests {
         let well = || status(1, 1);
         assert_eq!(verdicts(Status { fault: "x".into(), ..well() }, "fault"), Some(Verdict::Fail));
         assert_eq!(verdicts(Status { limitation: "x".into(), ..well() }, "limitation"), Some(Verdict::Warn));
-        assert_eq!(verdicts(Status { evidence_files: 1, ..well() }, "evidence of a lie"), Some(Verdict::Fail));
+        assert_eq!(
+            verdicts(Status { evidence_files: 1, ..well() }, "evidence of a lie"),
+            Some(Verdict::Fail)
+        );
         assert_eq!(verdicts(Status { disk_free_bytes: 5, ..well() }, "space"), Some(Verdict::Warn));
         assert_eq!(verdicts(Status { committed_index: 5_000, ..well() }, "catching up"), Some(Verdict::Warn));
         let ends = |days: u64| Status { peer_certificate_ends_at: days * DAY_US, ..well() };

@@ -152,7 +152,8 @@ fn signatures_of_strangers_of_other_roots_and_in_other_names_do_not_count() {
     let view = sent.0.view();
     let system = view.system().unwrap();
     let size = view.epoch_size(Epoch::new(2)).unwrap().unwrap();
-    let own = view.cosignatures(system.id(), size).unwrap().into_iter().find(|one| one.node == NodeId::new(1));
+    let own =
+        view.cosignatures(system.id(), size).unwrap().into_iter().find(|one| one.node == NodeId::new(1));
     let renamed = StoredCosignature { node: NodeId::new(2), time_s: 6, ..own.unwrap() };
     sent.0.store().put_cosignatures(system.id(), size, &[renamed]).unwrap();
     sent.refused(None, "the signatures of 1 nodes");

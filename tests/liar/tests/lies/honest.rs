@@ -1,13 +1,21 @@
-//! Honest faults: a killed leader, nodes that are stopped, fall behind, and get a snapshot. None of it is evidence.
+//! Honest faults: a killed leader, nodes that are stopped, fall behind, and get a snapshot, all of them killed at once, a head
+//! that is signed again later, a change of members. None of it is evidence.
 
-use std::fs;
+use std::{fs, time::Duration};
 
+use quorate_client::ReadOptions;
 use quorate_liar::stage::{Stage, believe, evidence_of, put};
-use quorate_tests::cluster::{Cluster, small_logs};
+use quorate_tests::{
+    cluster::{Cluster, small_logs},
+    shell::Shell,
+};
+
+/// A head that is older than this is signed again when somebody asks.
+const SIGNED_AGAIN: Duration = Duration::from_secs(11);
 
 /// All evidence that any node keeps.
 pub(crate) fn evidence_anywhere(stage: &Stage) -> Vec<String> {
-    let folders = (1..=3).map(|id| stage.cluster.path().join(format!("node-{id}")));
+    let folders = (1..=4).map(|id| stage.cluster.path().join(format!("node-{id}")));
     let files = folders.flat_map(|folder| evidence_of(&folder));
     files.map(|file| fs::read_to_string(file).unwrap()).collect()
 }
@@ -35,6 +43,28 @@ async fn faults_of_honest_nodes_are_no_evidence() {
     stage.cluster.start_node(another);
     stage.cluster.wait_ready();
     put(&ledger, "k", "with all").await;
+    believe(&client).await;
+    for id in 1..=3 {
+        stage.cluster.kill(id);
+    }
+    for id in 1..=3 {
+        stage.cluster.start_node(id);
+    }
+    stage.cluster.wait_ready();
+    put(&ledger, "k", "after all were killed").await;
+    // Whoever asks now has the head signed again, by all.
+    tokio::time::sleep(SIGNED_AGAIN).await;
+    ledger.get("k", ReadOptions::new()).await.unwrap();
+    believe(&client).await;
+    let new = stage.cluster.new_node_with(small_logs);
+    for (change, node) in [("promote", new), ("remove", another)] {
+        let ran = Shell::of(&stage.cluster).operator().run(["member", change, &node.to_string()]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    stage.cluster.forget(another);
+    let client = stage.honest("of the new members");
+    let ledger = client.ledger("default");
+    put(&ledger, "k", "with other members").await;
     believe(&client).await;
     let compared = ledger.compare_replicas().await.unwrap();
     assert!(compared.agree && compared.evidence.is_none(), "{compared:?}");

@@ -1,5 +1,5 @@
 //! Every line of the list in docs/trust.md ("What must be shown to be caught"): real nodes, real keys, real client. The
-//! table is printed by `cargo test -p quorate-liar --test lies -- --nocapture table`.
+//! table is printed by `make lies`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod backups;
@@ -8,12 +8,15 @@ mod copies;
 mod honest;
 mod members;
 
+use std::collections::BTreeSet;
+
 use quorate_client::{LogIndex, Query, ReadOptions, Transaction};
 use quorate_liar::{
     lie::Lie,
     row::{Row, Table},
     stage::{Liar, Stage, believe, put},
 };
+use quorate_tests::house;
 
 const LIAR: &str = env!("CARGO_BIN_EXE_quorate-liar");
 
@@ -148,7 +151,11 @@ async fn a_false_erasure(stage: &Stage) -> Row {
 async fn anothers_index(stage: &Stage) -> Row {
     let liar = stage.lie(Lie::AnothersIndex, &[2]);
     let ledger = deceived(stage, &liar, "index").await;
-    let row = refused!(stage, "somebody else's index", ledger.commit(Transaction::new().put("own", "value")));
+    let row = refused!(
+        stage,
+        "a request answered with somebody else's index",
+        ledger.commit(Transaction::new().put("own", "value"))
+    );
     unsigned(row, "another request")
 }
 
@@ -184,7 +191,24 @@ async fn table_of_what_clients_refuse() {
     rows.extend(copies::told_by_copies(LIAR).await);
     rows.extend(members::told_by_former_members(LIAR).await);
     rows.push(backups::an_altered_backup(LIAR).await);
+    documented("What clients are told", &rows);
     println!("{}", Table(rows));
+}
+
+/// The tables of docs/trust.md say what happens here: each of these lies, with this evidence, and no others.
+fn documented(heading: &str, rows: &[Row]) {
+    let text = std::fs::read_to_string(house::root().join("docs/trust.md")).unwrap();
+    let section = text.split_once(&format!("### {heading}\n")).map(|(_, section)| section).unwrap();
+    let lines =
+        section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells =
+        |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let documented: BTreeSet<(String, String)> =
+        lines.skip(2).map(cells).map(|cells| (cells[0].clone(), cells[2].clone())).collect();
+    let none = || "none".to_owned();
+    let found: BTreeSet<(String, String)> =
+        rows.iter().map(|row| (row.lie.to_owned(), row.evidence.clone().unwrap_or_else(none))).collect();
+    assert_eq!(documented, found, "docs/trust.md, {heading}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,6 +217,7 @@ async fn table_of_what_nodes_refuse() {
     rows.push(between::a_second_block(LIAR).await);
     rows.push(between::another_block_for_one_follower(LIAR).await);
     rows.push(between::an_altered_snapshot(LIAR).await);
+    documented("What nodes are told", &rows);
     println!("{}", Table(rows));
 }
 
