@@ -5,13 +5,14 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build build-all demo test fmt lint doc unit audit deploy-test bench compare clean
+.PHONY: help setup build build-all demo lies test fmt lint doc unit audit deploy-test bench compare clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
 	@echo 'make test   every check there is'
 	@echo 'make build  the quorate binary: $(QUORATE)'
 	@echo 'make bench   what the parts cost; make compare   the whole beside etcd (docs/performance.md)'
+	@echo 'make lies    every lie of docs/trust.md told, and what becomes of it, as a table'
 	@echo 'parts of make test: fmt lint doc unit audit deploy-test'
 
 setup:
@@ -26,7 +27,11 @@ build-all: setup
 	cargo build --locked --workspace --all-targets
 
 demo: build
-	tools/demo $(QUORATE)
+	tools/demo $(QUORATE) $(CARGO_TARGET_DIR)/debug/quorate-liar
+
+# The tables are made by tests, which are in `make test` too. One after the other, so that the lines do not mix.
+lies: build-all
+	QUORATE_BIN=$(QUORATE) cargo test --locked --workspace --test lies -- --nocapture --test-threads 1 table
 
 test: setup fmt lint doc unit audit deploy-test
 

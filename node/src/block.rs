@@ -107,6 +107,11 @@ impl CarriedBlock {
         &self.signed.header
     }
 
+    /// Header and signature, not verified.
+    pub fn signed(&self) -> &SignedBlock {
+        &self.signed
+    }
+
     /// Its place in the chain.
     pub fn link(&self) -> Link {
         Link { height: self.signed.header.height, hash: self.signed.header.hash() }
@@ -118,12 +123,20 @@ impl CarriedBlock {
         key: Option<&BlockPublicKey>,
         previous: Option<Link>,
     ) -> Result<VerifiedBlock, CarriedBlockError> {
+        let verified = self.verify_signature(key)?;
+        let follows = verified.check_follows(previous.map(|link| (link.height, link.hash)));
+        follows.map(|()| verified).map_err(|source| self.invalid(source))
+    }
+
+    /// Checks that its proposer, whose key this is if it is known, signed it, wherever it belongs.
+    pub fn verify_signature(&self, key: Option<&BlockPublicKey>) -> Result<VerifiedBlock, CarriedBlockError> {
         let (height, proposer) = (self.signed.header.height, self.proposer);
         let key = key.ok_or(CarriedBlockError::Stranger { height, proposer })?;
-        let invalid = |source| CarriedBlockError::Invalid { height, proposer, source };
-        let verified = self.signed.verify(key).map_err(invalid)?;
-        verified.check_follows(previous.map(|link| (link.height, link.hash))).map_err(invalid)?;
-        Ok(verified)
+        self.signed.verify(key).map_err(|source| self.invalid(source))
+    }
+
+    fn invalid(&self, source: BlockError) -> CarriedBlockError {
+        CarriedBlockError::Invalid { height: self.signed.header.height, proposer: self.proposer, source }
     }
 }
 

@@ -4,7 +4,8 @@
 //! index, term): an entry that is replaced later has another term, so a memory of it can never be taken for the new one.
 //!
 //! A follower checks every block *before* Raft sees it (trust.md, rule 6): signature of its proposer, chain, and time
-//! not more than a minute ahead of this node's clock.
+//! not more than a minute ahead of this node's clock. A second block for an entry whose block is known is refused, and
+//! with both signatures it is evidence: a leader uses each (term, height) once.
 //!
 //! Whose signatures count is what the applied state says; before there is one, the founders'. A node that catches up gets
 //! blocks of a node together with the earlier one that registers it, and has applied neither. So the keys of a registration
@@ -17,22 +18,28 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use prost::Message;
 use quorate_core::{
-    block::BlockPublicKey,
+    block::{BlockHeader, BlockPublicKey, SignedBlock},
+    evidence::Evidence,
+    hash::Hash,
     name::{ClusterId, ClusterOrigin, LedgerName},
-    position::{Micros, NodeId},
+    position::{BlockHeight, Micros, NodeId, Term},
 };
 use quorate_ledger::{
     block::Block,
     registry::{NODE_PREFIX, NodeRecord, Registry},
 };
+use quorate_proto::peer::v1 as pb;
 
 use crate::{
     block::{CarriedBlock, Link},
     clock::Clock,
     cluster::Cluster,
     consensus::BlockGuard,
+    evidence::EvidenceFiles,
+    peer::BlockHandler,
     store::{
         faults::StoreFault,
         log::{LogEntry, LogId, LogStore, Payload},
@@ -46,7 +53,7 @@ const MAX_AHEAD_US: u64 = 60 * 1_000_000;
 /// Keys remembered that are not registered yet, at most.
 const ANNOUNCED: usize = 64;
 
-/// Links remembered.
+/// Blocks remembered, without their bodies.
 const REMEMBERED: usize = 4_096;
 
 /// The chain of blocks of this node.
@@ -58,8 +65,23 @@ pub struct Chain {
     log: LogStore,
     state: Arc<StateStore>,
     clock: Clock,
-    known: Mutex<BTreeMap<(u64, u64), Link>>,
+    evidence: EvidenceFiles,
+    known: Mutex<BTreeMap<(u64, u64), Known>>,
     keys: Mutex<Keys>,
+}
+
+/// A block that was taken: its place, and what its proposer signed. In the log, unless Raft did not take it.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    link: Link,
+    proposer: NodeId,
+    signed: SignedBlock,
+}
+
+impl Known {
+    fn of(block: &CarriedBlock) -> Self {
+        Self { link: block.link(), proposer: block.proposer, signed: *block.signed() }
+    }
 }
 
 /// Keys as they were read last.
@@ -89,7 +111,12 @@ impl Keys {
 
 impl Chain {
     /// The chain of the blocks of a cluster with these founders.
-    pub fn new(cluster: &Cluster, log: LogStore, state: Arc<StateStore>, clock: Clock) -> Self {
+    pub fn new(
+        cluster: &Cluster,
+        (log, state): (LogStore, Arc<StateStore>),
+        clock: Clock,
+        evidence: EvidenceFiles,
+    ) -> Self {
         Self {
             cluster: cluster.id,
             origin: cluster.origin.clone(),
@@ -97,6 +124,7 @@ impl Chain {
             log,
             state,
             clock,
+            evidence,
             known: Mutex::default(),
             keys: Mutex::default(),
         }
@@ -156,13 +184,14 @@ impl Chain {
             let Some(entry) = entries.into_iter().next() else {
                 return Err(damaged(&format!("no entry {at}")));
             };
-            if let Some(link) = self.recall(entry.id) {
-                return Ok(Some(link));
+            if let Some(known) = self.recall(entry.id) {
+                return Ok(Some(known.link));
             }
             if let Payload::Block(payload) = entry.payload {
                 let block = CarriedBlock::parse(self.cluster, payload).map_err(|error| damaged(&error))?;
-                self.remember(entry.id, block.link());
-                return Ok(Some(block.link()));
+                let known = Known::of(&block);
+                self.remember(entry.id, known);
+                return Ok(Some(known.link));
             }
             match at.checked_sub(1) {
                 Some(before) => at = before,
@@ -172,24 +201,108 @@ impl Chain {
         Ok(applied.last_block)
     }
 
-    fn recall(&self, id: LogId) -> Option<Link> {
+    /// The newest blocks that were taken here, without their bodies.
+    pub fn held(&self) -> Vec<pb::BlockClaim> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().map(|known| claim(known.proposer, &known.signed)).collect()
+    }
+
+    /// The blocks held here for the same term, height and proposer as these, where they are others. Two signatures of one
+    /// proposer are kept as evidence; what is not signed by whom it names is passed over.
+    pub fn convict(&self, theirs: &[pb::BlockClaim]) -> Vec<pb::BlockClaim> {
+        let own: BTreeMap<_, Known> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = |known: &Known| {
+                let header = &known.signed.header;
+                (header.term.get(), header.height.get(), known.proposer.get())
+            };
+            known.values().map(|known| (place(known), *known)).collect()
+        };
+        let mut others = Vec::new();
+        for block in theirs {
+            let held = own.get(&(block.term, block.height, block.proposer));
+            let Some((held, other)) = held.zip(signed(self.cluster, block)) else {
+                continue;
+            };
+            if held.signed.header.hash() == other.header.hash() {
+                continue;
+            }
+            let key = self.key_of(held.proposer);
+            let both = key.and_then(|key| Some((held.signed.verify(&key).ok()?, other.verify(&key).ok()?)));
+            if let Some(evidence) = both.and_then(|(held, other)| Evidence::of_blocks(&held, &other)) {
+                self.evidence.keep(&evidence);
+                others.push(claim(held.proposer, &held.signed));
+            }
+        }
+        others
+    }
+
+    fn recall(&self, id: LogId) -> Option<Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(id.index, id.term)).copied()
     }
 
-    fn remember(&self, id: LogId, link: Link) {
+    fn remember(&self, id: LogId, block: Known) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((id.index, id.term), link);
+        known.insert((id.index, id.term), block);
         while known.len() > REMEMBERED {
             known.pop_first();
         }
+    }
+
+    /// The block that was taken for an entry: what is remembered, or else what the log holds.
+    fn taken(&self, id: LogId) -> Result<Option<Known>, String> {
+        let known = self.recall(id);
+        if known.is_some() || self.log.id_at(id.index).map_err(|fault| fault.to_string())? != Some(id) {
+            return Ok(known);
+        }
+        let entries =
+            self.log.read(id.index, id.index.saturating_add(1), 0).map_err(|fault| fault.to_string())?;
+        match entries.into_iter().next().filter(|entry| entry.id == id).map(|entry| entry.payload) {
+            Some(Payload::Block(payload)) => {
+                let block = CarriedBlock::parse(self.cluster, payload).map_err(|error| error.to_string())?;
+                Ok(Some(Known::of(&block)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Refuses a block for an entry that has another one: an entry of Raft is one block of one leader, and what was taken
+    /// first stays. Two signatures of one proposer are kept as evidence.
+    fn no_second(&self, id: LogId, known: &Known, block: &CarriedBlock) -> Result<(), String> {
+        if known.link == block.link() {
+            return Ok(());
+        }
+        let (term, height) = (block.header().term, block.header().height);
+        let key = self.key_of(block.proposer);
+        let signed = block.verify_signature(key.as_ref()).map_err(|error| error.to_string())?;
+        if known.proposer != block.proposer {
+            // What was remembered may be of a node that Raft did not follow.
+            return match self.log.id_at(id.index).map_err(|fault| fault.to_string())? == Some(id) {
+                true => Err(format!(
+                    "nodes {} and {} both signed a block for it: the second is refused",
+                    known.proposer, block.proposer
+                )),
+                false => Ok(()),
+            };
+        }
+        let first = key.and_then(|key| known.signed.verify(&key).ok());
+        let both = first.and_then(|first| Evidence::of_blocks(&first, &signed));
+        both.iter().for_each(|evidence| self.evidence.keep(evidence));
+        Err(format!(
+            "node {} signed two blocks for term {term} and height {height}: this one is refused",
+            block.proposer
+        ))
     }
 
     fn check_entry(&self, id: LogId, payload: bytes::Bytes, previous: Option<Link>) -> Result<Link, String> {
         let refuse = |problem: String| format!("entry {id}: {problem}");
         let block = CarriedBlock::parse(self.cluster, payload).map_err(|error| refuse(error.to_string()))?;
         let link = block.link();
-        if self.recall(id) == Some(link) {
-            return Ok(link);
+        if let Some(known) = self.taken(id).map_err(refuse)? {
+            self.no_second(id, &known, &block).map_err(refuse)?;
+            if known.link == link {
+                return Ok(link);
+            }
         }
         if block.header().term.get() != id.term {
             return Err(refuse(format!("the block was sealed in term {}", block.header().term)));
@@ -203,8 +316,38 @@ impl Chain {
             return Err(refuse(format!("the block is dated {time} µs, and the clock here says {now} µs")));
         }
         self.announce(&body);
-        self.remember(id, link);
+        self.remember(id, Known::of(&block));
         Ok(link)
+    }
+}
+
+fn claim(proposer: NodeId, signed: &SignedBlock) -> pb::BlockClaim {
+    let SignedBlock { header, signature } = signed;
+    pb::BlockClaim {
+        term: header.term.get(),
+        height: header.height.get(),
+        previous: Bytes::copy_from_slice(header.previous.as_bytes()),
+        proposer: proposer.get(),
+        body_hash: Bytes::copy_from_slice(header.body_hash.as_bytes()),
+        signature: Bytes::copy_from_slice(signature),
+    }
+}
+
+/// A claim as what would be signed; `None` if it has not the form.
+fn signed(cluster: ClusterId, claim: &pb::BlockClaim) -> Option<SignedBlock> {
+    let header = BlockHeader {
+        cluster,
+        term: Term::new(claim.term),
+        height: BlockHeight::new(claim.height),
+        previous: Hash::try_from(claim.previous.as_ref()).ok()?,
+        body_hash: Hash::try_from(claim.body_hash.as_ref()).ok()?,
+    };
+    Some(SignedBlock { header, signature: claim.signature.as_ref().try_into().ok()? })
+}
+
+impl BlockHandler for Chain {
+    fn compare(&self, theirs: &[pb::BlockClaim]) -> Vec<pb::BlockClaim> {
+        self.convict(theirs)
     }
 }
 
@@ -215,13 +358,20 @@ impl BlockGuard for Chain {
         let mut previous = None;
         let mut looked = false;
         for entry in entries {
-            // What is applied here is compared by consensus: another term there is a fault.
-            if applied.index.is_some_and(|index| entry.id.index <= index) {
-                continue;
-            }
             let Payload::Block(payload) = &entry.payload else {
                 continue;
             };
+            // What is applied here is compared by consensus: another term there is a fault. Another block of the same term
+            // changes nothing any more, and is evidence.
+            if applied.index.is_some_and(|index| entry.id.index <= index) {
+                if let Some(known) = self.recall(entry.id) {
+                    let block = CarriedBlock::parse(self.cluster, payload.clone());
+                    let block = block.map_err(|error| format!("entry {}: {error}", entry.id))?;
+                    self.no_second(entry.id, &known, &block)
+                        .map_err(|problem| format!("entry {}: {problem}", entry.id))?;
+                }
+                continue;
+            }
             if !looked {
                 looked = true;
                 previous = match prev {
@@ -256,3 +406,6 @@ impl Applied {
         Self { index: view.applied().last.map(|id| id.index), last_block }
     }
 }
+
+#[cfg(test)]
+mod tests;

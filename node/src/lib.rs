@@ -13,6 +13,7 @@
 //! * [`health`], [`disk`] — whether it may serve, and take writes
 //! * [`scrub`] — what is stored is read again and recomputed, now and then
 //! * [`pace`], [`upkeep`] — how fast work that can wait goes, and what of it is shown
+//! * [`mod@evidence`] — proofs that another node lied, in files
 //! * [`node`] — all of it put together
 //! * [`doctor`] — what can be found out about a node on its machine
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod consensus;
 pub mod continuation;
 pub mod disk;
 pub mod doctor;
+pub mod evidence;
 pub mod health;
 pub mod http;
 pub mod machine;

@@ -28,6 +28,7 @@ const FENCES: &[Fence] = &[
             "client/tests/",
             "node/tests/",
             "tests/examples/",
+            "tests/liar/",
         ],
     },
 ];

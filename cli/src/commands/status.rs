@@ -119,9 +119,26 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         written_bytes: Some(status.written_bytes.to_string()),
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
         limitation: Some(status.limitation.clone()).filter(|limitation| !limitation.is_empty()),
+        kept_evidence: kept_evidence(status),
         upkeep: Some(status_upkeep::document(status)),
         ..json::Replica::default()
     }
+}
+
+fn kept_evidence(status: &Status) -> Option<json::KeptEvidence> {
+    (status.evidence_files > 0).then(|| json::KeptEvidence {
+        files: status.evidence_files.to_string(),
+        directory: status.evidence_dir.clone(),
+    })
+}
+
+/// What to do about evidence that a replica keeps.
+fn examine(kept: &json::KeptEvidence) -> String {
+    let json::KeptEvidence { files, directory } = kept;
+    format!(
+        "keeps evidence that a node lied ({files} in {directory} on its machine): copy it away, and `quorate evidence verify \
+         FILE` says whom it names (docs/operations/runbook/kept-evidence.md)"
+    )
 }
 
 /// The nodes of the cluster that were not asked, or are on their way in or out: by the word of the replica with the highest
@@ -274,7 +291,8 @@ fn table(status: &json::Status) -> String {
             ("limited", &replica.limitation),
             ("not believed", &replica.distrust),
         ];
-        for line in replica.upkeep.iter().flat_map(status_upkeep::lines) {
+        let kept = replica.kept_evidence.as_ref().map(examine);
+        for line in kept.into_iter().chain(replica.upkeep.iter().flat_map(status_upkeep::lines)) {
             notes.push_str(&format!("{}: {}\n", replica.endpoint, text::line(&line)));
         }
         for (what, why) in wrong {
@@ -361,6 +379,19 @@ mod tests {
             "{notes}"
         );
         assert_eq!(others(&[], &asked), "");
+    }
+
+    #[test]
+    fn evidence_that_a_replica_keeps_is_shown_with_what_to_do() {
+        let with = |files| Status {
+            evidence_files: files,
+            evidence_dir: "/data/evidence".into(),
+            ..Status::default()
+        };
+        assert!(kept_evidence(&with(0)).is_none());
+        let line = examine(&kept_evidence(&with(2)).unwrap());
+        assert!(line.contains("(2 in /data/evidence on its machine)"), "{line}");
+        assert!(line.contains("quorate evidence verify"), "{line}");
     }
 
     #[test]

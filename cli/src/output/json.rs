@@ -296,6 +296,8 @@ pub(crate) struct Replica {
     pub(crate) fault: Option<String>,
     /// What it does not do now although it serves.
     pub(crate) limitation: Option<String>,
+    /// Proofs that another node lied, kept in files on its machine; `null` if there are none.
+    pub(crate) kept_evidence: Option<KeptEvidence>,
     /// How it looks after itself.
     pub(crate) upkeep: Option<Upkeep>,
     /// Root of the log at the size at which all are compared, as proven by a certified checkpoint of this replica.
@@ -306,6 +308,15 @@ pub(crate) struct Replica {
     pub(crate) distrust: Option<String>,
     /// How what it shows stands to what the others show: `agrees`, `behind`, `silent` or `different`.
     pub(crate) history: Option<&'static str>,
+}
+
+/// What a replica keeps of lies of others.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct KeptEvidence {
+    /// How many files.
+    pub(crate) files: String,
+    /// The directory on the replica's machine.
+    pub(crate) directory: String,
 }
 
 /// How a replica looks after itself.

@@ -212,7 +212,7 @@ fn status() {
         r#""roots": "unknown","compared_size": "26","verified": false,"evidence": null,"replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
         r#""version": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
         r#""certified_size": null,"log_root": null,"state_root": null,"memory_bytes": null,"written_bytes": null,"#,
-        r#""fault": null,"limitation": null,"upkeep": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null}]}"#
+        r#""fault": null,"limitation": null,"kept_evidence": null,"upkeep": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null}]}"#
     );
     assert_eq!(compact("status", &body), expected);
 }

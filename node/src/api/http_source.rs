@@ -26,9 +26,14 @@ impl HttpSource for Api {
     }
 
     fn ready(&self) -> Health {
+        // Whether it serves or not: whoever looks is told what else there is to look at.
+        let evidence = self.parts().evidence.in_words();
+        let all = |first: Option<String>| {
+            first.into_iter().chain(evidence.clone()).reduce(|one, other| format!("{one}; {other}"))
+        };
         match self.unready() {
-            Some(why) => Health::Bad(why),
-            None => self.limitation().map_or(Health::Good, Health::Limited),
+            Some(why) => all(Some(why)).map_or(Health::Good, Health::Bad),
+            None => all(self.limitation()).map_or(Health::Good, Health::Limited),
         }
     }
 

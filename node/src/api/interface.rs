@@ -29,6 +29,7 @@ use crate::{
     clock::Clock,
     config::Limits,
     disk::DiskGuard,
+    evidence::EvidenceFiles,
     health::Health,
     membership::Office,
     store::{
@@ -70,6 +71,8 @@ pub struct ApiParts {
     pub disk: DiskGuard,
     /// Where changes of the members are asked for; `None` where there are none to be had.
     pub office: Option<Office>,
+    /// Proofs that another node lied.
+    pub evidence: EvidenceFiles,
 }
 
 /// The interface of a node. Cheap to clone.

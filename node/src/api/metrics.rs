@@ -39,6 +39,7 @@
 //! | `quorate_snapshot_seconds{direction}` | gauge | how long the last of them took, with all checks |
 //! | `quorate_memory_bytes` | gauge | resident memory of this process |
 //! | `quorate_written_bytes` | gauge | what this process has caused to be written to storage |
+//! | `quorate_evidence_files` | gauge | proofs that another node lied, kept in `evidence/` of the data directory |
 //! | `quorate_disk_free_bytes` | gauge | free space where this node stores; the least of its file systems |
 //!
 //! Histograms have the buckets of their unit, which is the end of their name.
@@ -117,6 +118,7 @@ impl Api {
             used(super::interface::MAX_STREAMS, streams.available_permits()),
         );
         set(gauge!("quorate_read_only"), u64::from(self.limitation().is_some()));
+        set(gauge!("quorate_evidence_files"), u64::try_from(parts.evidence.count()).unwrap_or(u64::MAX));
         measure_machine(&parts.data_dir);
         if let Some(free) = parts.disk.free() {
             set(gauge!("quorate_disk_free_bytes"), free);

@@ -56,6 +56,8 @@ impl Api {
             server_certificate_ends_at: server.map_or(0, Micros::get),
             peer_certificate_ends_at: peer.map_or(0, Micros::get),
             disk_free_bytes: parts.disk.free().unwrap_or(0),
+            evidence_files: u64::try_from(parts.evidence.count()).unwrap_or(u64::MAX),
+            evidence_dir: parts.evidence.directory().display().to_string(),
         }
     }
 

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    evidence::EvidenceFiles,
     http::{Health, HttpSource, SourceError, TileIndex, TileWidth},
     tls::Incoming,
 };
@@ -182,6 +183,7 @@ impl Ledger for Stopped {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         let parts = &self.0;
         let used = resources::read(&parts.data_dir);
+        let evidence = EvidenceFiles::open(&parts.data_dir);
         Ok(Response::new(v1::StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: parts.origin.as_str().to_owned(),
@@ -194,6 +196,8 @@ impl Ledger for Stopped {
             time: parts.clock.now().get(),
             memory_bytes: used.memory_bytes,
             written_bytes: used.written_bytes,
+            evidence_files: u64::try_from(evidence.count()).unwrap_or(u64::MAX),
+            evidence_dir: evidence.directory().display().to_string(),
             ..v1::StatusResponse::default()
         }))
     }

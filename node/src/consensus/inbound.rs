@@ -227,7 +227,9 @@ impl Inbound {
         peer: NodeId,
         chunks: BoxStream<'static, pb::SnapshotChunk>,
     ) -> Result<pb::SnapshotResponse, Refusal> {
-        let vote = snapshot_receive::receive(self, peer, chunks).await?;
+        let received = snapshot_receive::receive(self, peer, chunks).await;
+        let vote =
+            received.inspect_err(|refusal| tracing::warn!(peer, %refusal, "a snapshot was refused"))?;
         Ok(pb::SnapshotResponse { envelope: Some(self.postmark.to(peer)), vote: Some(vote.into()) })
     }
 }

@@ -7,6 +7,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::register::Register;
 use crate::{
     api::Listening,
+    chain::Chain,
     consensus::Consensus,
     health::Health,
     membership::{Office, roster::Roster},
@@ -23,6 +24,7 @@ pub(super) struct Door {
     raft: Later<Listening<Consensus>>,
     signer: Later<Signer>,
     office: Later<Office>,
+    chain: Later<Arc<Chain>>,
 }
 
 impl Door {
@@ -40,12 +42,14 @@ impl Door {
             raft: Later::default(),
             signer: Later::default(),
             office: Later::default(),
+            chain: Later::default(),
         };
         let handlers = Handlers {
             raft: door.raft.clone(),
             cosign: door.signer.clone(),
             enroll: register,
             members: door.office.clone(),
+            blocks: Arc::new(door.chain.clone()),
             gate: Arc::new(roster),
         };
         let (incoming, stopping) = (port.incoming(), door.stopping());
@@ -68,7 +72,8 @@ impl Door {
     }
 
     /// From now on this node takes part.
-    pub(super) fn open(&self, raft: Listening<Consensus>, signer: Signer, office: Office) {
+    pub(super) fn open(&self, raft: Listening<Consensus>, signer: Signer, office: Office, chain: Arc<Chain>) {
+        self.chain.set(chain);
         self.raft.set(raft);
         self.signer.set(signer);
         self.office.set(office);

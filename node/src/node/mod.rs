@@ -12,6 +12,7 @@
 //! configuration, somebody else's directory or a port in use end the process instead.
 
 mod admission;
+mod conviction;
 mod door;
 mod found;
 mod handover;

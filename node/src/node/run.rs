@@ -14,6 +14,7 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     admission::{self, AdmissionError},
+    conviction,
     door::Door,
     found::Founder,
     handover,
@@ -29,6 +30,7 @@ use crate::{
     config::NodeConfig,
     consensus::{Consensus, ConsensusConfig, Member, MembershipError, SnapshotSettings, StartError},
     disk::DiskGuard,
+    evidence::EvidenceFiles,
     health::Health,
     http,
     machine::StateMachine,
@@ -298,6 +300,8 @@ struct Node {
     health: Health,
     door: Door,
     scrubber: Scrubber,
+    chain: Arc<Chain>,
+    peers: Peers,
 }
 
 impl Node {
@@ -315,6 +319,7 @@ impl Node {
         let disk = DiskGuard::new(&store_dirs(&config.node.data_dir), config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
         let vkey = keys.cosigner.verifier().to_string();
+        let evidence = EvidenceFiles::open(&config.node.data_dir);
         let signer = SignerParts {
             me,
             origin: cluster.origin.clone(),
@@ -325,10 +330,12 @@ impl Node {
             state: Arc::clone(&state),
             clock: clock.clone(),
             health: health.clone(),
+            evidence: evidence.clone(),
         };
         let (signer, heads) = Signer::open(signer, Arc::new(peers.clone())).map_err(RunError::Signer)?;
         let (intake, checkpoints) = intake(log.clone(), signer.clone());
-        let chain = Arc::new(Chain::new(cluster, log.clone(), Arc::clone(&state), clock.clone()));
+        let blocks = (log.clone(), Arc::clone(&state));
+        let chain = Arc::new(Chain::new(cluster, blocks, clock.clone(), evidence.clone()));
         let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
         let consensus = agree(config, cluster, log, machine, peers.clone(), Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
@@ -339,7 +346,7 @@ impl Node {
             origin: cluster.origin.clone(),
             key: keys.block,
             consensus: consensus.clone(),
-            chain,
+            chain: Arc::clone(&chain),
             clock: clock.clone(),
             health: health.clone(),
             limits: config.limits.clone(),
@@ -354,10 +361,11 @@ impl Node {
             clock: clock.clone(),
         });
         let (upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
-        membership::start(&office, vkey, roster, peers, health);
+        membership::start(&office, vkey, roster, peers.clone(), health);
         tokio::spawn(Founder::new(office.parts()).run());
         let contact = LeaderContact::new(clock.clone());
-        door.open(Listening::new(consensus.clone(), contact.clone()), signer.clone(), office.clone());
+        let listening = Listening::new(consensus.clone(), contact.clone());
+        door.open(listening, signer.clone(), office.clone(), Arc::clone(&chain));
         let api = Api::new(ApiParts {
             me,
             cluster: cluster.id,
@@ -371,8 +379,9 @@ impl Node {
             disk,
             office: Some(office),
             upkeep,
+            evidence,
         });
-        Ok((Self { consensus, state, health: health.clone(), door, scrubber }, api))
+        Ok((Self { consensus, state, health: health.clone(), door, scrubber, chain, peers }, api))
     }
 
     /// Lets clients in.
@@ -399,6 +408,8 @@ impl Node {
             }
             _ = self.health.failed() => self.consensus.shutdown().await,
         }
+        // It may have been fed other blocks than the others were.
+        conviction::seek(&self.chain, &self.peers).await;
         std::future::pending().await
     }
 

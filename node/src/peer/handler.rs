@@ -167,6 +167,13 @@ pub trait MemberHandler: Send + Sync + 'static {
     fn epoch(&self, epoch: u64) -> impl Future<Output = (Bytes, Vec<pb::NodeCosignature>)> + Send;
 }
 
+/// Compares blocks.
+pub trait BlockHandler: Send + Sync + 'static {
+    /// What is held here for the same term, height and proposer as these, where it is another block. What two signatures
+    /// prove is kept.
+    fn compare(&self, theirs: &[pb::BlockClaim]) -> Vec<pb::BlockClaim>;
+}
+
 /// What the calls of peers are handed to.
 pub struct Handlers<R, C, E, M> {
     /// Raft messages.
@@ -177,6 +184,8 @@ pub struct Handlers<R, C, E, M> {
     pub enroll: E,
     /// New nodes, and earlier epochs.
     pub members: M,
+    /// Blocks that are compared.
+    pub blocks: Arc<dyn BlockHandler>,
     /// Who is let in to any of these but to ask to be registered.
     pub gate: Arc<dyn Gate>,
 }

@@ -10,7 +10,7 @@ use quorate_core::{
 };
 use quorate_proto::peer::v1 as pb;
 
-use super::handler::{CosignHandler, Joined, MemberHandler, RaftHandler};
+use super::handler::{BlockHandler, CosignHandler, Joined, MemberHandler, RaftHandler};
 use crate::consensus::Refusal;
 
 /// Hands everything on to what [`Later::set`] was given. Before that, Raft messages are refused and cosignatures are
@@ -114,6 +114,12 @@ impl<C: CosignHandler> CosignHandler for Later<C> {
             Some(signer) => signer.get(ledger, from, limit, refresh).await,
             None => Vec::new(),
         }
+    }
+}
+
+impl<B: BlockHandler> BlockHandler for Later<Arc<B>> {
+    fn compare(&self, theirs: &[pb::BlockClaim]) -> Vec<pb::BlockClaim> {
+        self.0.get().map(|blocks| blocks.compare(theirs)).unwrap_or_default()
     }
 }
 

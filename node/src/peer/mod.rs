@@ -17,6 +17,7 @@
 //!
 //! [`PeerTransport`]: crate::consensus::PeerTransport
 
+mod comparing;
 mod connected;
 mod cosigning;
 mod enrolling;
@@ -32,8 +33,8 @@ mod transport;
 mod tests;
 
 pub use handler::{
-    CosignHandler, EnrollHandler, Enrolled, Gate, Handlers, Joined, Life, MemberHandler, RaftHandler,
-    TurnedAway,
+    BlockHandler, CosignHandler, EnrollHandler, Enrolled, Gate, Handlers, Joined, Life, MemberHandler,
+    RaftHandler, TurnedAway,
 };
 pub use later::Later;
 pub use peers::Peers;

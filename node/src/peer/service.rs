@@ -16,9 +16,11 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, transport::Server};
 
 use super::{
+    comparing::MAX_BLOCKS,
     envelope::{self, NODE_HEADER, REMOVED_HEADER},
     handler::{
-        CosignHandler, EnrollHandler, Gate, Handlers, Joined, Life, MemberHandler, RaftHandler, TurnedAway,
+        BlockHandler, CosignHandler, EnrollHandler, Gate, Handlers, Joined, Life, MemberHandler, RaftHandler,
+        TurnedAway,
     },
     peers::{CONNECTION_WINDOW, MAX_FRAME, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW},
 };
@@ -47,9 +49,10 @@ pub async fn serve<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: Member
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (stop, stopping) = watch::channel(false);
-    let Handlers { raft, cosign, enroll, members, gate } = handlers;
+    let Handlers { raft, cosign, enroll, members, blocks, gate } = handlers;
     let cosign = Arc::new(cosign);
-    let service = Service { own, raft, cosign, enroll, members, gate, stopping: stopping.clone() };
+    let stop_of_calls = stopping.clone();
+    let service = Service { own, raft, cosign, enroll, members, blocks, gate, stopping: stop_of_calls };
     let service = PeerServer::new(service)
         .max_decoding_message_size(message_bytes)
         .max_encoding_message_size(message_bytes);
@@ -82,6 +85,7 @@ struct Service<R, C, E, M> {
     cosign: Arc<C>,
     enroll: E,
     members: M,
+    blocks: Arc<dyn BlockHandler>,
     gate: Arc<dyn Gate>,
     stopping: watch::Receiver<bool>,
 }
@@ -128,7 +132,7 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Peer 
         &self,
         request: Request<pb::SnapshotOffer>,
     ) -> Result<Response<pb::SnapshotAnswer>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.admitted(&request)?;
         self.raft.offer_snapshot(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
@@ -252,6 +256,22 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Peer 
         let (state_proof, cosignatures) = self.members.epoch(epoch).await;
         let envelope = Some(envelope::envelope(self.own, peer));
         Ok(Response::new(pb::GetEpochResponse { envelope, state_proof, cosignatures }))
+    }
+
+    async fn compare_blocks(
+        &self,
+        request: Request<pb::CompareBlocksRequest>,
+    ) -> Result<Response<pb::CompareBlocksResponse>, Status> {
+        let peer = self.admitted(&request)?;
+        let pb::CompareBlocksRequest { envelope, blocks } = request.into_inner();
+        envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
+        if blocks.len() > MAX_BLOCKS {
+            let text = format!("blocks: {}, at most {MAX_BLOCKS} are compared", blocks.len());
+            return Err(Status::invalid_argument(text));
+        }
+        let blocks = self.blocks.compare(&blocks);
+        let envelope = Some(envelope::envelope(self.own, peer));
+        Ok(Response::new(pb::CompareBlocksResponse { envelope, blocks }))
     }
 }
 

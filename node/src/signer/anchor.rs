@@ -128,3 +128,6 @@ fn begins(
         signed.len()
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use std::{
 
 use quorate_core::{
     checkpoint::Checkpoint,
+    evidence::Evidence,
     hash::Hash,
     key::VerifierKey,
     name::{LedgerName, Origin},
@@ -24,7 +25,7 @@ use quorate_core::{
 };
 use quorate_ledger::registry::CosignerSet;
 
-use super::{page::Page, panel::Panel};
+use super::{contradiction, page::Page, panel::Panel};
 
 /// Sizes kept in memory behind the newest of a ledger; older ones are read from the store.
 const KEPT_PAGES: usize = 1_024;
@@ -55,6 +56,8 @@ pub(crate) enum Change {
     Added,
     /// It made this size of the ledger certified.
     Certified,
+    /// It contradicts what the same member signed before; it is not entered.
+    Contradiction(Box<Evidence>),
     /// This node and another validly signed different roots for one size. `outvoted` when a quorum of other members
     /// has signed that other root: then this node is the one that is wrong.
     Disagreement {
@@ -91,6 +94,8 @@ struct Pages {
     head: TreeSize,
     /// Largest certified size.
     certified: TreeSize,
+    /// What each member signed at its largest size, first.
+    latest: BTreeMap<NodeId, (TreeSize, Signed)>,
 }
 
 /// All pages of all ledgers.
@@ -179,6 +184,7 @@ impl Book {
             pages: BTreeMap::new(),
             head: TreeSize::ZERO,
             certified: TreeSize::ZERO,
+            latest: BTreeMap::new(),
         });
         pages.head = pages.head.max(size);
         let page = pages.pages.entry(size).or_default();
@@ -202,17 +208,22 @@ impl Book {
         };
         let page = pages.pages.get(&size).filter(|page| page.root.is_some());
         let key = match page {
-            Some(page) => page.counting().find_map(|panel| panel.keys().get(&node)).cloned(),
+            Some(page) => page.key(node).cloned(),
             None => self.newest.keys().get(&node).cloned(),
         };
         let key = key.ok_or(Refused::Stranger(node))?;
-        if !pages.wants(node, size, &signed) {
+        let contradicted = pages.contradicted(node, size, &signed);
+        if contradicted.is_none() && !pages.wants(node, size, &signed) {
             return Ok(Change::None);
         }
         let checkpoint = Checkpoint { origin: pages.origin.as_str().to_owned(), size, root: signed.root };
         Cosignature::by(&key, signed.time, signed.signature)
             .verify(&key, &checkpoint)
             .map_err(|_| Refused::BadSignature(node, size, ledger.clone()))?;
+        if let Some((before, other)) = contradicted {
+            let evidence = contradiction::of_one(&pages.origin, &key, (size, &signed), (before, &other));
+            return Ok(evidence.map_or(Change::None, |evidence| Change::Contradiction(Box::new(evidence))));
+        }
         Ok(pages.enter(node, size, signed))
     }
 
@@ -228,6 +239,20 @@ impl Book {
             Some(pages) if pages.wants(me, size, &signed) => pages.enter(me, size, signed),
             _ => Change::None,
         }
+    }
+
+    /// What the signatures of a size prove, if members signed another root than the one computed here: by one of them
+    /// and one who agrees with this node.
+    pub(crate) fn differing(&self, ledger: &LedgerName, size: TreeSize) -> Option<Evidence> {
+        let pages = self.ledgers.get(ledger)?;
+        let page = pages.pages.get(&size)?;
+        let ours = page.root?;
+        let theirs = page.signed.values().map(|signed| signed.root).find(|root| *root != ours)?;
+        let of = |root: Hash| {
+            let signed = page.signed.iter().filter(move |(_, signed)| signed.root == root);
+            signed.filter_map(|(id, signed)| Some((page.key(*id)?, signed)))
+        };
+        contradiction::of_two(&pages.origin, size, of(ours), of(theirs))
     }
 
     /// The page of a size, if it is in memory.
@@ -314,7 +339,23 @@ impl Pages {
         }
     }
 
+    /// What the same member signed before that cannot be true beside this, if the signature is its own: another root for
+    /// this size, or a larger size at an earlier time.
+    fn contradicted(&self, node: NodeId, size: TreeSize, signed: &Signed) -> Option<(TreeSize, Signed)> {
+        let known = self.pages.get(&size).and_then(|page| page.signed.get(&node));
+        if let Some(known) = known.filter(|known| known.root != signed.root) {
+            return Some((size, known.clone()));
+        }
+        let (latest, before) = self.latest.get(&node)?;
+        (size < *latest && signed.time > before.time).then(|| (*latest, before.clone()))
+    }
+
     fn enter(&mut self, node: NodeId, size: TreeSize, signed: Signed) -> Change {
+        // The earliest: an honest node never signs a smaller size after it, however often it signs this one again.
+        let known = self.latest.get(&node);
+        if known.is_none_or(|(at, known)| *at < size || (*at == size && signed.time < known.time)) {
+            self.latest.insert(node, (size, signed.clone()));
+        }
         let page = self.pages.entry(size).or_default();
         page.signed.insert(node, signed);
         // The note was made of what is replaced here.
@@ -572,5 +613,81 @@ mod tests {
         assert_eq!(book.take_unsaved().len(), 1);
         assert_eq!(book.ledgers[&m.ledger].pages.len(), KEPT_PAGES);
         assert!(book.take_unsaved().is_empty());
+    }
+
+    #[test]
+    fn a_member_that_contradicts_itself_is_convicted() {
+        let (m, mut book) = Members::new();
+        let (node, key) = (NodeId::new(2), m.keys[1].verifier().clone());
+        let keys = quorate_core::evidence::Keys::new(std::slice::from_ref(&key), &[]);
+        let convicted = |change: Change| {
+            let Change::Contradiction(evidence) = change else { panic!("{change:?}") };
+            evidence.verify(&keys).unwrap();
+            evidence.kind().as_str()
+        };
+        for size in [1, 4] {
+            m.founded(&mut book, TreeSize::new(size), root(1));
+        }
+        let mut add = |size: u64, root: Hash, time: u64| {
+            let mut signed = m.sign(2, size, root);
+            let checkpoint =
+                Checkpoint { origin: m.origin.as_str().to_owned(), size: TreeSize::new(size), root };
+            signed.time = time;
+            signed.signature = m.keys[1].cosign(&checkpoint, time).unwrap().signature;
+            book.add(&m.ledger, node, TreeSize::new(size), signed).unwrap()
+        };
+        assert_eq!(add(4, root(1), 100), Change::Added);
+        // Two roots for one size, and a smaller size later.
+        assert_eq!(convicted(add(4, root(2), 100)), "fork");
+        assert_eq!(convicted(add(1, root(1), 101)), "rollback");
+        // An older size signed before, and the newest signed again, are what honest nodes do.
+        assert_eq!(add(1, root(1), 99), Change::Added);
+        assert_eq!(add(4, root(1), 111), Change::Added);
+        assert_eq!(convicted(add(1, root(1), 105)), "rollback");
+    }
+
+    #[test]
+    fn a_head_signed_again_and_a_change_of_the_set_convict_nobody() {
+        let (m, mut book) = Members::new();
+        let at = |node: u64, size: u64, time: u64| {
+            let checkpoint =
+                Checkpoint { origin: m.origin.as_str().to_owned(), size: TreeSize::new(size), root: root(1) };
+            let key = &m.keys[usize::try_from(node).unwrap() - 1];
+            Signed { root: root(1), time, signature: key.cosign(&checkpoint, time).unwrap().signature }
+        };
+        let add = |book: &mut Book, node: u64, size: u64, time: u64| {
+            let change = book.add(&m.ledger, NodeId::new(node), TreeSize::new(size), at(node, size, time));
+            assert!(!matches!(change, Ok(Change::Contradiction(_))), "{node} {size} {time}: {change:?}");
+        };
+        m.computed(&mut book, 4, &[m.set(1, &[1, 2, 3])]);
+        // The head, asked for again and again, and answers that arrive in another order than they were signed in.
+        for time in [100, 120, 111] {
+            add(&mut book, 2, 4, time);
+        }
+        book.panels(&[m.set(2, &[2, 3, 4])]).unwrap();
+        assert_eq!(book.adopt().len(), 1);
+        for (node, time) in [(2, 130), (4, 90), (4, 131)] {
+            add(&mut book, node, 4, time);
+        }
+        // The ledger grows; what was signed of the smaller size arrives late, and within the same second.
+        m.computed(&mut book, 6, &[m.set(2, &[2, 3, 4])]);
+        for (node, size, time) in [(2, 6, 140), (2, 4, 140), (4, 6, 140), (4, 4, 139)] {
+            add(&mut book, node, size, time);
+        }
+        let late = book.add(&m.ledger, NodeId::new(2), TreeSize::new(4), at(2, 4, 141)).unwrap();
+        assert!(matches!(late, Change::Contradiction(_)), "planted: a smaller size at a later time");
+    }
+
+    #[test]
+    fn members_that_differ_are_evidence_of_a_disagreement() {
+        let (m, mut book) = Members::new();
+        let size = TreeSize::new(1);
+        m.founded(&mut book, size, root(1));
+        book.add(&m.ledger, NodeId::new(1), size, m.sign(1, 1, root(1))).unwrap();
+        assert_eq!(book.differing(&m.ledger, size), None);
+        let change = book.add(&m.ledger, NodeId::new(2), size, m.sign(2, 1, root(2))).unwrap();
+        assert!(matches!(change, Change::Disagreement { outvoted: false, .. }), "{change:?}");
+        let evidence = book.differing(&m.ledger, size).unwrap();
+        assert_eq!(evidence.kind().as_str(), "disagreement");
     }
 }

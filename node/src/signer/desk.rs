@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    evidence::EvidenceFiles,
     health::Health,
     store::{
         log::LogStore,
@@ -83,6 +84,8 @@ pub struct SignerParts {
     pub clock: Clock,
     /// Where a fault is reported.
     pub health: Health,
+    /// Where evidence is kept.
+    pub evidence: EvidenceFiles,
 }
 
 /// A certified checkpoint, ready to be sent.
@@ -137,6 +140,7 @@ pub(super) struct Desk {
     pub(super) state: Arc<StateStore>,
     clock: Clock,
     health: Health,
+    evidence: EvidenceFiles,
     /// Signs one batch at a time: what is promised is promised in order.
     pen: AsyncMutex<Pen>,
     pub(super) book: Mutex<Book>,
@@ -166,6 +170,7 @@ impl Signer {
             state: parts.state,
             clock: parts.clock,
             health: parts.health,
+            evidence: parts.evidence,
             pen: AsyncMutex::new(pen),
             book: Mutex::new(Book::new(parts.founders)),
             log_keys: Mutex::default(),
@@ -346,6 +351,10 @@ impl Signer {
         match change {
             Change::None => false,
             Change::Added => true,
+            Change::Contradiction(evidence) => {
+                self.0.evidence.keep(&evidence);
+                false
+            }
             Change::Certified => {
                 let Ok(ledger) = LedgerName::new(ledger) else {
                     return false;
@@ -360,6 +369,9 @@ impl Signer {
                 let nodes: Vec<String> = by.iter().map(ToString::to_string).collect();
                 let nodes = nodes.join(", ");
                 tracing::error!(ledger, %size, %ours, %theirs, nodes, "signed roots differ");
+                let evidence =
+                    LedgerName::new(ledger).ok().and_then(|name| lock(&self.0.book).differing(&name, size));
+                evidence.iter().for_each(|evidence| self.0.evidence.keep(evidence));
                 if outvoted {
                     self.0.health.fail(format!(
                         "diverged: ledger {ledger} at size {size} has the root {ours} here, and nodes {nodes} signed \

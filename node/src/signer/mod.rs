@@ -22,6 +22,7 @@
 
 mod anchor;
 pub(crate) mod book;
+mod contradiction;
 pub(crate) mod desk;
 pub(crate) mod intake;
 mod notes;

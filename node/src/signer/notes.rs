@@ -154,9 +154,12 @@ impl Signer {
         }
         self.0.state.put_cosignatures(system.id(), size, &[stored])?;
         let signed = Signed { root, time: stored.time_s, signature: stored.signature };
-        // In memory too, if it is there.
-        if lock(&self.0.book).page(&ledger, size).is_some()
-            && let Ok(change) = lock(&self.0.book).add(&ledger, stored.node, size, signed)
+        // In memory too, if it is there. The book is let go before anything follows from it.
+        let added = {
+            let mut book = lock(&self.0.book);
+            book.page(&ledger, size).is_some().then(|| book.add(&ledger, stored.node, size, signed))
+        };
+        if let Some(Ok(change)) = added
             && self.react(ledger.as_str(), change)
         {
             self.0.changed.send_modify(|count| *count = count.wrapping_add(1));

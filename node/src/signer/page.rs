@@ -7,6 +7,7 @@ use std::{
 
 use quorate_core::{
     hash::Hash,
+    key::VerifierKey,
     position::{NodeId, TreeSize},
 };
 
@@ -58,6 +59,11 @@ impl Page {
     /// Everybody whose signature counts.
     pub(crate) fn counting(&self) -> impl Iterator<Item = &Arc<Panel>> {
         self.panels.iter().chain(&self.adopted)
+    }
+
+    /// The key of a node whose signature counts.
+    pub(crate) fn key(&self, node: NodeId) -> Option<&VerifierKey> {
+        self.counting().find_map(|panel| panel.keys().get(&node))
     }
 
     /// Whether a node's signature counts.

@@ -188,9 +188,10 @@ fn next(draft: &Draft, last: Option<&LastSigned>, now: u64) -> Result<Option<Las
 
 #[cfg(test)]
 mod tests {
-    use quorate_core::hash::sha256;
+    use quorate_core::{hash::sha256, name::ClusterId, position::NodeId};
 
     use super::*;
+    use crate::store::log::{Identity, LogConfig};
 
     fn draft(size: u64, root: u8, refresh: bool) -> Draft {
         let ledger = LedgerName::new("default").unwrap();
@@ -233,5 +234,46 @@ mod tests {
         assert_eq!(LastSigned::decode(&record), Some(last(7, 3, 11)));
         assert_eq!(LastSigned::decode(&record[1..]), None);
         assert_eq!(LastSigned::decode(&[record.as_ref(), &[0]].concat()), None);
+    }
+
+    fn copy(from: &std::path::Path, to: &std::path::Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let target = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &target);
+            } else {
+                std::fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+
+    fn pen(directory: &std::path::Path) -> Pen {
+        let identity = Identity { cluster_id: [7; 16], node_id: 1 };
+        if !LogStore::exists(directory) {
+            LogStore::create(directory, identity).unwrap();
+        }
+        let log = LogStore::open(directory, identity, LogConfig::default()).unwrap();
+        let origin = ClusterOrigin::new("test", &ClusterId::new([7; 16])).unwrap();
+        let key = CosignerKey::from_seed(&origin.node(NodeId::new(1)), &[1; 32]).unwrap();
+        Pen::open(key, origin, log).unwrap()
+    }
+
+    /// Rule 2 of docs/trust.md, with its crash: the disk is as it was when the signature was handed out.
+    #[tokio::test]
+    async fn what_was_signed_before_a_crash_binds_after_it() {
+        let home = tempfile::tempdir().unwrap();
+        let (disk, image) = (home.path().join("log"), home.path().join("image"));
+        let mut before = pen(&disk);
+        let signed = before.sign(&[draft(4, 1, false), draft(5, 1, false)], 10).await.unwrap();
+        copy(&disk, &image);
+        let mut after = pen(&image);
+        let other = after.sign(&[draft(5, 2, false)], 20).await;
+        assert!(matches!(other, Err(PenFault::TwoRoots { .. })), "{other:?}");
+        assert!(after.sign(&[draft(4, 2, false)], 20).await.unwrap().is_empty());
+        // The same block again: the same statement, byte for byte.
+        let again = after.sign(&[draft(5, 1, false)], 20).await.unwrap();
+        assert_eq!(again, signed[1..]);
     }
 }

@@ -84,6 +84,12 @@ fn replica((endpoint, answer): &Answer, asked: (u64, u64)) -> Vec<Finding> {
         let next = "docs/operations/runbook/disk-full.md";
         found.push(Finding::warn("limitation", &name, &status.limitation, next));
     }
+    if status.evidence_files > 0 {
+        let kept = format!("{} files in {} on its machine", status.evidence_files, status.evidence_dir);
+        let next =
+            "copy them away, then `quorate evidence verify FILE` (docs/operations/runbook/kept-evidence.md)";
+        found.push(Finding::fail("evidence of a lie", &name, kept, next));
+    }
     found.push(clocks(&name, status.time, asked));
     found.extend(certificates(&name, status));
     if status.disk_free_bytes > 0 {
@@ -280,6 +286,10 @@ mod tests {
         let well = || status(1, 1);
         assert_eq!(verdicts(Status { fault: "x".into(), ..well() }, "fault"), Some(Verdict::Fail));
         assert_eq!(verdicts(Status { limitation: "x".into(), ..well() }, "limitation"), Some(Verdict::Warn));
+        assert_eq!(
+            verdicts(Status { evidence_files: 1, ..well() }, "evidence of a lie"),
+            Some(Verdict::Fail)
+        );
         assert_eq!(verdicts(Status { disk_free_bytes: 5, ..well() }, "space"), Some(Verdict::Warn));
         assert_eq!(verdicts(Status { committed_index: 5_000, ..well() }, "catching up"), Some(Verdict::Warn));
         let ends = |days: u64| Status { peer_certificate_ends_at: days * DAY_US, ..well() };

@@ -232,6 +232,7 @@ impl World {
             data_dir: home.path().to_owned(),
             disk: disk.clone(),
             office: None,
+            evidence: crate::evidence::EvidenceFiles::open(home.path()),
         });
         let world = Self { api, fake, hand, clock, health, disk, requests: AtomicU64::new(0), _home: home };
         world.found().await;

@@ -52,6 +52,21 @@ async fn a_node_enrols_as_who_its_certificate_says() {
 }
 
 #[tokio::test]
+async fn blocks_are_compared() {
+    let cluster = Cluster::new();
+    let one = Answering::start(cluster.security(node(1))).await;
+    let blocks =
+        |count: u64| (0..count).map(|height| pb::BlockClaim { height, ..Default::default() }).collect();
+    let two = cluster.dialler(2, &one.address);
+    let others = two.compare_blocks(id(1), blocks(5)).await.unwrap();
+    assert_eq!(others.iter().map(|block| block.height).collect::<Vec<_>>(), [0, 2, 4]);
+    let refused = two.compare_blocks(id(1), blocks(4_097)).await.unwrap_err().to_string();
+    assert!(refused.contains("at most 4096"), "{refused}");
+    let removed = cluster.dialler(7, &one.address).compare_blocks(id(1), blocks(1)).await.unwrap_err();
+    assert!(removed.to_string().contains("planted"), "{removed}");
+}
+
+#[tokio::test]
 async fn what_comes_before_a_node_takes_part_is_refused() {
     let later = Later::<Recorder>::default();
     let refused = RaftHandler::vote(&later, id(2), vote(2)).await.unwrap_err();

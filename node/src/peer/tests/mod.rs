@@ -19,8 +19,8 @@ use quorate_proto::peer::v1 as pb;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
-    CosignHandler, EnrollHandler, Enrolled, Gate, Handlers, Joined, Later, Life, MemberHandler, Peers,
-    RaftHandler, TurnedAway, envelope::envelope, serve,
+    BlockHandler, CosignHandler, EnrollHandler, Enrolled, Gate, Handlers, Joined, Later, Life, MemberHandler,
+    Peers, RaftHandler, TurnedAway, envelope::envelope, serve,
 };
 use crate::{
     clock::Clock,
@@ -223,6 +223,13 @@ impl MemberHandler for Recorder {
     }
 }
 
+/// Holds another block at every even height.
+impl BlockHandler for Recorder {
+    fn compare(&self, theirs: &[pb::BlockClaim]) -> Vec<pb::BlockClaim> {
+        theirs.iter().filter(|block| block.height % 2 == 0).cloned().collect()
+    }
+}
+
 /// Node 7 was removed.
 impl Gate for Recorder {
     fn admit(&self, peer: NodeId) -> Result<(), TurnedAway> {
@@ -259,7 +266,8 @@ impl Answering {
         let done = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             let (members, gate) = (Recorder::default(), Arc::new(Recorder::default()));
-            let handlers = Handlers { raft, cosign, enroll, members, gate };
+            let blocks = Arc::new(Recorder::default());
+            let handlers = Handlers { raft, cosign, enroll, members, blocks, gate };
             serve(listener.incoming(), node(1), handlers, MESSAGE_BYTES, shutdown).await.unwrap();
         });
         Self { address, recorder, stop, done }
