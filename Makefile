@@ -5,11 +5,12 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build build-all demo test fmt lint doc unit audit deploy-test bench compare clean
+.PHONY: help setup build build-all demo life test fmt lint doc unit audit deploy-test bench compare clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
 	@echo 'make test   every check there is'
+	@echo 'make life   a million keys: nodes join, die, lead and go; backup, restore, export; nothing is lost (KEYS=20000: fewer)'
 	@echo 'make build  the quorate binary: $(QUORATE)'
 	@echo 'make bench   what the parts cost; make compare   the whole beside etcd (docs/performance.md)'
 	@echo 'parts of make test: fmt lint doc unit audit deploy-test'
@@ -27,6 +28,12 @@ build-all: setup
 
 demo: build
 	tools/demo $(QUORATE)
+
+KEYS ?= 1000000
+
+life: setup
+	cargo build --locked --workspace --bins --examples
+	QUORATE_BIN=$(QUORATE) $(CARGO_TARGET_DIR)/debug/examples/life --keys $(KEYS)
 
 test: setup fmt lint doc unit audit deploy-test
 

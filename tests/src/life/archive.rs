@@ -41,6 +41,8 @@ pub(super) struct Old {
 fn quorate(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(["-o", "json"]).args(arguments).env_clear();
+    // Neither is there: what a command needs is in its arguments.
+    command.env("QUORATE_CONFIG", "/nonexistent/contexts").env("QUORATE_TRUST_DIR", "/nonexistent/trust");
     command
 }
 

@@ -1,6 +1,10 @@
 //! Nodes join by snapshot, are replaced, lead, and go, while clients write.
 
-use std::{collections::BTreeMap, fs, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 use super::{
     account::{Open, seconds},
@@ -73,6 +77,16 @@ async fn join(story: &mut Story, step: &mut Open) -> u64 {
     let text = fs::read_to_string(&path).expect("the configuration can be read");
     fs::write(&path, config(text, story.plan)).expect("the configuration can be written");
     story.cluster.start_node(id);
+    // Memory counts from when it runs.
+    let start = now();
+    while metric(story.cluster.nodes[&id].http, "quorate_raft_last_log_index").is_none() {
+        assert!(
+            now() - start < story.plan.patience(),
+            "node {id} does not start:\n{}",
+            story.cluster.log(id)
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let gauge = Gauge::start(&story.cluster);
     let (since, until) = transfer(story, id).await;
     story.hands.wait_for(1).await;
@@ -104,7 +118,7 @@ async fn transfer(story: &Story, id: u64) -> (Instant, Instant) {
             "node {id} has installed no snapshot:\n{}",
             story.cluster.log(id)
         );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

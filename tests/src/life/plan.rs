@@ -31,7 +31,7 @@ impl Plan {
     /// Raft entries after which nodes flush their state and remove their log: few enough that a new node gets the state as a
     /// snapshot, whatever was loaded.
     pub(crate) fn log_entries(self) -> u64 {
-        (self.keys / 1_000).clamp(400, 20_000)
+        (self.keys / 1_000).clamp(200, 20_000)
     }
 
     /// How long is measured what the writers do while nothing else happens.

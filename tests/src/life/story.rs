@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{
     account::{Account, Open},
     archive,
-    gauge::Gauge,
+    gauge::{Gauge, metric},
     hand::{Hands, Kept, Seen},
     load, members,
     plan::Plan,
@@ -105,6 +105,7 @@ async fn first_keys(story: &mut Story) -> BTreeMap<u64, u64> {
 /// What the writers do while nothing else happens: what everything later is held against.
 async fn quiet(story: &mut Story) {
     let mut step = Open::step("nothing else happens");
+    purged(story).await;
     // What the load left to be flushed and merged is over first.
     tokio::time::sleep(story.plan.quiet() / 2).await;
     let since = now();
@@ -113,6 +114,19 @@ async fn quiet(story: &mut Story) {
     seen.tell(&mut step);
     story.quiet = Some(seen);
     story.account.done(step);
+}
+
+/// Waits until every node has removed the beginning of its log: it has flushed its state twice by then.
+async fn purged(story: &Story) {
+    let start = now();
+    for node in story.cluster.nodes.values() {
+        while metric(node.http, "quorate_raft_last_log_index")
+            .is_none_or(|last| last < 3 * story.plan.log_entries())
+        {
+            assert!(now() - start < story.plan.patience(), "too few entries were written");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 /// Everything that was acknowledged is listed, and in the log once; every receipt holds offline.
