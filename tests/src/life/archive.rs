@@ -58,7 +58,7 @@ fn refused(command: &mut Command, plan: Plan) -> String {
     let ran = Ran::from(process::output(command, plan.patience()));
     assert_eq!(ran.code, 10, "{command:?}: {}", ran.stderr);
     let document: Value = serde_json::from_str(&ran.stderr).unwrap_or_default();
-    document["error"]["message"].as_str().map_or(ran.stderr, str::to_owned)
+    document["error"].as_str().map_or(ran.stderr, str::to_owned)
 }
 
 /// A number, which documents have as a string.
