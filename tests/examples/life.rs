@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use quorate_tests::life::{Account, Plan, live};
+use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: life [--keys N] [--writers N] [-o json]";
 
@@ -40,7 +41,7 @@ async fn main() -> ExitCode {
     let mut life = tokio::spawn(live(plan, !json));
     let ended = tokio::select! {
         ended = &mut life => Some(ended),
-        _ = tokio::signal::ctrl_c() => None,
+        () = interrupted() => None,
     };
     match ended {
         Some(Ok(account)) => tell(&account, json),
@@ -58,6 +59,17 @@ async fn main() -> ExitCode {
             );
             ExitCode::from(130)
         }
+    }
+}
+
+/// Returns when this process is asked to end.
+async fn interrupted() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
     }
 }
 
