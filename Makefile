@@ -5,11 +5,12 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build build-all demo lies test fmt lint doc unit audit deploy-test bench compare clean
+.PHONY: help setup build build-all demo lies life test fmt lint doc unit audit deploy-test bench compare clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
 	@echo 'make test   every check there is'
+	@echo 'make life   a million keys: nodes join, die, lead and go; backup, restore, export; nothing is lost (KEYS=20000: fewer)'
 	@echo 'make build  the quorate binary: $(QUORATE)'
 	@echo 'make bench   what the parts cost; make compare   the whole beside etcd (docs/performance.md)'
 	@echo 'make lies    every lie of docs/trust.md told, and what becomes of it, as a table'
@@ -32,6 +33,12 @@ demo: build
 # The tables are made by tests, which are in `make test` too. One after the other, so that the lines do not mix.
 lies: build-all
 	QUORATE_BIN=$(QUORATE) cargo test --locked --workspace --test lies -- --nocapture --test-threads 1 table
+
+KEYS ?= 1000000
+
+life: setup
+	cargo build --locked --workspace --bins --examples
+	QUORATE_BIN=$(QUORATE) $(CARGO_TARGET_DIR)/debug/examples/life --keys $(KEYS)
 
 test: setup fmt lint doc unit audit deploy-test
 

@@ -61,6 +61,12 @@ impl Block {
         self.commit.first_index
     }
 
+    /// Its transactions and its commit leaf, taken out.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<Transaction>, CommitLeaf) {
+        (self.transactions, self.commit)
+    }
+
     /// How many leaves it has.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -120,6 +126,12 @@ impl Transaction {
     #[must_use]
     pub const fn meta_salt(&self) -> &Bytes {
         &self.entry.meta_salt
+    }
+
+    /// Its leaf, its operations, and the entry as it is stored, taken out. The entry's contents without a salt are none.
+    #[must_use]
+    pub fn into_parts(self) -> (TransactionLeaf, Vec<Operation>, LogEntry) {
+        (self.leaf, self.operations, self.entry)
     }
 
     /// The entry as it is stored.

@@ -394,6 +394,12 @@ impl Error {
         matches!(self, Self::Untrusted { .. })
     }
 
+    /// Whether it is a note that the policy does not accept for want of signatures.
+    pub(crate) fn is_unmet_policy(&self) -> bool {
+        let unmet = |what: &Distrust| matches!(what, Distrust::Policy(PolicyError::NotMet { .. }));
+        matches!(self, Self::Untrusted { what, .. } if unmet(what))
+    }
+
     /// The portable proof that somebody lied, if the error carries one.
     #[must_use]
     pub fn evidence(&self) -> Option<&Evidence> {

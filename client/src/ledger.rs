@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use quorate_core::checkpoint::Checkpoint;
 use quorate_core::hash::Hash;
 use quorate_core::name::{LedgerName, Origin};
@@ -13,7 +14,7 @@ use quorate_proto::convert::{CheckpointParts, LeafAt, path_from_wire};
 use quorate_proto::v1;
 use tokio::sync::Mutex;
 
-use crate::calls::Comparison;
+use crate::calls::{Comparison, MAX_WAIT_MS, checkpoint_request};
 use crate::client::{Client, Inner};
 use crate::clock::{self, Deadline};
 use crate::config::Settings;
@@ -89,6 +90,85 @@ impl Ledger {
         }
         state.session(timeout).await
     }
+}
+
+/// How long after one another it is asked whether the replicas changed, when a note does not meet the policy: the proof
+/// of a change is there a moment after the first notes that only the new ones signed.
+const ASK_WHETHER_CHANGED: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+
+impl Ledger {
+    /// Believes the checkpoint of an answer ([`Session::accept`]). One that does not meet the policy may be signed by
+    /// replicas that became so since the call began: then their change is followed first, and the call goes on by the
+    /// policy for them. A write that was executed meanwhile is so acknowledged like any other.
+    pub(crate) async fn accept(
+        &self,
+        session: &mut Session,
+        replica: &Replica,
+        checkpoint: Option<v1::CheckpointProof>,
+        min_cosigners: Option<u32>,
+    ) -> Result<Accepted, Error> {
+        let accepted = session.accept_from(replica.endpoint(), checkpoint.clone(), min_cosigners);
+        if !accepted.as_ref().is_err_and(Error::is_unmet_policy) {
+            return accepted.inspect_err(|error| session.refused(replica, error));
+        }
+        for pause in ASK_WHETHER_CHANGED {
+            tokio::time::sleep(pause).await;
+            if !self.follow(session).await? {
+                continue;
+            }
+            let again = session.accept_from(replica.endpoint(), checkpoint.clone(), min_cosigners);
+            return match size_of(checkpoint.as_ref()) {
+                Some(size) if again.as_ref().is_err_and(Error::is_unmet_policy) => {
+                    self.signed_by_more(session, size, min_cosigners).await
+                }
+                _ => again.inspect_err(|error| session.refused(replica, error)),
+            };
+        }
+        accepted.inspect_err(|error| session.refused(replica, error))
+    }
+
+    /// The checkpoint of an answer, with the signatures that the policy for the replicas of now takes: the question asked
+    /// for as many as the policy before took. What the answer proves is proven under the same size.
+    async fn signed_by_more(
+        &self,
+        session: &Session,
+        size: TreeSize,
+        min_cosigners: Option<u32>,
+    ) -> Result<Accepted, Error> {
+        let patience = session.deadline.remaining().unwrap_or_default();
+        let wait_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).min(MAX_WAIT_MS);
+        let request = checkpoint_request(session, Some(size), min_cosigners, wait_ms);
+        let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
+        let accepted = session.accept(&answered.replica, answered.response.checkpoint, min_cosigners)?;
+        if accepted.ground.certified.checkpoint().size != size {
+            let other = Err(Distrust::NotAsked { what: "a checkpoint of another size" });
+            return session.believe(&answered.replica, other);
+        }
+        Ok(accepted)
+    }
+
+    /// Asks whether the replicas changed since a call began; if so, the call goes on with those of now. (The policy of a
+    /// ledger may have to be read from another ledger first, which is a call like this one: hence the box.)
+    fn follow<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            session.state.members.doubt();
+            let state = self.state().await?;
+            if state.membership <= session.state.membership {
+                return Ok(false);
+            }
+            // What is stored is loaded; the answer continues what was believed when the question was asked.
+            state.keeper.anchor().await?;
+            session.state = state;
+            Ok(true)
+        })
+    }
+}
+
+/// The size that a checkpoint says it is of; nothing is verified.
+fn size_of(checkpoint: Option<&v1::CheckpointProof>) -> Option<TreeSize> {
+    let parts = CheckpointParts::try_from(checkpoint?.clone()).ok()?;
+    SignedNote::parse(&parts.note).ok().map(|note| note.checkpoint().size)
 }
 
 /// What is known of a ledger.
@@ -259,12 +339,14 @@ impl Session {
         checkpoint: Option<v1::CheckpointProof>,
         min_cosigners: Option<u32>,
     ) -> Result<Accepted, Error> {
-        let endpoint = replica.endpoint();
-        let accepted = self.accept_from(endpoint, checkpoint, min_cosigners);
-        accepted.inspect_err(|error| {
-            self.state.keep_evidence(error);
-            self.state.fleet.avoid(replica);
-        })
+        let accepted = self.accept_from(replica.endpoint(), checkpoint, min_cosigners);
+        accepted.inspect_err(|error| self.refused(replica, error))
+    }
+
+    /// The answer of a replica is not believed: what that proves is kept, and it is asked last from now on.
+    fn refused(&self, replica: &Replica, error: &Error) {
+        self.state.keep_evidence(error);
+        self.state.fleet.avoid(replica);
     }
 
     fn accept_from(

@@ -264,6 +264,11 @@ impl Cluster {
         self.nodes[&id].process.as_ref().expect("a node that runs").id()
     }
 
+    /// The process id of a node, if it was started and not ended.
+    pub fn running(&self, id: u64) -> Option<u32> {
+        self.nodes.get(&id)?.process.as_ref().map(Child::id)
+    }
+
     /// Waits until a node ends by itself; `None` if it does not within `limit`.
     pub fn wait_end(&mut self, id: u64, limit: Duration) -> Option<ExitStatus> {
         let node = self.nodes.get_mut(&id)?;

@@ -9,6 +9,7 @@ pub mod folder;
 pub mod go;
 pub mod house;
 pub mod http;
+pub mod life;
 pub mod oracle;
 pub mod process;
 pub mod shell;

@@ -20,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 pub struct Shell {
     dir: PathBuf,
     variables: Vec<(&'static str, OsString)>,
+    limit: Duration,
 }
 
 /// What became of a command.
@@ -47,7 +48,7 @@ impl Shell {
             ("QUORATE_TRUST_DIR", dir.join("shell-trust").into()),
             ("QUORATE_CONFIG", dir.join("no-contexts.toml").into()),
         ];
-        Self { dir, variables }
+        Self { dir, variables, limit: LIMIT }
     }
 
     /// The same, as an operator of the cluster.
@@ -56,6 +57,13 @@ impl Shell {
         let file = |name: &str| self.dir.join("operator").join(name);
         let (cert, key) = (file("operator.crt"), file("operator.key"));
         self.with("QUORATE_CERT", cert).with("QUORATE_CERT_KEY", key)
+    }
+
+    /// The same, where a command may take this long.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// The folder that commands are run in.
@@ -83,7 +91,7 @@ impl Shell {
         let mut command = Command::new("bash");
         command.args(["-c", line]).current_dir(self.dir.parent().unwrap_or(&self.dir));
         command.env_clear().env("HOME", &self.dir).env("PATH", path).envs(self.variables.clone());
-        Ran::from(process::output(&mut command, LIMIT))
+        Ran::from(process::output(&mut command, self.limit))
     }
 
     /// Runs `quorate` with these arguments.
@@ -91,7 +99,7 @@ impl Shell {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(&self.dir);
         command.env_clear().env("HOME", &self.dir).envs(self.variables.clone());
-        let output = process::output(&mut command, LIMIT);
+        let output = process::output(&mut command, self.limit);
         Ran::from(output)
     }
 }

@@ -45,7 +45,7 @@ impl Ledger {
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, Error> {
         let mut transaction = transaction;
         let idempotency_key = transaction.prepare()?;
-        let session = self.begin_write(&transaction).await?;
+        let mut session = self.begin_write(&transaction).await?;
         let timeout = transaction.timeout.unwrap_or(session.state.settings.timeout);
         let known_for = timeout.saturating_mul(2).clamp(MIN_KNOWN, MAX_KNOWN);
         let sent = Sent {
@@ -56,7 +56,7 @@ impl Ledger {
         };
         let request = sent.to_wire(&session);
         let answered = session.state.fleet.call(&request, session.plan(Route::Leader)).await?;
-        self.verify_commit(&session, &sent, answered).await
+        self.verify_commit(&mut session, &sent, answered).await
     }
 
     /// Begins a write. Where nothing is believed yet, a checkpoint is asked for first: a policy that this cluster does
@@ -76,15 +76,15 @@ impl Ledger {
 
     async fn verify_commit(
         &self,
-        session: &Session,
+        session: &mut Session,
         sent: &Sent<'_>,
         answered: Answered<v1::CommitResponse>,
     ) -> Result<Committed, Error> {
         let Answered { response, replica } = answered;
         let accepted = match sent.transaction.wait {
-            Wait::Certified => {
-                Some(session.accept(&replica, response.checkpoint, sent.transaction.min_cosigners)?)
-            }
+            Wait::Certified => Some(
+                self.accept(session, &replica, response.checkpoint, sent.transaction.min_cosigners).await?,
+            ),
             Wait::Committed => None,
         };
         let proof = session.believe(&replica, transaction_proof(response.transaction))?;

@@ -43,11 +43,12 @@ impl Ledger {
 
     /// A verified read, with its proofs.
     pub(super) async fn proven_get(&self, key: &[u8], options: ReadOptions) -> Result<ProvenGet, Error> {
-        let session = self.begin(options.timeout).await?;
+        let mut session = self.begin(options.timeout).await?;
         let request = get_request(&session, key, options)?;
         let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let (replica, response) = (answered.replica, answered.response);
-        let accepted = session.accept(&replica, response.checkpoint, options.min_cosigners)?;
+        let accepted =
+            self.accept(&mut session, &replica, response.checkpoint, options.min_cosigners).await?;
         session.believe(&replica, session.check_age(&accepted.ground.certified, options))?;
         let point = session.point(&accepted.ground, options.at).await?;
         let state_proof = Vec::from(response.state_proof);
@@ -69,7 +70,7 @@ impl Ledger {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let session = self.begin(options.timeout).await?;
+        let mut session = self.begin(options.timeout).await?;
         for (place, key) in keys.iter().enumerate() {
             check_key(&format!("keys[{place}]"), key.as_ref())?;
         }
@@ -85,7 +86,8 @@ impl Ledger {
             let each = response.answers.into_iter().map(|answer| Read::claimed(answer.item, size));
             return session.believe(&replica, each.collect::<Result<_, _>>());
         }
-        let accepted = session.accept(&replica, response.checkpoint, options.min_cosigners)?;
+        let accepted =
+            self.accept(&mut session, &replica, response.checkpoint, options.min_cosigners).await?;
         session.believe(&replica, session.check_age(&accepted.ground.certified, options))?;
         let point = session.point(&accepted.ground, options.at).await?;
         let readings = verify::get_many(&accepted.ground, point.as_ref(), keys, response.answers);

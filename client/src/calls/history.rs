@@ -87,7 +87,7 @@ impl History {
             return Ok(None);
         }
         let options = ReadOptions { unverified: false, ..self.options };
-        let session = self.ledger.begin(options.timeout).await?;
+        let mut session = self.ledger.begin(options.timeout).await?;
         let request = v1::HistoryRequest {
             ledger: session.state.name(),
             key: self.key.clone(),
@@ -99,7 +99,10 @@ impl History {
         let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let (replica, mut response) = (answered.replica, answered.response);
         let token = response.next_page_token.clone();
-        let accepted = session.accept(&replica, response.checkpoint.take(), options.min_cosigners)?;
+        let accepted = self
+            .ledger
+            .accept(&mut session, &replica, response.checkpoint.take(), options.min_cosigners)
+            .await?;
         let checkpoint = Arc::clone(&accepted.ground.certified);
         session.believe(&replica, session.check_age(&checkpoint, options))?;
         let point = session.point(&accepted.ground, options.at).await?;

@@ -18,5 +18,6 @@ pub use compare::{Comparison, ReplicaCheckpoint, Standing};
 pub use history::{History, HistoryPage};
 pub use lineage::{Continuation, Lineage, LineageLedger};
 pub use members::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
+pub(crate) use proofs::{MAX_WAIT_MS, checkpoint_request};
 pub use scan::{Scan, ScanPage};
 pub use subscribe::Subscription;

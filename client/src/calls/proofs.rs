@@ -18,7 +18,7 @@ use crate::trust::Prover as _;
 use crate::values::ProvenInclusion;
 
 /// The longest time that a server waits for a checkpoint, milliseconds.
-const MAX_WAIT_MS: u32 = 60_000;
+pub(crate) const MAX_WAIT_MS: u32 = 60_000;
 
 impl Ledger {
     /// A certified checkpoint, the latest or of a size. What is believed moves forward to it.
@@ -91,7 +91,7 @@ impl Ledger {
     /// The same within the session's deadline.
     pub(super) async fn accepted_checkpoint_by(
         &self,
-        session: Session,
+        mut session: Session,
         options: CheckpointOptions,
     ) -> Result<(Session, Accepted), Error> {
         let wait_ms = u32::try_from(options.wait.as_millis()).unwrap_or(u32::MAX).min(MAX_WAIT_MS);
@@ -99,7 +99,8 @@ impl Ledger {
         let plan = Plan { route: Route::Any, deadline: session.deadline, patience: options.wait };
         let answered = session.state.fleet.call(&request, plan).await?;
         let replica = answered.replica;
-        let accepted = session.accept(&replica, answered.response.checkpoint, options.min_cosigners)?;
+        let accepted =
+            self.accept(&mut session, &replica, answered.response.checkpoint, options.min_cosigners).await?;
         let got = accepted.ground.certified.checkpoint().size;
         if options.size.is_some_and(|wanted| wanted != got) {
             let other = Err(Distrust::NotAsked { what: "a checkpoint of another size" });
@@ -110,7 +111,7 @@ impl Ledger {
 }
 
 /// Asks for a checkpoint.
-pub(super) fn checkpoint_request(
+pub(crate) fn checkpoint_request(
     session: &Session,
     size: Option<TreeSize>,
     min_cosigners: Option<u32>,

@@ -71,7 +71,7 @@ impl Ledger {
         timeout: Option<Duration>,
     ) -> Result<(Accepted, Proven, TransactionProof), Error> {
         use v1::get_transaction_request::Which;
-        let session = self.begin(timeout).await?;
+        let mut session = self.begin(timeout).await?;
         let which = match id {
             TransactionId::Index(index) => Which::Index(index.get()),
             TransactionId::Request { author, idempotency_key } => Which::Request(v1::RequestName {
@@ -87,7 +87,7 @@ impl Ledger {
         };
         let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         let (replica, response) = (answered.replica, answered.response);
-        let accepted = session.accept(&replica, response.checkpoint, None)?;
+        let accepted = self.accept(&mut session, &replica, response.checkpoint, None).await?;
         let transaction = response.transaction.ok_or(Distrust::Missing { part: "the transaction" });
         let transaction = session.believe(&replica, transaction)?;
         let caller = session.state.settings.author.as_deref();

@@ -97,7 +97,7 @@ impl Scan {
         if self.is_done {
             return Ok(None);
         }
-        let session = self.ledger.begin(self.options.timeout).await?;
+        let mut session = self.ledger.begin(self.options.timeout).await?;
         let range = range_of(&self.query)?;
         let start = || ScanPlace::new(range.clone(), self.direction, self.options.at);
         let mut place = self.place.clone().unwrap_or_else(start);
@@ -115,7 +115,7 @@ impl Scan {
         let token = answered.response.next_page_token.clone();
         let page = match self.options.unverified {
             true => self.claimed(&session, answered, &token)?,
-            false => self.verified(&session, &mut place, answered).await?,
+            false => self.verified(&mut session, &mut place, answered).await?,
         };
         (self.token, self.place) = (token, Some(place));
         Ok(Some(page))
@@ -148,13 +148,14 @@ impl Scan {
 
     async fn verified(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         place: &mut ScanPlace,
         answered: Answered<v1::ScanResponse>,
     ) -> Result<ScanPage, Error> {
         let Answered { response, replica } = answered;
         let options = self.options;
-        let accepted = session.accept(&replica, response.checkpoint.clone(), options.min_cosigners)?;
+        let accepted =
+            self.ledger.accept(session, &replica, response.checkpoint.clone(), options.min_cosigners).await?;
         let certified = Arc::clone(&accepted.ground.certified);
         let asked_at = place.at();
         if asked_at.is_none() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use prost::bytes::Bytes;
 use quorate_core::{
-    entry::{CommitLeaf, OpKind, Operation, TransactionLeaf, meta_digest, ops_root},
+    entry::{CommitLeaf, Operation, TransactionLeaf, meta_digest, ops_root},
     hash::{Hash, leaf_hash},
     position::{Epoch, LogIndex, Micros, Revision},
 };
@@ -14,7 +14,6 @@ use crate::{
     block::{Request, Write},
     effects::{Content, Erasure, LedgerEffects, NewRequest, TransactionRecord},
     judge::{Facts, Newest, WriteFacts, salt},
-    replay::{ReplayError, StoredTransaction},
     trie::{LeafReader, TrieError, Tries},
     view::{KnownRequest, LeafSource, LedgerHead, LedgerId, View},
 };
@@ -212,70 +211,6 @@ where
             meta_salt: request.meta_salt.clone(),
             contents: request.writes.iter().map(content).collect(),
         });
-    }
-
-    /// Takes in a transaction that was committed before, if it follows from what is before it.
-    pub(crate) fn replay(
-        &mut self,
-        tries: &Tries,
-        transaction: StoredTransaction,
-    ) -> Result<(), ReplayError<<V as View>::Error>> {
-        let StoredTransaction { leaf, operations, record } = transaction;
-        let index = self.next_index();
-        let wrong = |problem: String| Err(ReplayError::Contradiction { index, problem });
-        if leaf.time != self.time {
-            return wrong(format!("its time is {}, and that of its block {}", leaf.time, self.time));
-        }
-        let again = match self.known(&leaf.request_id)? {
-            Earlier::Known(first) => return wrong(format!("its request was executed before, at {first}")),
-            Earlier::Forgotten => true,
-            Earlier::Never => false,
-        };
-        for (position, operation) in operations.iter().enumerate() {
-            let key = Bytes::copy_from_slice(&operation.key);
-            let newest = self.newest(tries, &key)?;
-            if let Err(problem) = self.follows(operation, newest.as_ref(), &key)? {
-                return wrong(format!("operation {position}: {problem}"));
-            }
-            if operation.kind.is_write() {
-                self.note_write(index, position, &key, operation);
-            } else {
-                self.erase(&key, operation);
-            }
-        }
-        let known = KnownRequest { index, not_after: leaf.not_after };
-        self.requests.insert(leaf.request_id, NewRequest { id: leaf.request_id, known, again });
-        self.transactions.push(record);
-        Ok(())
-    }
-
-    /// Whether an operation is the one that a write or erase at this place makes.
-    fn follows(
-        &self,
-        operation: &Operation,
-        newest: Option<&Newest>,
-        key: &Bytes,
-    ) -> Result<Result<(), String>, ApplyError<<V as View>::Error>> {
-        if operation.kind == OpKind::Erase {
-            let erase = Some(operation.revision.get());
-            let write = Write { key: key.clone(), erase, ..Write::default() };
-            let erased = self.erased_index(&write, newest)?;
-            let fits = erased.is_some() && erased == operation.prev_index;
-            return Ok(if fits { Ok(()) } else { Err("it erases a revision that there is not".to_owned()) });
-        }
-        let revision = match newest {
-            None => Some(Revision::FIRST),
-            Some(newest) => newest.revision.next(),
-        };
-        if Some(operation.revision) != revision || operation.prev_index != newest.map(|newest| newest.index) {
-            return Ok(Err(
-                "its revision or previous index does not follow the key's write before".to_owned()
-            ));
-        }
-        if operation.kind == OpKind::Delete && newest.is_none_or(|newest| newest.kind != OpKind::Put) {
-            return Ok(Err("it deletes a key that does not exist".to_owned()));
-        }
-        Ok(Ok(()))
     }
 
     /// Notes a put or delete of the transaction about to be committed.

@@ -82,10 +82,12 @@ fn fill(
     progress: &mut impl FnMut(u64),
 ) -> Result<(), ContinueError> {
     archive.walk(ledger, |block| {
-        seeder.block(&ledger.name, stored(&block))?;
-        progress(u64::try_from(block.len()).unwrap_or(u64::MAX));
+        let leaves = u64::try_from(block.len()).unwrap_or(u64::MAX);
+        seeder.block(&ledger.name, stored(block))?;
+        progress(leaves);
         Ok::<(), ContinueError>(())
     })?;
+    seeder.end()?;
     let checkpoint = ledger.checkpoint();
     let found = seeder.view().ledger(&ledger.name).map(|found| found.head().frontier.root());
     if found != Some(checkpoint.root) {
@@ -97,30 +99,26 @@ fn fill(
 }
 
 /// A block of an archive, whose digests the archive has checked.
-fn stored(block: &Block) -> StoredBlock {
-    StoredBlock {
-        transactions: block.transactions().iter().map(stored_transaction).collect(),
-        commit: block.commit().clone(),
-    }
+fn stored(block: Block) -> StoredBlock {
+    let (transactions, commit) = block.into_parts();
+    StoredBlock { transactions: transactions.into_iter().map(stored_transaction).collect(), commit }
 }
 
-fn stored_transaction(transaction: &Transaction) -> StoredTransaction {
-    let content = |content: &quorate_proto::v1::Content| Content {
-        salt: content.salt.clone(),
-        attributes: content.attributes.clone(),
-        value: content.value.clone(),
+fn stored_transaction(transaction: Transaction) -> StoredTransaction {
+    let (leaf, operations, entry) = transaction.into_parts();
+    let content = |content: quorate_proto::v1::Content| {
+        let quorate_proto::v1::Content { salt, attributes, value, .. } = content;
+        // Deletes, erases, and puts whose contents were erased.
+        (!salt.is_empty()).then_some(Content { salt, attributes, value })
     };
-    StoredTransaction {
-        leaf: transaction.leaf().clone(),
-        operations: transaction.operations().to_vec(),
-        record: TransactionRecord {
-            leaf: transaction.leaf_bytes().to_vec(),
-            operations: transaction.operation_bytes().to_vec(),
-            meta: transaction.meta().clone(),
-            meta_salt: transaction.meta_salt().clone(),
-            contents: transaction.contents().map(|found| found.map(content)).collect(),
-        },
-    }
+    let record = TransactionRecord {
+        leaf: entry.leaf.into(),
+        operations: entry.operations,
+        meta: entry.meta,
+        meta_salt: entry.meta_salt,
+        contents: entry.contents.into_iter().map(content).collect(),
+    };
+    StoredTransaction { leaf, operations, record }
 }
 
 /// What the first transaction has to say.

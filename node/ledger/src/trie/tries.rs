@@ -74,7 +74,7 @@ impl Tries {
     }
 
     /// Begins the tree of a new ledger, without keys.
-    pub(crate) fn create(&mut self, ledger: LedgerId) {
+    pub fn create(&mut self, ledger: LedgerId) {
         self.tries.insert(ledger, Trie { newest: empty(ledger, Arc::clone(&self.cache)) });
     }
 

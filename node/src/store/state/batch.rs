@@ -231,16 +231,7 @@ fn put_state(batch: &mut Batch<'_>, effects: &LedgerEffects) -> Result<(), Store
     }
     let mut row_key = rows::ledger(ledger).to_vec();
     for ((index, operation), position) in effects.state_leaves.iter().zip(&effects.state_positions) {
-        let (fixed, key) = operation
-            .split_at_checked(Operation::FIXED_LEN)
-            .ok_or_else(|| unfit(effects, "an operation that does not decode"))?;
-        let mut row = [0; 10 + Operation::FIXED_LEN];
-        row[..8].copy_from_slice(&index.to_be_bytes());
-        row[8..10].copy_from_slice(&position.to_be_bytes());
-        row[10..].copy_from_slice(fixed);
-        row_key.truncate(4);
-        row_key.extend_from_slice(key);
-        batch.put(Table::Leaves, &row_key, &row)?;
+        put_leaf(batch, &mut row_key, *index, operation, *position)?;
     }
     for change in &effects.buckets {
         row_key.truncate(4);
@@ -251,6 +242,27 @@ fn put_state(batch: &mut Batch<'_>, effects: &LedgerEffects) -> Result<(), Store
         }
     }
     Ok(())
+}
+
+/// A key's newest write, and its position in its transaction. `row_key` begins with the ledger's; its memory is used again.
+pub(super) fn put_leaf(
+    batch: &mut Batch<'_>,
+    row_key: &mut Vec<u8>,
+    index: LogIndex,
+    operation: &[u8],
+    position: u16,
+) -> Result<(), StoreFault> {
+    let split = operation.split_at_checked(Operation::FIXED_LEN);
+    let (fixed, key) = split.ok_or_else(|| {
+        StoreFault::damaged("the state of a ledger", "the operation of a newest write does not decode")
+    })?;
+    let mut row = [0; 10 + Operation::FIXED_LEN];
+    row[..8].copy_from_slice(&index.to_be_bytes());
+    row[8..10].copy_from_slice(&position.to_be_bytes());
+    row[10..].copy_from_slice(fixed);
+    row_key.truncate(4);
+    row_key.extend_from_slice(key);
+    batch.put(Table::Leaves, row_key, &row)
 }
 
 /// A bucket of the state tree.

@@ -101,7 +101,8 @@ pub(crate) fn heads(database: &Database, next: LedgerId) -> Result<Vec<Arc<Ledge
     Ok(heads)
 }
 
-fn load_ledger(
+/// Builds the view of a ledger of which everything is stored.
+pub(super) fn load_ledger(
     database: &Arc<Database>,
     cache: &Arc<TileCache>,
     tries: &mut Tries,

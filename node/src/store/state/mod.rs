@@ -32,6 +32,7 @@ mod cosignatures;
 mod database;
 mod directory;
 mod epochs;
+mod fill;
 mod keys;
 mod ledger;
 mod load;

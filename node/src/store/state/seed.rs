@@ -1,18 +1,13 @@
 //! Filling a new store with a history that another cluster wrote.
 //!
 //! Contract: a store is made from the blocks of each ledger, in log order, as if this node had applied them, and every
-//! root on the way is recomputed ([`quorate_ledger::replay`]). It then stands for the Raft entry 0 of term 0: where a
+//! root on the way is recomputed ([`quorate_ledger::replay`]), one ledger after the other. It then stands for the Raft entry 0 of term 0: where a
 //! cluster's own first entry would be. Complete or not at all: **if we crash**, there is no store.
 //!
 //! What is seeded says what it continues ([`ClusterState::continues`](quorate_ledger::view::ClusterState)), so that the
 //! first transaction on top of it has to say so too.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message;
@@ -20,28 +15,29 @@ use quorate_core::{
     entry::OpKind,
     hash::Hash,
     name::{ClusterOrigin, LedgerName},
-    position::{Epoch, LogIndex},
+    position::{Epoch, LogIndex, Revision},
     tree::Frontier,
 };
 use quorate_ledger::{
-    effects::{BucketSummary, LedgerEffects},
-    replay::{ReplayError, StoredBlock, replay},
+    replay::{History, Replay, ReplayError, StatePart, StoredBlock},
     system::{COSIGNERS_KEY, CosignerSet, Lineage, SETTINGS_KEY, SettingsRecord},
     trie::Tries,
-    view::{ClusterState, LedgerHead, LedgerId, Settings},
+    view::{ClusterState, KnownRequest, LedgerHead, LedgerId, Settings},
 };
 
 use super::{
-    batch::{self, Absent},
+    batch,
     contents::StoredContent,
     database::{Access, Database},
     directory::{Directory, sync_directory, sync_file},
-    ledger::LedgerView,
+    fill::Rows,
+    ledger::{LedgerView, known_request},
+    load::load_ledger,
     meta::{Applied, AppliedRow},
     options::{StateOptions, Table},
     rows,
     scrub::scrub,
-    store::{StateStore, grow, place},
+    store::{StateStore, place},
     tiles::TileCache,
     view::ReadView,
 };
@@ -94,11 +90,44 @@ pub struct Seeded {
 pub struct Seeder {
     view: ReadView,
     tries: Tries,
+    /// The ledger whose blocks are added now.
+    open: Option<Open>,
     /// Contents that are not there, and whose erase operation has not come yet.
     absent: BTreeSet<(LedgerId, LogIndex, Vec<u8>)>,
-    /// The buckets of the state trees as they are now. They change with nearly every write, and are stored once, at the
-    /// end: nobody reads their rows before.
-    buckets: BTreeMap<(LedgerId, Vec<u8>), BucketSummary>,
+}
+
+/// A ledger whose blocks are added now. Its state is in memory; the rest of its rows is written beside.
+#[derive(Debug)]
+struct Open {
+    replay: Replay,
+    rows: Rows,
+}
+
+/// What the rows that were written before say.
+struct Written<'o> {
+    database: &'o Database,
+    open: &'o Rows,
+    head: &'o LedgerHead,
+}
+
+impl History for Written<'_> {
+    type Error = StoreFault;
+
+    fn request(&self, request_id: &Hash) -> Result<Option<KnownRequest>, StoreFault> {
+        self.open.sync()?;
+        known_request(self.database, self.head.id, request_id, self.head.frontier.size())
+    }
+
+    fn overwritten(&self, key: &[u8], revision: Revision) -> Result<Option<LogIndex>, StoreFault> {
+        self.open.sync()?;
+        let row_key = rows::revision(self.head.id, key, revision);
+        let Some(row) = self.database.get(Table::Revisions, &row_key)? else {
+            return Ok(None);
+        };
+        let damaged = || self.database.damaged(Table::Revisions, &row_key, "the row does not have 8 bytes");
+        let index = row.as_ref().try_into().map_err(|_| damaged())?;
+        Ok(Some(LogIndex::from_be_bytes(index)))
+    }
 }
 
 impl StateStore {
@@ -218,91 +247,98 @@ impl Seeder {
             names: Arc::default(),
             ledgers: Vec::new(),
         };
-        Ok(Self {
-            view,
-            tries: Tries::new(options.trie_cache_bytes),
-            absent: BTreeSet::new(),
-            buckets: BTreeMap::new(),
-        })
+        let tries = Tries::new(options.trie_cache_bytes);
+        Ok(Self { view, tries, open: None, absent: BTreeSet::new() })
     }
 
-    /// All that was added so far.
+    /// All ledgers that were ended.
     #[must_use]
     pub fn view(&self) -> &ReadView {
         &self.view
     }
 
-    /// Adds the next block of a ledger. The first ledger is `_system`.
+    /// Adds the next block of a ledger. The first ledger is `_system`; one ends where the next begins, and is not gone on with.
     ///
     /// # Errors
     /// [`SeedError::History`] when the block does not follow from those before it; a fault of the disk.
     pub fn block(&mut self, name: &LedgerName, block: StoredBlock) -> Result<(), SeedError> {
-        let head = self.view.ledger(name).map(|ledger| Arc::clone(ledger.head()));
-        let id = head.as_ref().map_or(self.view.cluster.next_ledger, |head| head.id);
-        let wrong = |problem: String| SeedError::History { ledger: name.clone(), problem };
-        if head.is_none() {
-            let next = id.0.checked_add(1).ok_or_else(|| wrong("it is one ledger too many".to_owned()))?;
-            self.view.cluster.next_ledger = LedgerId(next);
+        if self.open.as_ref().is_none_or(|open| open.replay.head().name != *name) {
+            self.end()?;
+            self.begin_ledger(name, &block)?;
         }
-        self.note_absent(id, head.as_deref(), &block);
+        let Some(open) = &mut self.open else {
+            return Err(SeedError::History { ledger: name.clone(), problem: "it did not begin".to_owned() });
+        };
+        let head = open.replay.head().clone();
+        note_absent(&mut self.absent, &head, &block);
+        let written = Written { database: &self.view.database, open: &open.rows, head: &head };
+        let effects = open.replay.push(&written, block).map_err(|error| match error {
+            ReplayError::History(fault) => fault.into(),
+            error @ ReplayError::Contradiction { .. } => {
+                SeedError::History { ledger: name.clone(), problem: error.to_string() }
+            }
+        })?;
+        Ok(open.rows.block(effects)?)
+    }
+
+    fn begin_ledger(&mut self, name: &LedgerName, block: &StoredBlock) -> Result<(), SeedError> {
+        let wrong = |problem: &str| SeedError::History { ledger: name.clone(), problem: problem.to_owned() };
+        if self.view.ledger(name).is_some() {
+            return Err(wrong("its blocks do not come one after the other"));
+        }
+        let id = self.view.cluster.next_ledger;
+        let next = id.0.checked_add(1).ok_or_else(|| wrong("it is one ledger too many"))?;
+        self.view.cluster.next_ledger = LedgerId(next);
         let time = block.commit.time;
         let newborn =
-            || LedgerHead { id, name: name.clone(), frontier: Frontier::new(), time, state_root: Hash::ZERO };
-        let mut effects =
-            replay(&self.view, &mut self.tries, head, newborn, block).map_err(|error| match error {
-                ReplayError::Apply(quorate_ledger::apply::ApplyError::Store(fault)) => fault.into(),
-                error => wrong(error.to_string()),
-            })?;
-        self.note_buckets(&mut effects);
-        let database = Arc::clone(&self.view.database);
-        let mut batch = database.batch(batch::weight(&effects));
-        let grown = grow(&self.view, &effects, &self.tries, &mut batch, Absent::ErasedLater)?;
-        place(&mut self.view, grown)?;
-        Ok(database.write(batch)?)
+            LedgerHead { id, name: name.clone(), frontier: Frontier::new(), time, state_root: Hash::ZERO };
+        self.tries.create(id);
+        let trie = self.tries.snapshot(id).ok_or_else(|| wrong("it has no state tree"))?;
+        let rows = Rows::start(&self.view.database, &self.view.cache, trie)?;
+        self.open = Some(Open { replay: Replay::new(newborn), rows });
+        Ok(())
     }
 
-    fn note_buckets(&mut self, effects: &mut LedgerEffects) {
-        let id = effects.id();
-        for change in std::mem::take(&mut effects.buckets) {
-            match change.bucket {
-                Some(bucket) => self.buckets.insert((id, change.first_key), bucket),
-                None => self.buckets.remove(&(id, change.first_key)),
-            };
-        }
+    /// Ends the ledger whose blocks were added last: its state is written in key order, and what is stored of it is loaded as at
+    /// any start of a node, with the checks of that. From then on it is in the [view](Seeder::view).
+    ///
+    /// # Errors
+    /// A fault of the disk, or of what was stored.
+    pub fn end(&mut self) -> Result<(), SeedError> {
+        let Some(Open { replay, rows }) = self.open.take() else {
+            return Ok(());
+        };
+        let head = Arc::new(replay.head().clone());
+        rows.end()?;
+        self.write_state(head.id, replay)?;
+        let loaded = load_ledger(&self.view.database, &self.view.cache, &mut self.tries, head)?;
+        Ok(place(&mut self.view, loaded)?)
     }
 
-    fn note_absent(&mut self, id: LedgerId, head: Option<&LedgerHead>, block: &StoredBlock) {
-        let first = head.map_or(0, |head| head.frontier.size().get());
-        for (index, transaction) in (first..).zip(&block.transactions) {
-            for (operation, content) in transaction.operations.iter().zip(&transaction.record.contents) {
-                match (operation.kind, content, operation.prev_index) {
-                    (OpKind::Put, None, _) => {
-                        self.absent.insert((id, LogIndex::new(index), operation.key.clone()));
-                    }
-                    (OpKind::Erase, _, Some(erased)) => {
-                        self.absent.remove(&(id, erased, operation.key.clone()));
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn write_buckets(&self) -> Result<(), StoreFault> {
+    /// Writes the newest write of every key, and the buckets of the state tree.
+    fn write_state(&self, ledger: LedgerId, replay: Replay) -> Result<(), StoreFault> {
         let database = &self.view.database;
-        let mut batch = database.batch(0);
-        for (count, ((ledger, first_key), bucket)) in (1_usize..).zip(&self.buckets) {
-            batch::put_bucket(&mut batch, &rows::keyed(*ledger, first_key), bucket)?;
-            if count.is_multiple_of(AT_ONCE) {
+        let (mut batch, mut count) = (database.batch(0), 0);
+        let mut row_key = rows::ledger(ledger).to_vec();
+        for StatePart { bucket, leaves } in replay.into_state() {
+            if let Some((first, _)) = leaves.first() {
+                batch::put_bucket(&mut batch, &rows::keyed(ledger, first.key()), &bucket)?;
+            }
+            for (leaf, position) in &leaves {
+                batch::put_leaf(&mut batch, &mut row_key, leaf.index(), leaf.op(), *position)?;
+            }
+            count += leaves.len();
+            if count >= AT_ONCE {
                 database.write(std::mem::replace(&mut batch, database.batch(0)))?;
+                count = 0;
             }
         }
         database.write(batch)
     }
 
     /// Makes it a store: what it stands for, and everything on disk.
-    fn finish(self, identity: Identity, seeded: Seeded) -> Result<(), SeedError> {
-        self.write_buckets()?;
+    fn finish(mut self, identity: Identity, seeded: Seeded) -> Result<(), SeedError> {
+        self.end()?;
         let system = LedgerName::system();
         let wrong = |problem: String| SeedError::History { ledger: system.clone(), problem };
         if let Some((ledger, index, _)) = self.absent.first() {
@@ -319,6 +355,23 @@ impl Seeder {
         cluster.settings =
             Settings { max_not_after_us: settings.max_not_after_us, max_value_len: settings.max_value_len };
         Ok(write_applied(&self.view.database, identity, cluster, seeded)?)
+    }
+}
+
+/// Notes contents that are not there, and those whose erase operation is here.
+fn note_absent(absent: &mut BTreeSet<(LedgerId, LogIndex, Vec<u8>)>, head: &LedgerHead, block: &StoredBlock) {
+    for (index, transaction) in (head.frontier.size().get()..).zip(&block.transactions) {
+        for (operation, content) in transaction.operations.iter().zip(&transaction.record.contents) {
+            match (operation.kind, content, operation.prev_index) {
+                (OpKind::Put, None, _) => {
+                    absent.insert((head.id, LogIndex::new(index), operation.key.clone()));
+                }
+                (OpKind::Erase, _, Some(erased)) if !absent.is_empty() => {
+                    absent.remove(&(head.id, erased, operation.key.clone()));
+                }
+                _ => {}
+            }
+        }
     }
 }
 

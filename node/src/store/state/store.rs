@@ -145,7 +145,7 @@ impl StateStore {
             let weight = effects.ledgers.iter().map(batch::weight).sum();
             let mut batch = before.database.batch(weight);
             for ledger in &effects.ledgers {
-                let view = grow(before, ledger, &writer.tries, &mut batch, Absent::Fault)?;
+                let view = grow(before, ledger, &writer.tries, &mut batch)?;
                 place(&mut after, view)?;
             }
             self.commit(&after, batch)?;
@@ -256,11 +256,10 @@ pub(super) fn grow(
     effects: &LedgerEffects,
     tries: &Tries,
     batch: &mut Batch<'_>,
-    absent: Absent,
 ) -> Result<LedgerView, StoreFault> {
     let old = before.by_id(effects.id()).map(Arc::as_ref);
     let mut edge = old.map_or_else(Edge::default, |old| old.edge.clone());
-    batch::put_ledger(batch, &before.database, old, effects, &mut edge, absent)?;
+    batch::put_ledger(batch, &before.database, old, effects, &mut edge, Absent::Fault)?;
     let place = || format!("state tree of ledger {}", effects.head.name);
     let trie = tries.snapshot(effects.id());
     let trie = trie.ok_or_else(|| StoreFault::diverged(place(), "a tree", "none"))?;
