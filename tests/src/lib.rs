@@ -12,4 +12,5 @@ pub mod http;
 pub mod oracle;
 pub mod process;
 pub mod shell;
+pub mod witness;
 pub mod writer;

@@ -119,7 +119,7 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         written_bytes: Some(status.written_bytes.to_string()),
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
         limitation: Some(status.limitation.clone()).filter(|limitation| !limitation.is_empty()),
-        upkeep: Some(status_upkeep::document(status)),
+        upkeep: Some(status_upkeep::document(status, ledger)),
         ..json::Replica::default()
     }
 }

@@ -17,14 +17,14 @@ use std::{
 use quorate_core::{
     checkpoint::Checkpoint,
     hash::Hash,
-    key::VerifierKey,
+    key::{KeyId, VerifierKey},
     name::{LedgerName, Origin},
     note::Cosignature,
     position::{NodeId, TreeSize},
 };
 use quorate_ledger::registry::CosignerSet;
 
-use super::{page::Page, panel::Panel};
+use super::{need::Need, page::Page, panel::Panel};
 
 /// Sizes kept in memory behind the newest of a ledger; older ones are read from the store.
 const KEPT_PAGES: usize = 1_024;
@@ -80,6 +80,26 @@ pub(crate) enum Refused {
     /// The signature does not verify.
     #[error("the signature of node {0} for size {1} of {2} does not verify")]
     BadSignature(NodeId, TreeSize, LedgerName),
+    /// No outside witness that this node was told of.
+    #[error("no outside witness with the key id {0} is known here")]
+    UnknownWitness(KeyId),
+    /// The signature of an outside witness does not verify.
+    #[error("the signature of the outside witness {0} for size {1} of {2} does not verify")]
+    BadWitness(String, TreeSize, LedgerName),
+    /// An outside witness signed another root.
+    #[error("the outside witness {witness} signed the root {theirs} for size {size} of {ledger}, and it is {ours} here")]
+    OtherRoot {
+        /// The witness.
+        witness: String,
+        /// The size.
+        size: TreeSize,
+        /// The ledger.
+        ledger: LedgerName,
+        /// The root computed here.
+        ours: Hash,
+        /// The root it signed.
+        theirs: Hash,
+    },
 }
 
 /// The pages of one ledger.
@@ -228,6 +248,46 @@ impl Book {
             Some(pages) if pages.wants(me, size, &signed) => pages.enter(me, size, signed),
             _ => Change::None,
         }
+    }
+
+    /// Adds the signature of an outside witness after checking it. It never certifies anything by itself.
+    pub(crate) fn add_outside(
+        &mut self,
+        ledger: &LedgerName,
+        key: &VerifierKey,
+        size: TreeSize,
+        signed: Signed,
+    ) -> Result<(), Refused> {
+        let Some(pages) = self.ledgers.get_mut(ledger) else {
+            return Ok(());
+        };
+        let checkpoint = Checkpoint { origin: pages.origin.as_str().to_owned(), size, root: signed.root };
+        Cosignature::by(key, signed.time, signed.signature)
+            .verify(key, &checkpoint)
+            .map_err(|_| Refused::BadWitness(key.name().to_owned(), size, ledger.clone()))?;
+        let is_early = size > pages.head && pages.pages.range(pages.head..).count() <= EARLY_PAGES;
+        if !is_early && !pages.pages.contains_key(&size) {
+            return Ok(());
+        }
+        let page = pages.pages.entry(size).or_default();
+        if let Some(ours) = page.root.filter(|root| *root != signed.root) {
+            let (witness, theirs) = (key.name().to_owned(), signed.root);
+            return Err(Refused::OtherRoot { witness, size, ledger: ledger.clone(), ours, theirs });
+        }
+        if page.outside.get(&key.id()).is_none_or(|known| known.time < signed.time) {
+            page.outside.insert(key.id(), signed);
+            page.note = None;
+        }
+        Ok(())
+    }
+
+    /// The largest size in memory that enough have signed; zero where there is none.
+    pub(crate) fn newest_meeting(&self, ledger: &LedgerName, need: &Need) -> TreeSize {
+        let Some(pages) = self.ledgers.get(ledger) else {
+            return TreeSize::ZERO;
+        };
+        let mut newest = pages.pages.range(..=pages.head).rev();
+        newest.find(|(_, page)| page.meeting(need).is_some()).map_or(TreeSize::ZERO, |(size, _)| *size)
     }
 
     /// The page of a size, if it is in memory.

@@ -40,17 +40,17 @@ async fn what_is_not_there_is_named() {
         ("Not a name", none, expected(Reason::LedgerInvalid, "ledger")),
         (
             "default",
-            v1::ReadOptions { at: Some(size), ..none },
+            v1::ReadOptions { at: Some(size), ..none.clone() },
             expected(Reason::IndexBeyondEnd, "options.at"),
         ),
         (
             "default",
-            v1::ReadOptions { trusted_size: size + 1, ..none },
+            v1::ReadOptions { trusted_size: size + 1, ..none.clone() },
             expected(Reason::SizeBeyondEnd, "options.trusted_size"),
         ),
         (
             "default",
-            v1::ReadOptions { min_cosigners: 4, ..none },
+            v1::ReadOptions { min_cosigners: 4, ..none.clone() },
             expected(Reason::TooManyCosigners, "options.min_cosigners"),
         ),
     ] {
