@@ -39,6 +39,9 @@ pub(crate) struct Answered<T> {
     pub(crate) replica: Arc<Replica>,
 }
 
+/// What tonic says when the time for an attempt is over.
+const ATTEMPT_OVER: &str = "Timeout expired";
+
 /// What has come of a call so far.
 #[derive(Debug)]
 struct Progress {
@@ -100,10 +103,12 @@ impl Fleet {
                 if !no_effect {
                     progress.outcome = Outcome::Unknown;
                 }
-                progress.last = message;
+                progress.tell(message);
             }
             Failure::NotLeader { leader, message } => {
-                progress.last = message;
+                if progress.last.is_empty() {
+                    progress.last = message;
+                }
                 if let Some(leader) = leader {
                     hint = self.locate(leader).await;
                 }
@@ -139,6 +144,13 @@ impl Progress {
             broken: 0,
             outcome: Outcome::NotDone,
             last: String::new(),
+        }
+    }
+
+    /// Remembers why an attempt failed. That its time was over tells less than what a replica said before.
+    fn tell(&mut self, message: String) {
+        if self.last.is_empty() || !message.ends_with(ATTEMPT_OVER) {
+            self.last = message;
         }
     }
 

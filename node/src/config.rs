@@ -524,7 +524,10 @@ log_secret = "log.secret"
             (format!("{good}\ntimeout_ms = 60001"), "witness.timeout_ms"),
             (format!("{good}\nintervall = 3"), "unknown key \"intervall\""),
             (format!("{good}\n[[witness]]\n{good}"), "another witness has this name"),
-            (format!("{good}\n[[witness]]\n{}", good.replace("one", "two")), "the witness \"one\" has this key"),
+            (
+                format!("{good}\n[[witness]]\n{}", good.replace("one", "two")),
+                "the witness \"one\" has this key",
+            ),
         ] {
             let error = with(&lines).unwrap_err().to_string();
             assert!(error.contains(words), "{lines}: {error}");

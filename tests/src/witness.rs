@@ -11,9 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use quorate_core::{
-    hash::Hash, key::CosignerKey, note::SignedNote, position::TreeSize, proof::consistency,
-};
+use quorate_core::{hash::Hash, key::CosignerKey, note::SignedNote, position::TreeSize, proof::consistency};
 
 use crate::clock::micros_from_now;
 
@@ -166,7 +164,8 @@ impl NaiveWitness {
         let hash = |line| Hash::try_from(STANDARD.decode(line).ok()?.as_slice()).ok();
         let path: Vec<Hash> = lines.map(hash).collect::<Option<_>>()?;
         let mut checkpoint = SignedNote::parse(note).ok()?.checkpoint().clone();
-        let (last, root) = memory.logs.get(&checkpoint.origin).copied().unwrap_or((TreeSize::ZERO, Hash::ZERO));
+        let (last, root) =
+            memory.logs.get(&checkpoint.origin).copied().unwrap_or((TreeSize::ZERO, Hash::ZERO));
         if old != last {
             memory.conflicts += 1;
             return size(last);

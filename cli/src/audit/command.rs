@@ -11,8 +11,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use quorate_audit::{
-    AuditError, Auditor, Bounds, FollowError, Followed, LogWitness, Options, Progress, Submissions, Submitted,
-    Witness, follow,
+    AuditError, Auditor, Bounds, FollowError, Followed, LogWitness, Options, Progress, Submissions,
+    Submitted, Witness, follow,
 };
 use quorate_client::Ledger;
 use quorate_core::name::LedgerName;

@@ -136,7 +136,8 @@ impl Api {
         deadline: &Deadline,
     ) -> Result<(Arc<LedgerView>, TreeSize), Problem> {
         if need.looks_outside() {
-            let reached = self.backend().reach(Arc::clone(ledger), covering, need, deadline.patience()).await?;
+            let reached =
+                self.backend().reach(Arc::clone(ledger), covering, need, deadline.patience()).await?;
             return Ok((reached.view, reached.size));
         }
         let certified = self.backend().certified_size(&ledger.head().name);

@@ -226,8 +226,7 @@ impl Api {
             return Ok(None);
         };
         let name = &ledger.head().name;
-        let Ok(certified) = self.backend().certified(name, size, root, need, Duration::ZERO).await
-        else {
+        let Ok(certified) = self.backend().certified(name, size, root, need, Duration::ZERO).await else {
             return Ok(None);
         };
         let enough = need.enough(self.backend().majority());

@@ -361,16 +361,7 @@ impl Node {
             clock: clock.clone(),
         });
         let (upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
-        witness::start(SubmitterParts {
-            witnesses: config.witness.clone(),
-            origin: cluster.origin.clone(),
-            signer: signer.clone(),
-            state: Arc::clone(&state),
-            consensus: consensus.clone(),
-            clock: clock.clone(),
-            health: health.clone(),
-            board: upkeep.witnesses.clone(),
-        })?;
+        ask_witnesses(config, &office, health, &upkeep)?;
         membership::start(&office, vkey, roster, peers, health);
         tokio::spawn(Founder::new(office.parts()).run());
         let contact = LeaderContact::new(clock.clone());
@@ -457,6 +448,26 @@ fn take_care(
         shown: upkeep.scrub.clone(),
     });
     (upkeep, scrubber)
+}
+
+/// Starts asking the outside witnesses.
+fn ask_witnesses(
+    config: &NodeConfig,
+    office: &Office,
+    health: &Health,
+    upkeep: &Upkeep,
+) -> Result<(), WitnessError> {
+    let parts = office.parts();
+    witness::start(SubmitterParts {
+        witnesses: config.witness.clone(),
+        origin: parts.cluster.origin.clone(),
+        signer: parts.signer.clone(),
+        state: Arc::clone(&parts.state),
+        consensus: parts.consensus.clone(),
+        clock: parts.clock.clone(),
+        health: health.clone(),
+        board: upkeep.witnesses.clone(),
+    })
 }
 
 /// Where a node stores; each may be a file system of its own.

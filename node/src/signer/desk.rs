@@ -118,7 +118,9 @@ pub enum WaitError {
         missing: String,
     },
     /// More were asked for than there are members.
-    #[error("min_cosigners is {need}, and there are {members} members and {witnesses} outside witnesses that count")]
+    #[error(
+        "min_cosigners is {need}, and there are {members} members and {witnesses} outside witnesses that count"
+    )]
     TooMany {
         /// How many were asked for.
         need: usize,

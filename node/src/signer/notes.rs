@@ -44,7 +44,8 @@ impl Signer {
                     return Ok(Some(Certified { size, root, note: Arc::clone(note), times }));
                 }
                 let signed: Vec<(NodeId, Signed)> = page.agreeing().map(|(id, s)| (id, s.clone())).collect();
-                let outside: Vec<(KeyId, Signed)> = page.witnessing().map(|(id, s)| (id, s.clone())).collect();
+                let outside: Vec<(KeyId, Signed)> =
+                    page.witnessing().map(|(id, s)| (id, s.clone())).collect();
                 let panels: Vec<Arc<Panel>> = page.counting().cloned().collect();
                 let note = self.note(ledger, size, root, &signed, &panels, &outside);
                 if let Some(page) = book.page(ledger, size) {

@@ -100,7 +100,10 @@ impl Outside {
     }
 
     fn views(&self, ledger: &LedgerName) -> Vec<Arc<LedgerView>> {
-        lock(&self.ledgers).get(ledger).map(|known| known.views.iter().rev().cloned().collect()).unwrap_or_default()
+        lock(&self.ledgers)
+            .get(ledger)
+            .map(|known| known.views.iter().rev().cloned().collect())
+            .unwrap_or_default()
     }
 }
 

@@ -126,7 +126,8 @@ impl Exchange {
             None => handshake(TokioIo::new(stream)).await,
             Some((config, name)) => {
                 let connector = TlsConnector::from(Arc::clone(config));
-                let stream = connector.connect(name.clone(), stream).await.map_err(|error| unreachable(&error))?;
+                let stream =
+                    connector.connect(name.clone(), stream).await.map_err(|error| unreachable(&error))?;
                 handshake(TokioIo::new(stream)).await
             }
         }

@@ -60,7 +60,9 @@ pub enum Failure {
     #[error("its answer is not to be used: {0}")]
     BadAnswer(String),
     /// It says it has a size that this ledger does not reach.
-    #[error("it says it has cosigned size {0}, which this ledger has not reached: another log has its name, or it is wrong")]
+    #[error(
+        "it says it has cosigned size {0}, which this ledger has not reached: another log has its name, or it is wrong"
+    )]
     Ahead(TreeSize),
     /// It says again and again that it has another size: others ask it as often.
     #[error("others were faster, {0} times")]
@@ -75,10 +77,14 @@ pub enum Failure {
     #[error("it does not witness this log (404): {0}; give it the log's vkey")]
     UnknownLog(String),
     /// 409 without a size.
-    #[error("it cosigned another root for this size (409): {0}; keep its answer: two histories of this ledger were signed")]
+    #[error(
+        "it cosigned another root for this size (409): {0}; keep its answer: two histories of this ledger were signed"
+    )]
     OtherRoot(String),
     /// 422.
-    #[error("it says that the checkpoint does not continue what it cosigned (422): {0}; two histories of this ledger may have been signed")]
+    #[error(
+        "it says that the checkpoint does not continue what it cosigned (422): {0}; two histories of this ledger may have been signed"
+    )]
     NotConsistent(String),
     /// Any other status.
     #[error("it answered {0}: {1}")]
@@ -170,7 +176,8 @@ fn cosignature(body: &[u8], key: &VerifierKey, checkpoint: &Checkpoint) -> Resul
         if !line.names(key) {
             continue;
         }
-        let cosignature = Cosignature::from_line(&line).ok_or_else(|| bad("its signature is no cosignature"))?;
+        let cosignature =
+            Cosignature::from_line(&line).ok_or_else(|| bad("its signature is no cosignature"))?;
         cosignature.verify(key, checkpoint).map_err(|error| bad(&error.to_string()))?;
         let Cosignature { time, signature, .. } = cosignature;
         return Ok(Signed { root: checkpoint.root, time, signature });

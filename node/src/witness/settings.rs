@@ -99,7 +99,8 @@ impl WitnessSettings {
             name.chars().all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c)) && name.len() <= 64
         };
         if self.name.is_empty() || !is_word(&self.name) {
-            return Err(self.error("name", "expected 1 to 64 characters of a-z, A-Z, 0-9, \"-\", \".\", \"_\", \"/\""));
+            return Err(self
+                .error("name", "expected 1 to 64 characters of a-z, A-Z, 0-9, \"-\", \".\", \"_\", \"/\""));
         }
         self.key()?;
         self.uri()?;
@@ -156,14 +157,16 @@ impl WitnessSettings {
     fn tls(&self) -> Result<Arc<ClientConfig>, WitnessError> {
         let path = self.authority.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_AUTHORITIES));
         let cannot = |problem: String| {
-            let what = format!("{}: {problem}; name a PEM file with the authorities of the witness", path.display());
+            let what =
+                format!("{}: {problem}; name a PEM file with the authorities of the witness", path.display());
             self.error("authority", what)
         };
         let pem = std::fs::read(&path).map_err(|error| cannot(error.to_string()))?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let mut roots = RootCertStore::empty();
         // Of a system's many, one that this library does not read is none of our business.
-        let (taken, _) = roots.add_parsable_certificates(certificates.map_err(|error| cannot(error.to_string()))?);
+        let (taken, _) =
+            roots.add_parsable_certificates(certificates.map_err(|error| cannot(error.to_string()))?);
         if taken == 0 {
             return Err(cannot("there is no certificate in it".to_owned()));
         }

@@ -154,7 +154,8 @@ impl Submitter {
             let least = least.max(self.has);
             let Some((view, note)) = self.certified(least).await else {
                 // Nothing that can be sent is certified yet, and that is not the witness's doing; unless it is ahead.
-                let reached = self.parts.state.view().ledger(&self.ledger).is_some_and(|l| l.size() >= self.has);
+                let reached =
+                    self.parts.state.view().ledger(&self.ledger).is_some_and(|l| l.size() >= self.has);
                 return if reached { Ok(()) } else { Err(Failure::Ahead(std::mem::take(&mut self.has))) };
             };
             let (size, root) = (view.size(), view.head().frontier.root());
@@ -169,7 +170,9 @@ impl Submitter {
             match message::read(&answer, &self.witness.key, &checkpoint)? {
                 Said::Cosigned(signed) => return self.take(view, signed),
                 Said::Has(same) if same == self.has => {
-                    return Err(Failure::BadAnswer(format!("it was sent a proof from {same}, and asks for one")));
+                    return Err(Failure::BadAnswer(format!(
+                        "it was sent a proof from {same}, and asks for one"
+                    )));
                 }
                 Said::Has(other) => {
                     self.count("conflict");
@@ -189,6 +192,7 @@ impl Submitter {
             row.accepted = row.accepted.saturating_add(1);
             row.problem = None;
         });
+        self.show();
         Ok(())
     }
 

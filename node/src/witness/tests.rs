@@ -55,7 +55,10 @@ fn only_a_cosignature_of_what_was_sent_by_the_configured_key_counts() {
     let Ok(Said::Cosigned(signed)) = said(200, "text/plain", &good) else { panic!("a good line") };
     assert_eq!((signed.time, signed.root), (77, checkpoint(9).root));
     let stranger = line(3, &checkpoint(9));
-    assert!(matches!(said(200, "", &format!("{stranger}{good}")), Ok(Said::Cosigned(_))), "after one of a stranger");
+    assert!(
+        matches!(said(200, "", &format!("{stranger}{good}")), Ok(Said::Cosigned(_))),
+        "after one of a stranger"
+    );
     for (what, body) in [
         ("of another size", line(1, &checkpoint(10))),
         ("by another key of the same name", stranger),
@@ -217,7 +220,8 @@ impl Tls {
             let (stream, _) = listener.accept().await.unwrap();
             if let Ok(mut stream) = acceptor.accept(stream).await {
                 let mut request = [0; 4096];
-                stream.read(&mut request).await.ok();
+                let asked = stream.read(&mut request).await.unwrap_or(0);
+                assert!(request[..asked].starts_with(b"POST /add-checkpoint "));
                 stream.write_all(bytes).await.ok();
                 stream.flush().await.ok();
                 tokio::time::sleep(Duration::from_secs(60)).await;

@@ -90,10 +90,7 @@ pub(crate) fn wait(milliseconds: u32) -> Result<Duration, Status> {
 }
 
 /// Who has to have signed; more than any cluster has members is judged later.
-pub(crate) fn need(
-    (cosigners, witnesses, least): (u32, &[u32], u32),
-    at: &str,
-) -> Result<Need, Status> {
+pub(crate) fn need((cosigners, witnesses, least): (u32, &[u32], u32), at: &str) -> Result<Need, Status> {
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let ids = witnesses.iter().map(|id| KeyId::new(id.to_be_bytes()));
     let problem = || {

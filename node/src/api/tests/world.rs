@@ -43,7 +43,7 @@ use crate::{
     store::{
         faults::StoreFault,
         log::{Identity, LogId},
-        state::{StateOptions, StateStore},
+        state::{LedgerView, StateOptions, StateStore},
     },
 };
 
