@@ -136,7 +136,7 @@ async fn whatever_a_witness_answers_the_cluster_goes_on_and_says_what_is_wrong()
         let labels = ["submissions_total", &format!("result=\"{result}\"")];
         let named = || cluster.nodes.values().map(|node| metric(node.http, &labels)).sum::<u64>();
         let before = named();
-        put(&plain, "k/9", "for those who ask no witness").await.unwrap();
+        put(&plain, "other", "for those who ask no witness").await.unwrap();
         until(&format!("{mood:?} is counted as {result}"), || named() > before);
         naive.becomes(Mood::Honest);
         let before = accepted(&cluster);
