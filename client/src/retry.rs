@@ -39,9 +39,6 @@ pub(crate) struct Answered<T> {
     pub(crate) replica: Arc<Replica>,
 }
 
-/// What tonic says when the time for an attempt is over.
-const ATTEMPT_OVER: &str = "Timeout expired";
-
 /// What has come of a call so far.
 #[derive(Debug)]
 struct Progress {
@@ -53,6 +50,8 @@ struct Progress {
     broken: usize,
     outcome: Outcome,
     last: String,
+    /// Whose signatures were missing, as a replica said.
+    uncertified: Option<String>,
 }
 
 impl Fleet {
@@ -103,12 +102,16 @@ impl Fleet {
                 if !no_effect {
                     progress.outcome = Outcome::Unknown;
                 }
-                progress.tell(message);
+                progress.last = message;
+            }
+            Failure::Uncertified { message, no_effect } => {
+                if !no_effect {
+                    progress.outcome = Outcome::Unknown;
+                }
+                progress.uncertified = Some(message);
             }
             Failure::NotLeader { leader, message } => {
-                if progress.last.is_empty() {
-                    progress.last = message;
-                }
+                progress.last = message;
                 if let Some(leader) = leader {
                     hint = self.locate(leader).await;
                 }
@@ -144,17 +147,14 @@ impl Progress {
             broken: 0,
             outcome: Outcome::NotDone,
             last: String::new(),
-        }
-    }
-
-    /// Remembers why an attempt failed. That its time was over tells less than what a replica said before.
-    fn tell(&mut self, message: String) {
-        if self.last.is_empty() || !message.ends_with(ATTEMPT_OVER) {
-            self.last = message;
+            uncertified: None,
         }
     }
 
     fn give_up(self) -> Error {
+        if let Some(last) = self.uncertified {
+            return Error::Unavailable { outcome: self.outcome, attempts: self.attempts, last };
+        }
         let last = if self.last.is_empty() { "no time was left to ask".to_owned() } else { self.last };
         Error::Unavailable { outcome: self.outcome, attempts: self.attempts, last }
     }
