@@ -5,7 +5,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build build-all demo lies life test fmt lint doc unit audit deploy-test bench compare clean
+.PHONY: help setup build build-all demo lies life test fmt lint doc unit audit deploy-test bench compare audit-figures completeness clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
@@ -14,6 +14,7 @@ help:
 	@echo 'make build  the quorate binary: $(QUORATE)'
 	@echo 'make bench   what the parts cost; make compare   the whole beside etcd (docs/performance.md)'
 	@echo 'make lies    every lie of docs/trust.md told, and what becomes of it, as a table'
+	@echo 'make audit-figures   what an auditor costs; make completeness   scans and histories of a million keys'
 	@echo 'parts of make test: fmt lint doc unit audit deploy-test'
 
 setup:
@@ -66,6 +67,14 @@ bench: setup
 
 compare: build-all
 	tests/compare/run --quorate $(QUORATE)
+
+# Under four minutes: what an auditor leaves of the rate, how far it is behind, and its memory.
+audit-figures: build
+	tests/compare/auditor --quorate $(QUORATE)
+
+# The test of completeness with a million keys instead of 4,000.
+completeness: build
+	QUORATE_BIN=$(QUORATE) QUORATE_TEST_KEYS=1000000 cargo test --locked --workspace --test completeness -- --nocapture
 
 clean:
 	cargo clean

@@ -20,6 +20,7 @@ use crate::store::{
     BUCKETS, EXPIRY, LEAVES, Leaves, Position, Promise, REQUESTS, Store, StoreError, decode_leaf,
     encode_bucket, encode_leaf, put_position,
 };
+use crate::submission::Recorded;
 
 /// Each ledger has a state tree of its own here.
 const LEDGER: LedgerId = LedgerId(0);
@@ -263,7 +264,15 @@ impl Auditor {
     /// Makes durable that the root at the position is about to be signed, and gives the time to sign it with; `None` if a
     /// larger size was signed before, by an audit whose files were put back since.
     pub(crate) fn promise(&self, now_secs: u64) -> Result<Option<u64>, StoreError> {
-        let (size, root) = (self.size(), self.root());
+        self.promise_at((self.size(), self.root()), now_secs)
+    }
+
+    /// The same of any size and root that were recomputed.
+    pub(crate) fn promise_at(
+        &self,
+        (size, root): (TreeSize, Hash),
+        now_secs: u64,
+    ) -> Result<Option<u64>, StoreError> {
         let before = self.store.promise()?;
         let time = before.as_ref().map_or(now_secs, |before| now_secs.max(before.time_secs));
         if before.is_some_and(|before| before.size > size || (before.size == size && before.root != root)) {
@@ -271,6 +280,12 @@ impl Auditor {
         }
         self.store.put_promise(&Promise { size, root, time_secs: time })?;
         Ok(Some(time))
+    }
+
+    /// What was signed last.
+    pub(crate) fn promised(&self) -> Result<Option<Recorded>, StoreError> {
+        let promise = self.store.promise()?;
+        Ok(promise.map(|Promise { size, root, .. }| Recorded { size, root }))
     }
 
     /// What cannot be used for want of something in this process.

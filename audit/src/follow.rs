@@ -11,11 +11,15 @@ use futures::future::{BoxFuture, Fuse, FusedFuture as _, FutureExt as _};
 use futures::stream::{BoxStream, StreamExt as _};
 use quorate_client::{CertifiedCheckpoint, Comparison, Error, Ledger, LogLeaf, Segment};
 use quorate_core::hash::Hash;
+use quorate_core::policy::Policy;
 use quorate_core::position::TreeSize;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::auditor::{AuditError, Auditor};
 use crate::progress::Progress;
+use crate::records::Answer;
+use crate::submission::{Refusal, Submission};
 use crate::witness::Witness;
 
 /// Checkpoints of replicas that are ahead of the audit and wait to be compared, at most.
@@ -24,6 +28,8 @@ const WAITING: usize = 256;
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
 /// A witness signs at most this often.
 const COSIGN_EVERY: Duration = Duration::from_secs(1);
+/// How long a submission of a size that is not recomputed yet waits for that.
+const REACH: Duration = Duration::from_secs(3);
 /// How long nothing new may come before that is reported; the audit goes on trying.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,6 +42,26 @@ pub struct Options {
     pub compare_every: Duration,
     /// Cosigns what was recomputed.
     pub witness: Option<Witness>,
+    /// What others submit of this ledger, for the witness.
+    pub submissions: Option<Submissions>,
+}
+
+/// Submissions of the ledger that is audited (c2sp.org/tlog-witness).
+#[derive(Debug)]
+pub struct Submissions {
+    /// By whose log keys.
+    pub logs: Policy,
+    /// Where they come from.
+    pub queue: mpsc::Receiver<Submitted>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Submitted {
+    /// What is asked.
+    pub submission: Submission,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Answer>,
 }
 
 /// How far an audit that ended in good order came.
@@ -90,6 +116,7 @@ pub async fn follow(
         durable: Instant::now(),
         cosigned: None,
         shown: None,
+        submitted: Vec::new(),
     };
     following.run().await.map_err(|error| match error {
         FollowError::Audit { source, .. } => {
@@ -113,6 +140,20 @@ struct Following {
     cosigned: Option<Instant>,
     /// The checkpoint of the last segment.
     shown: Option<Arc<CertifiedCheckpoint>>,
+    /// Submissions of sizes that the audit has not reached yet, and since when they wait.
+    submitted: Vec<(Submitted, Instant)>,
+}
+
+/// The next submission; never, if none are taken.
+async fn submission(submissions: &mut Option<Submissions>) -> Submitted {
+    let next = match submissions {
+        Some(submissions) => submissions.queue.recv().await,
+        None => None,
+    };
+    match next {
+        Some(submitted) => submitted,
+        None => std::future::pending().await,
+    }
 }
 
 fn segments(ledger: &Ledger, auditor: &Auditor) -> BoxStream<'static, Result<Segment, Error>> {
@@ -133,6 +174,10 @@ impl Following {
                     Some(Err(error)) => self.interrupted(error).await?,
                     None => {}
                 },
+                submitted = submission(&mut self.options.submissions) => {
+                    self.submitted.push((submitted, Instant::now()));
+                    self.answer_submitted()?;
+                }
                 _ = tick.tick(), if comparing.is_terminated() => {
                     let ledger = self.ledger.clone();
                     comparing = async move { ledger.compare_replicas().await }.boxed().fuse();
@@ -173,6 +218,7 @@ impl Following {
         }
         self.progress.heard(auditor, certified.size.get());
         let is_all = auditor.size() >= certified.size;
+        self.answer_submitted()?;
         self.compare_waiting()?;
         Ok(is_all)
     }
@@ -225,6 +271,29 @@ impl Following {
             self.waiting.pop_front();
         }
         Ok(self.compare_waiting()?)
+    }
+
+    /// Answers the submissions that the audit has reached, and those that waited for long.
+    fn answer_submitted(&mut self) -> Result<(), AuditError> {
+        let (Some(auditor), Some(submissions)) = (&self.auditor, &self.options.submissions) else {
+            return Ok(());
+        };
+        for (submitted, since) in std::mem::take(&mut self.submitted) {
+            let size = submitted.submission.size();
+            if size > auditor.size() && since.elapsed() < REACH && !submitted.answer.is_closed() {
+                self.submitted.push((submitted, since));
+                continue;
+            }
+            let answer = match &self.options.witness {
+                Some(witness) if size <= auditor.size() => {
+                    witness.answer(auditor, &submitted.submission, &submissions.logs)?
+                }
+                _ => Answer::Refused(Refusal::NotRecomputed(size)),
+            };
+            // Who asked may have gone.
+            drop(submitted.answer.send(answer));
+        }
+        Ok(())
     }
 
     /// Holds what replicas showed against what was recomputed, as far as that is.

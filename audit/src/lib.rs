@@ -22,7 +22,8 @@
 //! [`mod@follow`] feeds an auditor from a cluster: the entries from any replica, each checked to be under a certified
 //! root; the checkpoints of *every* replica over its own connection.
 //!
-//! [`LogWitness`] is for other logs: it vouches that they only grow.
+//! [`LogWitness`] is for other logs: it vouches that they only grow. Of the ledger that is audited, submissions are answered
+//! by the audit itself ([`Submissions`]), which has one memory of what it signed.
 //!
 //! What it cannot see: contents (an auditor reads digests, not values), rejections, and whether an erase names exactly
 //! the write it says (only that the key has such a revision).
@@ -40,7 +41,7 @@ mod witness;
 
 pub use auditor::{AuditError, Auditor, Bounds};
 pub use finding::Finding;
-pub use follow::{FollowError, Followed, Options, follow};
+pub use follow::{FollowError, Followed, Options, Submissions, Submitted, follow};
 pub use progress::{Progress, Snapshot};
 pub use records::{Answer, LogWitness};
 pub use store::StoreError;

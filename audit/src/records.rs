@@ -8,7 +8,7 @@ use std::path::Path;
 
 use quorate_core::checkpoint::Checkpoint;
 use quorate_core::hash::Hash;
-use quorate_core::key::CosignerKey;
+use quorate_core::key::{CosignerKey, KeyError};
 use quorate_core::note::SignedNote;
 use quorate_core::policy::Policy;
 use quorate_core::position::TreeSize;
@@ -63,14 +63,22 @@ impl LogWitness {
             Ok(promised) => promised,
             Err(refusal) => return Ok(Answer::Refused(refusal)),
         };
-        let cosignature = self.key.cosign(&checkpoint, time);
-        let cosignature = cosignature.map_err(|error| self.records.0.damaged(error))?;
-        let mut note = SignedNote::new(checkpoint);
-        note.add(cosignature.to_line());
-        let text = note.to_string();
-        let line = text.split_once("\n\n").map_or(text.as_str(), |(_, lines)| lines);
-        Ok(Answer::Cosigned(line.to_owned()))
+        let line = signature_line(&self.key, checkpoint, time);
+        line.map(Answer::Cosigned).map_err(|error| self.records.0.damaged(error))
     }
+}
+
+/// The line of a cosignature, with its newline.
+pub(crate) fn signature_line(
+    key: &CosignerKey,
+    checkpoint: Checkpoint,
+    time: u64,
+) -> Result<String, KeyError> {
+    let cosignature = key.cosign(&checkpoint, time)?;
+    let mut note = SignedNote::new(checkpoint);
+    note.add(cosignature.to_line());
+    let text = note.to_string();
+    Ok(text.split_once("\n\n").map_or(text.as_str(), |(_, lines)| lines).to_owned())
 }
 
 /// What was cosigned last of each origin.

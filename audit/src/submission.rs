@@ -64,6 +64,9 @@ pub enum Refusal {
     /// 409: another root for the size that was cosigned last.
     #[error("another root was cosigned for size {0}")]
     OtherRoot(TreeSize),
+    /// 503: it is audited here, and that size is not recomputed yet, or its root is not remembered any more.
+    #[error("size {0} is not recomputed here yet: ask again, with a newer checkpoint")]
+    NotRecomputed(TreeSize),
     /// 422: the proof does not hold.
     #[error("the consistency proof does not hold: {0}")]
     NotConsistent(String),
@@ -79,6 +82,7 @@ impl Refusal {
             Self::UnknownOrigin(_) => 404,
             Self::OtherSize(_) | Self::OtherRoot(_) => 409,
             Self::NotConsistent(_) => 422,
+            Self::NotRecomputed(_) => 503,
         }
     }
 
@@ -122,6 +126,12 @@ impl Submission {
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.note.checkpoint().origin
+    }
+
+    /// The size of the checkpoint.
+    #[must_use]
+    pub const fn size(&self) -> TreeSize {
+        self.note.checkpoint().size
     }
 
     /// Whether it may be cosigned: by whom the logs are witnessed, and what was cosigned last of this one.

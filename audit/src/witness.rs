@@ -6,9 +6,12 @@
 use quorate_client::CertifiedCheckpoint;
 use quorate_core::key::CosignerKey;
 use quorate_core::note::SignedNote;
+use quorate_core::policy::Policy;
 
 use crate::auditor::{AuditError, Auditor};
 use crate::clock;
+use crate::records::{Answer, signature_line};
+use crate::submission::{Refusal, Submission};
 
 /// A witness's key, and what it does with it.
 #[derive(Debug)]
@@ -47,5 +50,33 @@ impl Witness {
             Err(error) => return Err(auditor.unusable(error).into()),
         }
         Ok(Some(note))
+    }
+
+    /// Answers a submission of the ledger that is audited: every check of c2sp.org/tlog-witness, against the one memory of
+    /// what was signed, and the root that was recomputed besides. Only sizes up to the auditor's.
+    ///
+    /// # Errors
+    /// [`AuditError`]: the auditor's files. Never a finding: whoever has the log's key can submit what it likes.
+    pub(crate) fn answer(
+        &self,
+        auditor: &Auditor,
+        submission: &Submission,
+        logs: &Policy,
+    ) -> Result<Answer, AuditError> {
+        let checkpoint = match submission.judge(logs, auditor.promised()?) {
+            Ok(checkpoint) => checkpoint,
+            Err(refusal) => return Ok(Answer::Refused(refusal)),
+        };
+        let size = checkpoint.size;
+        match auditor.root_at(size) {
+            Some(root) if root == checkpoint.root => {}
+            Some(_) => return Ok(Answer::Refused(Refusal::OtherRoot(size))),
+            None => return Ok(Answer::Refused(Refusal::NotRecomputed(size))),
+        }
+        let Some(time) = auditor.promise_at((size, checkpoint.root), clock::now_secs())? else {
+            return Ok(Answer::Refused(Refusal::NotRecomputed(size)));
+        };
+        let line = signature_line(&self.key, checkpoint.clone(), time);
+        Ok(Answer::Cosigned(line.map_err(|error| auditor.unusable(error))?))
     }
 }

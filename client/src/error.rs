@@ -438,6 +438,8 @@ pub(crate) enum Failure {
     NotLeader { leader: Option<NodeId>, message: String },
     /// Nothing came of it here; another replica, or the same one later, may serve the call.
     TryAgain { message: String, no_effect: bool },
+    /// Too few have signed in time; who is missing is worth telling, whatever other attempts come to.
+    Uncertified { message: String, no_effect: bool },
     /// This replica cannot serve the call; perhaps the others can, and once all have failed so, it is over.
     Broken(Error),
     /// It is over.
@@ -452,7 +454,7 @@ impl Failure {
             Self::NotLeader { message, .. } => {
                 Error::Unavailable { outcome: Outcome::NotDone, attempts, last: message }
             }
-            Self::TryAgain { message, no_effect } => {
+            Self::TryAgain { message, no_effect } | Self::Uncertified { message, no_effect } => {
                 let outcome = if no_effect { Outcome::NotDone } else { Outcome::Unknown };
                 Error::Unavailable { outcome, attempts, last: message }
             }

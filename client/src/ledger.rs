@@ -8,7 +8,7 @@ use quorate_core::checkpoint::Checkpoint;
 use quorate_core::hash::Hash;
 use quorate_core::name::{LedgerName, Origin};
 use quorate_core::note::{OpenedNote, SignedNote};
-use quorate_core::policy::{CertifiedCheckpoint, Policy, PolicyError};
+use quorate_core::policy::{CertifiedCheckpoint, Policy, PolicyError, Witness};
 use quorate_core::position::{LogIndex, TreeSize};
 use quorate_proto::convert::{CheckpointParts, LeafAt, path_from_wire};
 use quorate_proto::v1;
@@ -244,10 +244,18 @@ impl LedgerState {
         self.origin.ledger().to_string()
     }
 
-    /// How many cosignatures of replicas to ask for: what the policy takes, or more.
+    /// How many cosignatures to ask for: what the policy takes, or more.
     pub(crate) fn min_cosigners(&self, asked: Option<u32>) -> u32 {
-        let needed = u32::try_from(self.policy.threshold().min(self.replica_count())).unwrap_or(u32::MAX);
+        let needed = u32::try_from(self.policy.threshold()).unwrap_or(u32::MAX);
         asked.unwrap_or_default().max(needed)
+    }
+
+    /// Ids of the keys of outside witnesses that the policy counts, and how many of them it takes in any case.
+    pub(crate) fn outside(&self) -> (Vec<u32>, u32) {
+        let is_outside = |witness: &Witness| self.origin.cluster().node_of(witness.key().name()).is_none();
+        let counted = self.policy.counted_witnesses().filter(|witness| is_outside(witness));
+        let ids = counted.map(|witness| u32::from_be_bytes(*witness.key().id().as_bytes())).collect();
+        (ids, u32::try_from(self.policy.least_of(is_outside)).unwrap_or(u32::MAX))
     }
 
     /// Links what is loose, and stores what is believed.
@@ -324,7 +332,7 @@ impl Session {
     /// The options of a read for the wire.
     pub(crate) fn read_options(&self, options: ReadOptions) -> v1::ReadOptions {
         let min_cosigners = self.state.min_cosigners(options.min_cosigners);
-        options.to_wire(self.consistency(options), self.trusted_size(), min_cosigners)
+        options.to_wire(self.consistency(options), self.trusted_size(), min_cosigners, self.state.outside())
     }
 
     fn consistency(&self, options: ReadOptions) -> Consistency {

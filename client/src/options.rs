@@ -75,6 +75,7 @@ impl ReadOptions {
         consistency: Consistency,
         trusted: Option<TreeSize>,
         min_cosigners: u32,
+        (witnesses, min_witnesses): (Vec<u32>, u32),
     ) -> v1::ReadOptions {
         use v1::read_options::Consistency as Wire;
         let consistency = match consistency {
@@ -89,6 +90,8 @@ impl ReadOptions {
             prove: !self.unverified,
             trusted_size: trusted.map_or(0, TreeSize::get),
             min_cosigners,
+            witnesses,
+            min_witnesses,
         }
     }
 }

@@ -50,6 +50,8 @@ struct Progress {
     broken: usize,
     outcome: Outcome,
     last: String,
+    /// Whose signatures were missing, as a replica said.
+    uncertified: Option<String>,
 }
 
 impl Fleet {
@@ -102,6 +104,12 @@ impl Fleet {
                 }
                 progress.last = message;
             }
+            Failure::Uncertified { message, no_effect } => {
+                if !no_effect {
+                    progress.outcome = Outcome::Unknown;
+                }
+                progress.uncertified = Some(message);
+            }
             Failure::NotLeader { leader, message } => {
                 progress.last = message;
                 if let Some(leader) = leader {
@@ -139,10 +147,14 @@ impl Progress {
             broken: 0,
             outcome: Outcome::NotDone,
             last: String::new(),
+            uncertified: None,
         }
     }
 
     fn give_up(self) -> Error {
+        if let Some(last) = self.uncertified {
+            return Error::Unavailable { outcome: self.outcome, attempts: self.attempts, last };
+        }
         let last = if self.last.is_empty() { "no time was left to ask".to_owned() } else { self.last };
         Error::Unavailable { outcome: self.outcome, attempts: self.attempts, last }
     }

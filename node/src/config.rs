@@ -16,7 +16,10 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::disk::MIN_RESERVE;
+use crate::{
+    disk::MIN_RESERVE,
+    witness::{WitnessSettings, settings},
+};
 
 /// The slowest that a snapshot may be sent, bytes per second: a piece has to arrive every half minute.
 const MIN_SNAPSHOT_RATE: u64 = 64 << 10;
@@ -46,6 +49,9 @@ pub struct NodeConfig {
     /// How what is stored is read again.
     #[serde(default)]
     pub scrub: Scrub,
+    /// Outside witnesses that are asked to cosign checkpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witness: Vec<WitnessSettings>,
     /// Timings of Raft.
     #[serde(default)]
     pub raft: Raft,
@@ -320,6 +326,7 @@ impl NodeConfig {
                 *path = base.join(&*path);
             }
         }
+        self.witness.iter_mut().for_each(|witness| witness.relative_to(base));
         self
     }
 
@@ -354,6 +361,7 @@ impl NodeConfig {
                 ));
             }
         }
+        settings::check_all(&self.witness).map_err(|error| error.to_string())?;
         let limits = &self.limits;
         for (name, value) in [
             ("message_bytes", limits.message_bytes),
@@ -492,6 +500,38 @@ log_secret = "log.secret"
             load(&format!("{GOOD}[snapshot]\nbusy_bytes_per_second = 65535\n")).unwrap_err().to_string();
         assert!(error.contains("snapshot.busy_bytes_per_second"), "{error}");
         assert!(load(&format!("{GOOD}[snapshot]\nbytes_per_second = 0\n")).is_ok());
+    }
+
+    #[test]
+    fn a_witness_that_cannot_be_asked_is_refused_with_what_is_wrong() {
+        let vkey = |seed: u8| {
+            let key = quorate_core::key::CosignerKey::from_seed("witness.example/w", &[seed; 32]).unwrap();
+            key.verifier().to_string()
+        };
+        let with = |lines: &str| load(&format!("{GOOD}[[witness]]\n{lines}\n"));
+        let good = format!("name = \"one\"\nurl = \"https://witness.example/a\"\nvkey = \"{}\"", vkey(1));
+        let config = with(&format!("{good}\nauthority = \"ca.pem\"")).unwrap();
+        assert_eq!((config.witness[0].min_interval_ms, config.witness[0].timeout_ms), (250, 5_000));
+        assert!(config.witness[0].authority.as_ref().unwrap().is_absolute());
+        let log = "example.org/log+530f903d+AWZ0Yf6dvEMe1DfpI6cPRxOjDKJq0v3mBq8mBhqHTqJ9".to_owned();
+        for (lines, words) in [
+            (good.replace("https", "ftp"), "witness.url of \"one\""),
+            (good.replace("https://witness.example/a", "witness.example"), "expected https://"),
+            (good.replace(&vkey(1), "nonsense"), "witness.vkey"),
+            (good.replace(&vkey(1), &log), "witness.vkey"),
+            (good.replace("\"one\"", "\"o n e\""), "witness.name"),
+            (format!("{good}\nmin_interval_ms = 0"), "witness.min_interval_ms of \"one\": 0: expected"),
+            (format!("{good}\ntimeout_ms = 60001"), "witness.timeout_ms"),
+            (format!("{good}\nintervall = 3"), "unknown key \"intervall\""),
+            (format!("{good}\n[[witness]]\n{good}"), "another witness has this name"),
+            (
+                format!("{good}\n[[witness]]\n{}", good.replace("one", "two")),
+                "the witness \"one\" has this key",
+            ),
+        ] {
+            let error = with(&lines).unwrap_err().to_string();
+            assert!(error.contains(words), "{lines}: {error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! * [`block`], [`chain`], [`sequencer`] — blocks: signed, chained, made of requests
 //! * [`machine`] — committed blocks in, the next state out, through the pure `quorate-ledger`
 //! * [`signer`] — cosigns what was computed here, and counts the others' cosignatures
+//! * [`witness`] — asks outside witnesses to cosign too
 //! * [`membership`] — who belongs to the cluster, and how that changes
 //! * [`tls`], [`peer`], [`http`], [`api`] — who may connect, and what they are told
 //! * [`health`], [`disk`] — whether it may serve, and take writes
@@ -44,3 +45,4 @@ pub mod signer;
 pub mod store;
 pub mod tls;
 pub mod upkeep;
+pub mod witness;

@@ -325,6 +325,7 @@ pub(crate) fn config_text(
         storage: config::Storage::default(),
         snapshot: config::Snapshot::default(),
         scrub: config::Scrub::default(),
+        witness: Vec::new(),
         raft: config::Raft::default(),
         log: config::Log::default(),
     };

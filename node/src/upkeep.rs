@@ -1,4 +1,4 @@
-//! What a node does beside serving: snapshots on their way, the scrubber, the certificates it uses. Shown in the status
+//! What a node does beside serving: snapshots on their way, the scrubber, the certificates it uses, the witnesses it asks. Shown in the status
 //! and the metrics.
 //!
 //! Whoever does the work keeps its own part up to date; whoever looks gets a copy. Nothing is decided by it.
@@ -11,7 +11,7 @@ use std::{
 
 use quorate_core::position::Micros;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, witness::Board};
 
 /// Between two lines about one transfer in the log.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -180,6 +180,8 @@ pub struct Upkeep {
     pub scrub: Scrubbing,
     /// The certificates in use.
     pub certificates: CertificateEnds,
+    /// What outside witnesses cosigned.
+    pub witnesses: Board,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ GOALS = {
     "committed": ("put, committed, 256 clients", 1.5, 2.2, False),
     "one_client": ("put, committed, 1 client: p50", 1.3, 1.0, True),
     "certified": ("put, certified and verified, 256 clients", 1.0, 1.8, False),
+    "certified_share": ("put, certified ÷ committed, both by 256 clients", 0.6, 0.8, False),
     "batched": ("put in batches of 1,000, certified and verified", 8.0, 20.0, False),
     "verified_get": ("verified get of the newest value, 64 clients", 0.7, 1.2, False),
     "overhead": ("put, committed, 256 clients, against a bare echo", 0.45, 0.6, False),

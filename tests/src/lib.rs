@@ -13,4 +13,5 @@ pub mod life;
 pub mod oracle;
 pub mod process;
 pub mod shell;
+pub mod witness;
 pub mod writer;

@@ -1,7 +1,7 @@
 //! Scans and histories are complete while writes go on: of every page put together, no key and no write is missing, none
 //! is of another moment, and what they show is what was acknowledged.
 //!
-//! `QUORATE_TEST_KEYS` sets how many keys there are (4,000).
+//! `QUORATE_TEST_KEYS` sets how many keys there are (4,000); `make completeness` takes a million.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate_client::{Client, Query, ReadOptions, Transaction};
+use quorate_tests::clock::now;
 use quorate_tests::cluster::Cluster;
 use tokio::sync::watch;
 
-/// Keys that a transaction writes, besides the one that all of them write.
-const BATCH: u64 = 100;
+/// From so many keys on, transactions and pages are larger, and a call may take longer.
+const MANY: u64 = 100_000;
 /// The key that every transaction writes.
 const HOT: &str = "hot";
 
@@ -24,6 +25,21 @@ fn keys() -> u64 {
     std::env::var("QUORATE_TEST_KEYS").map_or(4_000, |keys| keys.parse().unwrap())
 }
 
+/// Keys that a transaction writes, besides the one that all of them write.
+fn batch_keys() -> u64 {
+    if keys() < MANY { 100 } else { 250 }
+}
+
+/// Keys or writes on a page: of a scan, and of a history.
+fn page_sizes() -> (u32, u32) {
+    if keys() < MANY { (250, 7) } else { (500, 100) }
+}
+
+/// A page with many keys that were written since takes its time where everything runs on one machine.
+fn options() -> ReadOptions {
+    if keys() < MANY { ReadOptions::new() } else { ReadOptions::new().timeout(Duration::from_secs(120)) }
+}
+
 /// In an order that is not theirs.
 fn key(number: u64) -> Vec<u8> {
     format!("k/{:07}", number.wrapping_mul(7_919) % keys()).into_bytes()
@@ -31,7 +47,7 @@ fn key(number: u64) -> Vec<u8> {
 
 async fn write(client: &Client, acknowledged: &Acknowledged, batch: u64) {
     let mut transaction = Transaction::new().put(HOT, batch.to_string());
-    let mut written: Vec<Vec<u8>> = (0..BATCH).map(|n| key(batch * BATCH + n)).collect();
+    let mut written: Vec<Vec<u8>> = (0..batch_keys()).map(|n| key(batch * batch_keys() + n)).collect();
     written.sort();
     written.dedup();
     for key in &written {
@@ -50,10 +66,18 @@ fn state(acknowledged: &Acknowledged, at: u64) -> BTreeMap<Vec<u8>, u64> {
 }
 
 /// Scans in pages; what it shows must be the state as of one moment, not before `least`.
-async fn scan(client: &Client, acknowledged: &Acknowledged, reverse: bool) {
+async fn scan(client: &Client, acknowledged: &Acknowledged, query: Query, reverse: bool) {
+    let (begin, told) = (now(), format!("{query:?}"));
+    let is_asked = |key: &[u8]| match &query {
+        Query::Prefix(prefix) => key.starts_with(prefix),
+        Query::Key(one) => key == one,
+        Query::Range { first, end } => {
+            key >= first.as_slice() && end.as_ref().is_none_or(|end| key < end.as_slice())
+        }
+    };
     let least = *acknowledged.lock().unwrap().last_key_value().unwrap().0;
-    let scan = client.ledger("default").scan(Query::Prefix(Vec::new()), ReadOptions::new());
-    let mut scan = if reverse { scan.reverse() } else { scan }.page_size(250);
+    let scan = client.ledger("default").scan(query.clone(), options());
+    let mut scan = if reverse { scan.reverse() } else { scan }.page_size(page_sizes().0);
     let (mut shown, mut pages) = (Vec::new(), 0);
     while let Some(page) = scan.next_page().await.unwrap() {
         assert!(page.checkpoint.is_some());
@@ -73,16 +97,23 @@ async fn scan(client: &Client, acknowledged: &Acknowledged, reverse: bool) {
     while !acknowledged.lock().unwrap().contains_key(&at) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let expected: Vec<(Vec<u8>, u64)> = state(acknowledged, at).into_iter().collect();
+    let state = state(acknowledged, at).into_iter();
+    let expected: Vec<(Vec<u8>, u64)> = state.filter(|(key, _)| is_asked(key)).collect();
     assert_eq!(shown.len(), expected.len(), "keys as of {at}");
     assert!(shown == expected, "the scan is not the state as of {at}");
+    eprintln!(
+        "{told}: {} keys on {pages} pages, none missing, as of {at}, in {:?}",
+        shown.len(),
+        now() - begin
+    );
 }
 
 /// The history of the key that every transaction writes: all of them, numbered without gaps.
 async fn history(client: &Client, acknowledged: &Acknowledged, oldest_first: bool) {
+    let begin = now();
     let least = *acknowledged.lock().unwrap().last_key_value().unwrap().0;
     let history = client.ledger("default").history(HOT);
-    let mut history = if oldest_first { history.oldest_first() } else { history }.page_size(7);
+    let mut history = if oldest_first { history.oldest_first() } else { history }.page_size(page_sizes().1);
     let mut shown = Vec::new();
     while let Some(page) = history.next_page().await.unwrap() {
         shown.extend(page.entries.into_iter().map(|entry| (entry.revision.get(), entry.index.get())));
@@ -98,6 +129,7 @@ async fn history(client: &Client, acknowledged: &Acknowledged, oldest_first: boo
     let expected: Vec<(u64, u64)> =
         (1..).zip(acknowledged.lock().unwrap().range(..=newest).map(|(index, _)| *index)).collect();
     assert_eq!(shown, expected);
+    eprintln!("history: {} writes, none missing, in {:?}", shown.len(), now() - begin);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +137,7 @@ async fn no_key_and_no_write_is_missing_while_writes_go_on() {
     let mut cluster = Cluster::start(3);
     let acknowledged = Acknowledged::default();
     let writer = cluster.client("writer");
-    let load = keys() / BATCH;
+    let load = keys() / batch_keys();
     for batch in 0..load {
         write(&writer, &acknowledged, batch).await;
     }
@@ -122,13 +154,19 @@ async fn no_key_and_no_write_is_missing_while_writes_go_on() {
         })
     };
     let reader = cluster.client("reader");
-    scan(&reader, &acknowledged, false).await;
-    scan(&reader, &acknowledged, true).await;
+    let all = || Query::Prefix(Vec::new());
+    scan(&reader, &acknowledged, all(), false).await;
+    scan(&reader, &acknowledged, all(), true).await;
+    scan(&reader, &acknowledged, Query::Prefix("k/".into()), false).await;
+    let at = |share: u64| format!("k/{:07}", keys() * share / 8).into_bytes();
+    let inner = || Query::Range { first: at(1), end: Some(at(7)) };
+    scan(&reader, &acknowledged, inner(), false).await;
+    scan(&reader, &acknowledged, inner(), true).await;
     history(&reader, &acknowledged, false).await;
     history(&reader, &acknowledged, true).await;
     // The replica that answers is killed between two pages' worth of questions.
     cluster.kill(1);
-    scan(&reader, &acknowledged, false).await;
+    scan(&reader, &acknowledged, all(), false).await;
     history(&reader, &acknowledged, false).await;
     stop.send_replace(true);
     let went_on = writing.await.unwrap();

@@ -1,5 +1,6 @@
 //! The command.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,12 +11,16 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use quorate_audit::{
-    AuditError, Auditor, Bounds, FollowError, Followed, LogWitness, Options, Progress, Witness, follow,
+    AuditError, Auditor, Bounds, FollowError, Followed, LogWitness, Options, Progress, Submissions,
+    Submitted, Witness, follow,
 };
 use quorate_client::Ledger;
 use quorate_core::name::LedgerName;
+use quorate_core::policy::Policy;
+use tokio::sync::mpsc;
 
-use super::{key, served, submissions};
+use super::submissions::{self, Witnessing};
+use super::{key, served};
 use crate::commands::files::write_whole;
 use crate::duration;
 use crate::error::CliError;
@@ -26,6 +31,9 @@ use crate::output::{Table, json};
 use crate::policy_files;
 use crate::run::stop::Stop;
 use crate::session::Session;
+
+/// Submissions of a ledger that wait for its audit, at most.
+const SUBMISSIONS: usize = 64;
 
 /// Recompute ledgers from their entries, and compare with what every replica signed
 #[derive(Debug, clap::Args)]
@@ -62,9 +70,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Witness the logs of this policy too: vouch that they only grow, for whoever submits their checkpoints
+    /// Answer whoever submits checkpoints of the logs of this policy; may be repeated. Those that are audited here are cosigned
+    /// once they are recomputed, of others only that they grow is vouched for
     #[arg(long, value_name = "FILE", requires = "witness_listen")]
-    witness_logs: Option<PathBuf>,
+    witness_logs: Vec<PathBuf>,
 
     /// Serve POST /add-checkpoint (c2sp.org/tlog-witness) over HTTP here
     #[arg(long, value_name = "IP:PORT", requires = "witness_logs")]
@@ -105,23 +114,28 @@ async fn audit(global: &Global, session: &Session, args: &Args) -> Result<Exit, 
     let directory = args.dir.as_deref().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(CliError::io("create directory", directory))?;
     let names = ledgers(global, session, args).await?;
-    let (mut audits, mut all, mut origins) = (FuturesUnordered::new(), Vec::new(), Vec::new());
+    let logs = (!args.witness_logs.is_empty()).then(|| policy_files::load(&args.witness_logs)).transpose()?;
+    let (mut audits, mut all, mut audited) = (FuturesUnordered::new(), Vec::new(), BTreeMap::new());
     for name in names {
         let ledger = session.client.ledger(name.as_str());
         let auditor = open(&ledger, &name, directory, args).await?;
-        origins.push(auditor.origin().to_owned());
+        let submissions = logs.clone().map(|logs| {
+            let (sender, queue) = mpsc::channel(SUBMISSIONS);
+            audited.insert(auditor.origin().to_owned(), sender);
+            Submissions { logs, queue }
+        });
         let options = Options {
             once: args.once,
             compare_every: args.compare_every,
             witness: key::load(directory)?.map(Witness::new),
+            submissions,
         };
         session.output.hint(&format!("{name}: from log index {} on", auditor.next()));
         let progress = Arc::new(Progress::new());
         all.push((name.clone(), Arc::clone(&progress)));
         audits.push(async move { (name, follow(&ledger, auditor, options, &progress).await) });
     }
-    let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
-    let witnessing = witness(directory, args, &origins).await?;
+    let witnessing = witness(directory, args, logs, audited).await?;
     let (serving, mut witnessing) = (served::serve(args.listen, all).await?, std::pin::pin!(witnessing));
     let mut serving = std::pin::pin!(serving);
     let mut done = Vec::new();
@@ -152,23 +166,17 @@ async fn audit(global: &Global, session: &Session, args: &Args) -> Result<Exit, 
 async fn witness(
     directory: &Path,
     args: &Args,
-    audited: &[&str],
+    logs: Option<Policy>,
+    audited: BTreeMap<String, mpsc::Sender<Submitted>>,
 ) -> Result<impl Future<Output = ()> + use<>, CliError> {
-    let serving = match (&args.witness_logs, args.witness_listen) {
-        (Some(path), Some(listen)) => {
-            let logs = policy_files::load(std::slice::from_ref(path))?;
-            if let Some(log) = logs.logs().iter().find(|log| audited.contains(&log.key().name())) {
-                return Err(CliError::usage(
-                    format!("{} is audited here, and cannot be witnessed besides", log.key().name()),
-                    "one key must not speak of one log from two memories: leave it out of --witness-logs",
-                ));
-            }
+    let serving = match (logs, args.witness_listen) {
+        (Some(logs), Some(listen)) => {
             let key = key::load(directory)?.ok_or_else(|| {
                 CliError::usage("there is no key to witness with", "`quorate audit key` makes one")
             })?;
             let opened = LogWitness::open(directory, key, logs);
             let witness = opened.map_err(|error| CliError::other(error.to_string()))?;
-            Some(submissions::serve(listen, witness).await?)
+            Some(submissions::serve(listen, Witnessing { witness, audited }).await?)
         }
         _ => None,
     };

@@ -1,7 +1,8 @@
-//! `POST /add-checkpoint` (c2sp.org/tlog-witness), for logs of others.
+//! `POST /add-checkpoint` (c2sp.org/tlog-witness): of the ledgers that are audited here, and of logs of others.
 //!
 //! Plain HTTP: what is asked and what is answered is public, and signed. Bodies, connections and times are bounded.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,9 +17,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use quorate_audit::{Answer, LogWitness, MAX_BODY};
+use quorate_audit::{Answer, LogWitness, MAX_BODY, StoreError, Submission, Submitted};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::error::CliError;
 
@@ -31,10 +32,19 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Plain text.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// Who answers.
+#[derive(Debug)]
+pub(super) struct Witnessing {
+    /// For logs that are not audited.
+    pub(super) witness: LogWitness,
+    /// The audits, by origin: each has its own memory of what it signed, and nobody else speaks of its ledger.
+    pub(super) audited: BTreeMap<String, mpsc::Sender<Submitted>>,
+}
+
 /// Serves until it is dropped.
 pub(super) async fn serve(
     listen: SocketAddr,
-    witness: LogWitness,
+    witness: Witnessing,
 ) -> Result<impl Future<Output = ()>, CliError> {
     let bound = TcpListener::bind(listen).await;
     let listener = bound.map_err(|error| CliError::other(format!("cannot listen on {listen}: {error}")))?;
@@ -58,7 +68,7 @@ pub(super) async fn serve(
 }
 
 /// Answers the requests of one connection. What goes wrong with it is the client's.
-async fn converse(stream: TcpStream, witness: Arc<LogWitness>) {
+async fn converse(stream: TcpStream, witness: Arc<Witnessing>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let witness = Arc::clone(&witness);
         async move {
@@ -72,7 +82,7 @@ async fn converse(stream: TcpStream, witness: Arc<LogWitness>) {
     server.serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
-async fn answer(request: Request<Incoming>, witness: Arc<LogWitness>) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, witness: Arc<Witnessing>) -> Response<Full<Bytes>> {
     if request.uri().path() != "/add-checkpoint" {
         return respond(StatusCode::NOT_FOUND, TEXT, "POST /add-checkpoint\n".to_owned());
     }
@@ -87,8 +97,7 @@ async fn answer(request: Request<Incoming>, witness: Arc<LogWitness>) -> Respons
         );
     };
     let body = body.to_bytes();
-    let answered = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
-    match answered {
+    match judged(witness, body).await {
         Ok(Ok(Answer::Cosigned(line))) => respond(StatusCode::OK, TEXT, line),
         Ok(Ok(Answer::Refused(refusal))) => {
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
@@ -97,8 +106,25 @@ async fn answer(request: Request<Incoming>, witness: Arc<LogWitness>) -> Respons
             respond(status, refusal.content_type(), text)
         }
         Ok(Err(error)) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
-        Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the witness failed\n".to_owned()),
+        Err(Failed) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the witness failed\n".to_owned()),
     }
+}
+
+/// Whoever answers has ended.
+struct Failed;
+
+async fn judged(witness: Arc<Witnessing>, body: Bytes) -> Result<Result<Answer, StoreError>, Failed> {
+    let submission = match Submission::parse(&body) {
+        Ok(submission) => submission,
+        Err(refusal) => return Ok(Ok(Answer::Refused(refusal))),
+    };
+    let Some(audit) = witness.audited.get(submission.origin()).cloned() else {
+        let answered = tokio::task::spawn_blocking(move || witness.witness.add_checkpoint(&body)).await;
+        return answered.map_err(|_| Failed);
+    };
+    let (answer, answered) = oneshot::channel();
+    audit.send(Submitted { submission, answer }).await.map_err(|_| Failed)?;
+    answered.await.map(Ok).map_err(|_| Failed)
 }
 
 fn respond(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {

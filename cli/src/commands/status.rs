@@ -120,7 +120,7 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
         limitation: Some(status.limitation.clone()).filter(|limitation| !limitation.is_empty()),
         kept_evidence: kept_evidence(status),
-        upkeep: Some(status_upkeep::document(status)),
+        upkeep: Some(status_upkeep::document(status, ledger)),
         ..json::Replica::default()
     }
 }

@@ -332,6 +332,24 @@ pub(crate) struct Upkeep {
     /// Whether one of them ends within 30 days, or has ended.
     pub(crate) certificate_ends_soon: bool,
     pub(crate) disk_free_bytes: String,
+    /// Outside witnesses that it asks, of the ledger that is shown.
+    pub(crate) witnesses: Vec<Witness>,
+}
+
+/// What an outside witness has cosigned, by the word of a replica that asks it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Witness {
+    pub(crate) name: String,
+    pub(crate) ledger: String,
+    pub(crate) size: String,
+    /// How far that is behind the newest checkpoint that this replica has certified, in leaves.
+    pub(crate) behind: String,
+    /// When it cosigned; `null` if it did not.
+    pub(crate) cosigned: Option<String>,
+    pub(crate) submitted: String,
+    pub(crate) accepted: String,
+    /// Why it did not cosign the last checkpoint it was sent; `null`: it did.
+    pub(crate) problem: Option<String>,
 }
 
 /// A snapshot on its way.

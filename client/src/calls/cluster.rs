@@ -18,7 +18,9 @@ use crate::registry::{self, LedgerRecord};
 use crate::retry::Plan;
 use crate::transport::Rpc as _;
 
-pub use quorate_proto::v1::{LedgerStatus, Member, SnapshotTransfer, StatusResponse as Status};
+pub use quorate_proto::v1::{
+    LedgerStatus, Member, SnapshotTransfer, StatusResponse as Status, WitnessStatus,
+};
 
 /// How long a request to create a ledger is known for.
 const KNOWN_FOR: Duration = Duration::from_secs(60);

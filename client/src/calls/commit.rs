@@ -134,6 +134,7 @@ impl Sent<'_> {
             Wait::Certified => v1::Wait::Certified,
             Wait::Committed => v1::Wait::Committed,
         };
+        let (witnesses, min_witnesses) = session.state.outside();
         v1::CommitRequest {
             ledger: session.state.name(),
             idempotency_key: self.idempotency_key.clone().into(),
@@ -143,6 +144,8 @@ impl Sent<'_> {
             wait: wait.into(),
             trusted_size: session.trusted_size().map_or(0, TreeSize::get),
             min_cosigners: session.state.min_cosigners(transaction.min_cosigners),
+            witnesses,
+            min_witnesses,
         }
     }
 

@@ -19,6 +19,8 @@ use crate::values::ProvenInclusion;
 
 /// The longest time that a server waits for a checkpoint, milliseconds.
 pub(crate) const MAX_WAIT_MS: u32 = 60_000;
+/// How long a checkpoint is waited for at least where outside witnesses have to sign it, milliseconds.
+const WITNESS_WAIT_MS: u32 = 2_000;
 
 impl Ledger {
     /// A certified checkpoint, the latest or of a size. What is believed moves forward to it.
@@ -117,11 +119,16 @@ pub(crate) fn checkpoint_request(
     min_cosigners: Option<u32>,
     wait_ms: u32,
 ) -> v1::GetCheckpointRequest {
+    let (witnesses, min_witnesses) = session.state.outside();
+    // Witnesses are asked now and then: what they have signed may not be there yet.
+    let least_wait = if witnesses.is_empty() { 0 } else { WITNESS_WAIT_MS };
     v1::GetCheckpointRequest {
         ledger: session.state.name(),
         size: size.map_or(0, TreeSize::get),
         min_cosigners: session.state.min_cosigners(min_cosigners),
-        wait_ms,
+        wait_ms: wait_ms.max(least_wait),
         trusted_size: session.trusted_size().map_or(0, TreeSize::get),
+        witnesses,
+        min_witnesses,
     }
 }

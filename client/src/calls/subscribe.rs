@@ -225,6 +225,7 @@ impl Reader {
 
     async fn try_connect(&mut self) -> Result<Source, Error> {
         let session = self.asked.ledger.begin(None).await?;
+        let (witnesses, min_witnesses) = session.state.outside();
         let request = v1::SubscribeRequest {
             ledger: session.state.name(),
             from: self.position().get(),
@@ -232,6 +233,8 @@ impl Reader {
             prefix: self.asked.prefix.clone().into(),
             trusted_size: session.trusted_size().map_or(0, TreeSize::get),
             min_cosigners: session.state.min_cosigners(None),
+            witnesses,
+            min_witnesses,
         };
         let answered = session.state.fleet.call(&request, session.plan(Route::Any)).await?;
         Ok(Source {

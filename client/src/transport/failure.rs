@@ -13,6 +13,9 @@ use crate::error::{Error, FailedPrecondition, Failure, Rejection};
 /// Reason of a replica that is not the leader.
 const NOT_LEADER: &str = "not_leader";
 
+/// Reason of a replica to which too few cosignatures came in time.
+const NOT_CERTIFIED: &str = "not_certified";
+
 /// Reads the status of a replica.
 pub(super) fn failure(endpoint: &Arc<str>, status: &Status) -> Failure {
     let detail = detail(status).unwrap_or_default();
@@ -24,6 +27,9 @@ pub(super) fn failure(endpoint: &Arc<str>, status: &Status) -> Failure {
         },
         // A queue that is full, or a connection that never came to be: the request was not taken.
         Code::ResourceExhausted => Failure::TryAgain { message: message(), no_effect: true },
+        _ if detail.reason == NOT_CERTIFIED => {
+            Failure::Uncertified { message: message(), no_effect: detail.no_effect }
+        }
         Code::Unavailable => {
             let no_effect = detail.no_effect || was_never_sent(status);
             Failure::TryAgain { message: message(), no_effect }

@@ -73,6 +73,25 @@ impl Policy {
         self.cheapest(|threshold, _| threshold)
     }
 
+    /// The least number of cosignatures of these witnesses that meets the quorum when everybody else signs: 0 when the
+    /// quorum can do without them.
+    #[must_use]
+    pub fn least_of(&self, these: impl Fn(&Witness) -> bool) -> usize {
+        let cost = self.quorum.fold(
+            |index| usize::from(self.witnesses.get(index).is_some_and(&these)),
+            |threshold, mut costs| {
+                costs.sort_unstable();
+                costs.into_iter().take(threshold).fold(0, usize::saturating_add)
+            },
+        );
+        cost.unwrap_or(0)
+    }
+
+    /// The witnesses that the quorum counts, in the order of the file.
+    pub fn counted_witnesses(&self) -> impl Iterator<Item = &Witness> {
+        self.counted().into_iter().map(|(_, witness)| witness)
+    }
+
     /// How much this policy promises.
     #[must_use]
     pub fn promise(&self) -> Promise {

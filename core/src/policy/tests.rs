@@ -351,3 +351,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn how_many_of_some_witnesses_it_takes_when_the_others_sign() {
+    let named = |names: &'static [&str]| {
+        move |witness: &Witness| names.contains(&witness.name().to_string().as_str())
+    };
+    let policy = Policy::parse(nested()).unwrap();
+    // Two of X and any of Y: of the X it takes two, of one X none, of all of Y one.
+    for (names, least) in [
+        (&["X1", "X2", "X3"][..], 2),
+        (&["X1"][..], 0),
+        (&["X1", "X2"][..], 1),
+        (&["Y1", "Y2", "Y3"][..], 1),
+        (&["Y1"][..], 0),
+        (&["X1", "X2", "X3", "Y1", "Y2", "Y3"][..], 3),
+        (&[][..], 0),
+    ] {
+        assert_eq!(policy.least_of(named(names)), least, "{names:?}");
+    }
+    assert_eq!(policy.counted_witnesses().count(), 6);
+    let four = Policy::k_of_n(log().verifier(), &vkeys(1..=4), 3).unwrap();
+    let last = |witness: &Witness| witness.key().same_key(&vkey(4));
+    assert_eq!((four.least_of(last), four.least_of(|_| true)), (0, 3));
+    let none = Policy::parse(format!("log {}\nquorum none\n", log().verifier())).unwrap();
+    assert_eq!((none.least_of(|_| true), none.counted_witnesses().count()), (0, 0));
+}

@@ -12,7 +12,8 @@ use super::contact::LeaderContact;
 use crate::{
     consensus::{Consensus, ReadError, Role, Status},
     sequencer::{Sequencer, SubmitError},
-    signer::{Certified, Signer, WaitError},
+    signer::{Certified, Need, Reached, Signer, WaitError},
+    store::state::LedgerView,
 };
 
 /// The parts behind the interface.
@@ -29,15 +30,27 @@ pub trait Backend: Send + Sync + 'static {
     /// Time since this node last heard from a leader; zero on the leader itself.
     fn leader_silence(&self) -> Duration;
 
-    /// Waits until `cosigners` members (0 = a majority) have signed this checkpoint, which is applied here.
+    /// Waits until enough have signed this checkpoint, which is applied here.
     fn certified<'a>(
         &'a self,
         ledger: &'a LedgerName,
         size: TreeSize,
         root: Hash,
-        cosigners: usize,
+        need: Need,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Certified, WaitError>>;
+
+    /// Waits until enough have signed the checkpoint of `least`, which is in `view`, or a larger one.
+    fn reach(
+        &self,
+        view: Arc<LedgerView>,
+        least: TreeSize,
+        need: Need,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Reached, WaitError>>;
+
+    /// The largest size of a ledger that enough have signed, as far as this is in memory; zero when there is none.
+    fn newest_meeting(&self, ledger: &LedgerName, need: Need) -> TreeSize;
 
     /// The largest size of a ledger that a majority signed; zero when there is none.
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize;
@@ -104,10 +117,27 @@ impl Backend for NodeBackend {
         ledger: &'a LedgerName,
         size: TreeSize,
         root: Hash,
-        cosigners: usize,
+        need: Need,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Certified, WaitError>> {
-        Box::pin(self.signer.wait(ledger, size, root, cosigners, timeout))
+        Box::pin(async move { self.signer.wait(ledger, size, root, &need, timeout).await })
+    }
+
+    fn reach(
+        &self,
+        view: Arc<LedgerView>,
+        least: TreeSize,
+        need: Need,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Reached, WaitError>> {
+        Box::pin(async move { self.signer.reach(view, least, &need, timeout).await })
+    }
+
+    fn newest_meeting(&self, ledger: &LedgerName, need: Need) -> TreeSize {
+        match need.looks_outside() {
+            true => self.signer.newest_meeting(ledger, &need),
+            false => self.signer.certified_size(ledger),
+        }
     }
 
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize {

@@ -15,7 +15,10 @@ use super::{
     interface::{Api, Deadline},
     proofs::{leaf, misplaced},
 };
-use crate::{signer::Certified, store::state::LedgerView};
+use crate::{
+    signer::{Certified, Need},
+    store::state::LedgerView,
+};
 
 /// Commit leaves that are kept, at most.
 const MAX_COMMITS: usize = 1_024;
@@ -28,8 +31,8 @@ const OLD_S: u64 = 10;
 pub(crate) struct Wanted {
     /// What it believes in; zero: nothing. Within the view.
     pub(crate) trusted: TreeSize,
-    /// Cosignatures it must carry; 0: a majority.
-    pub(crate) cosigners: usize,
+    /// Whose cosignatures it must carry.
+    pub(crate) need: Need,
 }
 
 impl Api {
@@ -43,7 +46,7 @@ impl Api {
     ) -> Result<CheckpointParts, Problem> {
         let commit = self.commit_proof(ledger, size)?;
         let consistency = consistency(ledger, wanted.trusted, size)?;
-        let certified = self.certified(ledger, size, wanted.cosigners, deadline).await?;
+        let certified = self.certified(ledger, size, wanted.need, deadline).await?;
         Ok(CheckpointParts {
             note: certified.note.as_ref().to_owned(),
             commit: (*commit).clone(),
@@ -56,15 +59,15 @@ impl Api {
         &self,
         ledger: &LedgerView,
         size: TreeSize,
-        cosigners: usize,
+        need: Need,
         deadline: &Deadline,
     ) -> Result<Certified, Problem> {
         let name = &ledger.head().name;
         let root = root_of(ledger, size)?;
-        let wait = || self.backend().certified(name, size, root, cosigners, deadline.patience());
+        let wait = || self.backend().certified(name, size, root, need, deadline.patience());
         let certified = wait().await?;
-        let need = if cosigners == 0 { self.backend().majority() } else { cosigners };
-        let oldest = certified.times.get(need.saturating_sub(1)).copied().unwrap_or(u64::MAX);
+        let enough = need.enough(self.backend().majority());
+        let oldest = certified.times.get(enough.saturating_sub(1)).copied().unwrap_or(u64::MAX);
         let is_old = self.parts().clock.now().as_secs().saturating_sub(oldest) > OLD_S;
         if !is_old || size < self.backend().certified_size(name) {
             return Ok(certified);

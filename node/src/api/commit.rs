@@ -26,9 +26,12 @@ use super::{
     interface::{Api, Deadline, check_size},
     proofs::{self, Prover, Shown, misplaced},
 };
-use crate::store::{
-    faults::StoreFault,
-    state::{LedgerView, StoredContent},
+use crate::{
+    signer::Need,
+    store::{
+        faults::StoreFault,
+        state::{LedgerView, StoredContent},
+    },
 };
 
 /// Who asks: there is no authentication yet.
@@ -50,13 +53,13 @@ impl Api {
     ) -> Result<v1::CommitResponse, Problem> {
         let limits = WriteLimits { value_len: self.view().cluster().settings.max_value_len };
         let mut checked = CheckedCommit::new(request, limits)?;
-        self.check_cosigners(checked.cosigners, "min_cosigners")?;
+        self.check_cosigners(&checked.need, "min_cosigners")?;
         if checked.trusted > TreeSize::ZERO {
             self.find(&checked.ledger, |ledger| check_size(ledger, checked.trusted, "trusted_size")).await?;
         }
         self.check_space()?;
         let drawn = draw_missing(&mut checked.writes)?;
-        let wanted = Wanted { trusted: checked.trusted, cosigners: checked.cosigners };
+        let wanted = Wanted { trusted: checked.trusted, need: checked.need };
         let (request, meta) = completed(
             checked.ledger.as_str(),
             (checked.idempotency_key, checked.not_after),
@@ -100,11 +103,12 @@ impl Api {
         known: bool,
     ) -> Result<v1::CommitResponse, Problem> {
         let index = transaction.index;
-        let certified = self.backend().certified_size(&ledger.head().name);
-        let size = if certified > covering && certified <= ledger.size() { certified } else { covering };
-        transaction.path = proofs::path(ledger, index, size)?;
-        let checkpoint = self.checkpoint_proof(ledger, size, wanted, deadline).await;
-        let checkpoint = checkpoint.map_err(|problem| match problem {
+        let checkpoint = async {
+            let (ledger, size) = self.covering(ledger, covering, wanted.need, deadline).await?;
+            transaction.path = proofs::path(&ledger, index, size)?;
+            self.checkpoint_proof(&ledger, size, wanted, deadline).await
+        };
+        let checkpoint = checkpoint.await.map_err(|problem| match problem {
             Problem::Refused(status) => {
                 let text = status.message();
                 let advice = "ask again with the same idempotency key";
@@ -119,6 +123,26 @@ impl Api {
             checkpoint: Some(checkpoint.into()),
             known,
         })
+    }
+}
+
+impl Api {
+    /// The size under which a transaction is proven that `covering` is the first to cover, and a view that has it.
+    async fn covering(
+        &self,
+        ledger: &Arc<LedgerView>,
+        covering: TreeSize,
+        need: Need,
+        deadline: &Deadline,
+    ) -> Result<(Arc<LedgerView>, TreeSize), Problem> {
+        if need.looks_outside() {
+            let reached =
+                self.backend().reach(Arc::clone(ledger), covering, need, deadline.patience()).await?;
+            return Ok((reached.view, reached.size));
+        }
+        let certified = self.backend().certified_size(&ledger.head().name);
+        let size = if certified > covering && certified <= ledger.size() { certified } else { covering };
+        Ok((Arc::clone(ledger), size))
     }
 }
 

@@ -16,7 +16,10 @@ use super::{
     item::Reader,
     proofs::{Prover, misplaced},
 };
-use crate::store::state::{LedgerView, ReadView};
+use crate::{
+    signer::Need,
+    store::state::{LedgerView, ReadView},
+};
 
 /// Epochs in one answer, at most.
 const MAX_EPOCHS: u32 = 100;
@@ -60,7 +63,7 @@ impl Api {
             let words = format!("this node does not have the proof of epoch {epoch} yet: ask another one");
             return Err(Reason::NotCertified.refuse(words).into());
         };
-        let wanted = Wanted { trusted: TreeSize::ZERO, cosigners: 0 };
+        let wanted = Wanted { trusted: TreeSize::ZERO, need: Need::default() };
         let checkpoint = self.checkpoint_proof(system, start.size, wanted, deadline).await?;
         Ok(v1::EpochProof {
             epoch: epoch.get(),

@@ -191,6 +191,7 @@ impl From<WaitError> for Problem {
         Self::Refused(match error {
             WaitError::Store(fault) => return Self::Fault(fault),
             WaitError::TooMany { .. } => Reason::TooManyCosigners.of("min_cosigners", error),
+            WaitError::UnknownWitnesses { .. } => Reason::TooManyCosigners.of("min_witnesses", error),
             WaitError::Timeout { .. } => {
                 Reason::NotCertified.refuse(format!("not certified in time: {error}"))
             }

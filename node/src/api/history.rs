@@ -54,7 +54,7 @@ impl Api {
     ) -> Result<v1::HistoryResponse, Problem> {
         let (name, limit, options) = bounds::history(&request)?;
         let token = HistoryToken::read(&request)?;
-        let ledger = self.open(&name, &options).await?;
+        let ledger = self.open(&name, &options, &deadline).await?;
         let asked = Asked {
             key: request.key.to_vec(),
             direction: if request.oldest_first { Direction::Ascending } else { Direction::Descending },

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     http::{Health, HttpSource, SourceError, TileIndex, TileWidth},
+    signer::Need,
     store::state::LedgerView,
 };
 
@@ -48,7 +49,7 @@ impl HttpSource for Api {
             return Err(SourceError::Unavailable("no checkpoint of this ledger is certified yet".to_owned()));
         }
         let root = root_of(&view, size).map_err(|problem| self.withheld(problem))?;
-        let certified = self.backend().certified(ledger, size, root, 0, Duration::ZERO).await;
+        let certified = self.backend().certified(ledger, size, root, Need::default(), Duration::ZERO).await;
         let certified = certified.map_err(|error| self.withheld(error.into()))?;
         Ok(Bytes::copy_from_slice(certified.note.as_bytes()))
     }

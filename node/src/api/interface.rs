@@ -32,6 +32,7 @@ use crate::{
     evidence::EvidenceFiles,
     health::Health,
     membership::Office,
+    signer::Need,
     store::{
         faults::StoreFault,
         state::{LedgerView, ReadView, StateStore},
@@ -152,11 +153,22 @@ impl Api {
         &self,
         name: &LedgerName,
         options: &Options,
+        deadline: &Deadline,
     ) -> Result<Arc<LedgerView>, Problem> {
-        self.check_cosigners(options.cosigners, "options.min_cosigners")?;
+        self.check_cosigners(&options.need, "options.min_cosigners")?;
+        let view = self.look(name, options).await?;
+        if !options.prove || !options.need.looks_outside() {
+            return Ok(view);
+        }
+        // Witnesses sign some sizes only: the answer is as of one of them that is not older than the view.
+        let size = view.size();
+        Ok(self.backend().reach(view, size, options.need, deadline.patience()).await?.view)
+    }
+
+    async fn look(&self, name: &LedgerName, options: &Options) -> Result<Arc<LedgerView>, Problem> {
         let mut barred = match options.consistency {
             Consistency::Linearizable => false,
-            Consistency::Stale(bound) => self.is_fresh(name, bound, options.cosigners).await?,
+            Consistency::Stale(bound) => self.is_fresh(name, bound, options.need).await?,
         };
         loop {
             if !barred {
@@ -189,13 +201,13 @@ impl Api {
     }
 
     /// Whether what is here was cosigned at most so long ago.
-    async fn is_fresh(&self, name: &LedgerName, bound: Duration, cosigners: usize) -> Result<bool, Problem> {
+    async fn is_fresh(&self, name: &LedgerName, bound: Duration, need: Need) -> Result<bool, Problem> {
         for attempt in 0..2 {
             let Ok(ledger) = find(&self.view(), name) else {
                 return Ok(false);
             };
             let size = self.backend().certified_size(name).min(ledger.size());
-            let age = self.age_of(&ledger, size, cosigners).await?;
+            let age = self.age_of(&ledger, size, need).await?;
             if age.is_some_and(|age| age <= bound) {
                 return Ok(true);
             }
@@ -211,18 +223,17 @@ impl Api {
         &self,
         ledger: &LedgerView,
         size: TreeSize,
-        cosigners: usize,
+        need: Need,
     ) -> Result<Option<Duration>, StoreFault> {
         let Some(root) = ledger.root_at(size)?.filter(|_| size > TreeSize::ZERO) else {
             return Ok(None);
         };
         let name = &ledger.head().name;
-        let Ok(certified) = self.backend().certified(name, size, root, cosigners, Duration::ZERO).await
-        else {
+        let Ok(certified) = self.backend().certified(name, size, root, need, Duration::ZERO).await else {
             return Ok(None);
         };
-        let need = if cosigners == 0 { self.backend().majority() } else { cosigners };
-        let newest = need.checked_sub(1).and_then(|place| certified.times.get(place));
+        let enough = need.enough(self.backend().majority());
+        let newest = enough.checked_sub(1).and_then(|place| certified.times.get(place));
         let now = self.0.parts.clock.now().as_secs();
         Ok(newest.map(|time| Duration::from_secs(now.saturating_sub(*time))))
     }
@@ -242,8 +253,10 @@ impl Api {
         tokio::time::timeout(REFRESH_TIMEOUT, self.backend().refresh(name)).await.ok();
     }
 
-    /// Refuses to wait for more cosignatures than there are cosigners.
-    pub(super) fn check_cosigners(&self, wanted: usize, field: &str) -> Result<(), Problem> {
+    /// Refuses to wait for more cosignatures than there are cosigners. Which outside witnesses are asked is looked at when
+    /// they are waited for.
+    pub(super) fn check_cosigners(&self, need: &Need, field: &str) -> Result<(), Problem> {
+        let wanted = need.cosigners.saturating_sub(need.named().count());
         if wanted == 0 {
             return Ok(());
         }

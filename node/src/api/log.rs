@@ -1,6 +1,6 @@
 //! Proofs of the log itself: inclusion, consistency, checkpoints.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use quorate_core::position::{LogIndex, TreeSize};
 use quorate_proto::{
@@ -88,8 +88,8 @@ impl Api {
         let name = bounds::ledger(&request.ledger)?;
         let patience = bounds::wait(request.wait_ms)?.min(deadline.patience());
         let until = Deadline::after(&self.parts().clock, patience);
-        let cosigners = usize::try_from(request.min_cosigners).unwrap_or(usize::MAX);
-        self.check_cosigners(cosigners, "min_cosigners")?;
+        let need = bounds::need((request.min_cosigners, &request.witnesses, request.min_witnesses), "")?;
+        self.check_cosigners(&need, "min_cosigners")?;
         let (asked, trusted) = (TreeSize::new(request.size), TreeSize::new(request.trusted_size));
         let enough = |ledger: &LedgerView| check_size(ledger, asked, "size");
         let mut found = self.find(&name, enough).await;
@@ -99,14 +99,19 @@ impl Api {
         }
         let ledger = found?;
         check_size(&ledger, trusted, "trusted_size")?;
-        let certified = self.backend().certified_size(&name).min(ledger.size());
-        let size = match (asked, certified) {
-            (TreeSize::ZERO, TreeSize::ZERO) => ledger.size(),
-            (TreeSize::ZERO, certified) => certified,
-            (asked, _) => asked,
+        let newest = self.backend().newest_meeting(&name, need).min(ledger.size());
+        let (ledger, size) = match (asked, newest) {
+            (TreeSize::ZERO, TreeSize::ZERO) if need.looks_outside() => {
+                let size = ledger.size();
+                let reached = self.backend().reach(ledger, size, need, until.remaining()).await?;
+                (reached.view, reached.size)
+            }
+            (TreeSize::ZERO, TreeSize::ZERO) => (Arc::clone(&ledger), ledger.size()),
+            (TreeSize::ZERO, newest) => (ledger, newest),
+            (asked, _) => (ledger, asked),
         };
         check_checkpoint(&ledger, size)?;
-        let checkpoint = self.checkpoint_proof(&ledger, size, Wanted { trusted, cosigners }, &until).await?;
+        let checkpoint = self.checkpoint_proof(&ledger, size, Wanted { trusted, need }, &until).await?;
         Ok(v1::GetCheckpointResponse { checkpoint: Some(checkpoint.into()) })
     }
 }

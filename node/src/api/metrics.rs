@@ -37,6 +37,10 @@
 //! | `quorate_scrub_damage_total` | counter | damage that scrubbing found |
 //! | `quorate_log_sync_seconds` | histogram | time to make a group of log writes durable |
 //! | `quorate_snapshot_seconds{direction}` | gauge | how long the last of them took, with all checks |
+//! | `quorate_witness_submissions_total{witness,result}` | counter | checkpoints sent to an outside witness: `accepted`, `conflict` (it had another size, and was asked again), or why not |
+//! | `quorate_witness_size{witness,ledger}` | gauge | leaves under the newest checkpoint that it cosigned |
+//! | `quorate_witness_lag_leaves{witness,ledger}` | gauge | how far that is behind the newest certified one |
+//! | `quorate_witness_lag_seconds{witness,ledger}` | gauge | how old it is, while it is behind |
 //! | `quorate_memory_bytes` | gauge | resident memory of this process |
 //! | `quorate_written_bytes` | gauge | what this process has caused to be written to storage |
 //! | `quorate_evidence_files` | gauge | proofs that another node lied, kept in `evidence/` of the data directory |
@@ -124,6 +128,19 @@ impl Api {
             set(gauge!("quorate_disk_free_bytes"), free);
         }
         self.measure_upkeep();
+        self.measure_witnesses();
+    }
+
+    fn measure_witnesses(&self) {
+        let now = self.parts().clock.now().as_secs();
+        for ((witness, ledger), row) in self.parts().upkeep.witnesses.now() {
+            let labels = [("witness", witness), ("ledger", ledger.as_str().to_owned())];
+            let lag = certification_lag(self.backend().certified_size(&ledger), row.size);
+            let age = if lag == 0 || row.time_s == 0 { 0 } else { now.saturating_sub(row.time_s) };
+            set(gauge!("quorate_witness_size", &labels), row.size.get());
+            set(gauge!("quorate_witness_lag_leaves", &labels), lag);
+            set(gauge!("quorate_witness_lag_seconds", &labels), age);
+        }
     }
 
     fn measure_upkeep(&self) {

@@ -24,7 +24,7 @@ impl Api {
         deadline: Deadline,
     ) -> Result<v1::GetResponse, Problem> {
         let (name, options) = bounds::get(&request)?;
-        let ledger = self.open(&name, &options).await?;
+        let ledger = self.open(&name, &options, &deadline).await?;
         let mut reader = self.reader(&ledger, &options)?;
         let answer = reader.read(&request.key)?;
         let state_proof = if options.prove && !answer.is_superseded {
@@ -48,7 +48,7 @@ impl Api {
         deadline: Deadline,
     ) -> Result<v1::GetManyResponse, Problem> {
         let (name, options) = bounds::get_many(&request)?;
-        let ledger = self.open(&name, &options).await?;
+        let ledger = self.open(&name, &options, &deadline).await?;
         let reader = self.reader(&ledger, &options)?;
         let most = self.parts().limits.message_bytes;
         let answers = blocking(move || answers(reader, request, options.prove, most)).await?;
@@ -88,7 +88,7 @@ impl Api {
         if !options.prove {
             return Ok(None);
         }
-        let wanted = Wanted { trusted: options.trusted, cosigners: options.cosigners };
+        let wanted = Wanted { trusted: options.trusted, need: options.need };
         let checkpoint = self.checkpoint_proof(ledger, ledger.size(), wanted, deadline).await?;
         Ok(Some(checkpoint.into()))
     }

@@ -45,7 +45,7 @@ impl Api {
     ) -> Result<v1::ScanResponse, Problem> {
         let mut question = bounds::scan(&request)?;
         let token = ScanToken::read(&request)?;
-        let ledger = self.open(&question.ledger, &question.options).await?;
+        let ledger = self.open(&question.ledger, &question.options, &deadline).await?;
         if let Some(token) = &token {
             check_index(&ledger, Some(token.at), "page_token")?;
             question.range = rest(&question, &token.next)?;

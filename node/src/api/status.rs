@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use quorate_core::position::{Micros, TreeSize};
+use quorate_core::{
+    name::LedgerName,
+    position::{Micros, TreeSize},
+};
 use quorate_proto::v1;
 
 use super::{
@@ -16,6 +19,7 @@ use crate::{
     membership::Office,
     store::state::{LedgerView, ReadView},
     upkeep::Transfer,
+    witness::Row,
 };
 
 /// Entries that are committed and not applied, from which on a node counts as not caught up.
@@ -58,6 +62,7 @@ impl Api {
             disk_free_bytes: parts.disk.free().unwrap_or(0),
             evidence_files: u64::try_from(parts.evidence.count()).unwrap_or(u64::MAX),
             evidence_dir: parts.evidence.directory().display().to_string(),
+            witnesses: parts.upkeep.witnesses.now().into_iter().map(witness).collect(),
         }
     }
 
@@ -120,6 +125,18 @@ impl Api {
             (consensus.committed.map(|id| id.index), view.applied().last.map(|id| id.index));
         let behind = committed.unwrap_or(0).saturating_sub(applied.unwrap_or(0));
         (behind > BEHIND).then(|| format!("catching up: {behind} entries are committed and not applied"))
+    }
+}
+
+fn witness(((name, ledger), row): ((String, LedgerName), Row)) -> v1::WitnessStatus {
+    v1::WitnessStatus {
+        name,
+        ledger: ledger.as_str().to_owned(),
+        size: row.size.get(),
+        time_s: row.time_s,
+        submitted: row.submitted,
+        accepted: row.accepted,
+        problem: row.problem.unwrap_or_default(),
     }
 }
 

@@ -53,7 +53,7 @@ impl Api {
     /// The log from an index on, for ever.
     pub(super) async fn answer_subscribe(&self, request: v1::SubscribeRequest) -> Result<Feed, Problem> {
         let asked = bounds::subscription(&request)?;
-        self.check_cosigners(asked.wanted.cosigners, "min_cosigners")?;
+        self.check_cosigners(&asked.wanted.need, "min_cosigners")?;
         let (from, trusted) = (TreeSize::new(asked.from.get()), asked.wanted.trusted);
         // A reader that comes from another replica may be ahead of this one: it waits for what is committed.
         self.find(&asked.ledger, |ledger| {
@@ -84,7 +84,7 @@ impl Reader {
         let mut quiet = std::pin::pin!(tokio::time::sleep(SIGN_OF_LIFE));
         loop {
             let ledger = self.view()?;
-            let known = self.api.backend().certified_size(&self.asked.ledger);
+            let known = self.api.backend().newest_meeting(&self.asked.ledger, self.asked.wanted.need);
             let certified = known.min(ledger.size());
             // A replica that is behind the reader has nothing to say to it yet.
             let can_speak = certified > TreeSize::ZERO && certified >= self.sent;
@@ -98,10 +98,23 @@ impl Reader {
             tokio::select! {
                 () = &mut quiet => {}
                 () = tokio::time::sleep(LOOK_AGAIN), if known > certified => {}
-                () = self.api.backend().certified_beyond(&self.asked.ledger, certified), if known <= certified => {}
+                () = self.beyond(&ledger, certified), if known <= certified => {}
                 // The sender is a part of the interface: it is not gone while this runs.
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
+        }
+    }
+
+    /// Returns when enough may have signed a larger size than this.
+    async fn beyond(&self, ledger: &Arc<LedgerView>, certified: TreeSize) {
+        let (backend, need) = (self.api.backend(), self.asked.wanted.need);
+        if need.looks_outside() && ledger.size() > certified {
+            // Who is missing is of no interest here: it is looked for again, but not at once.
+            if backend.reach(Arc::clone(ledger), ledger.size(), need, SIGN_OF_LIFE).await.is_err() {
+                tokio::time::sleep(SIGN_OF_LIFE).await;
+            }
+        } else {
+            backend.certified_beyond(&self.asked.ledger, certified).await;
         }
     }
 

@@ -43,7 +43,7 @@ impl Api {
         let which = bounds::which(&request, AUTHOR)?;
         // `at` has no meaning here.
         let options = Options { at: None, ..Options::new(request.options.as_ref())? };
-        let ledger = self.open(&name, &options).await?;
+        let ledger = self.open(&name, &options, &deadline).await?;
         let index = match which {
             Which::Index(index) => {
                 check_index(&ledger, Some(index), "index")?;

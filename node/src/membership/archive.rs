@@ -16,7 +16,7 @@ use quorate_proto::peer::v1 as pb;
 use crate::{
     health::Health,
     peer::Peers,
-    signer::Signer,
+    signer::{Need, Signer},
     store::{
         faults::StoreFault,
         state::{EpochStart, ReadView, StateStore, StoredCosignature},
@@ -80,7 +80,7 @@ impl Archive {
         };
         let root = system.root_at(start.size)?.unwrap_or(Hash::ZERO);
         let name = &system.head().name;
-        Ok(self.signer.wait(name, start.size, root, 0, Duration::ZERO).await.is_ok())
+        Ok(self.signer.wait(name, start.size, root, &Need::default(), Duration::ZERO).await.is_ok())
     }
 
     fn take(&self, epoch: Epoch, from: NodeId, answer: pb::GetEpochResponse) -> Result<(), StoreFault> {

@@ -41,7 +41,7 @@ use crate::{
     consensus::{Consensus, Membership, Role, Status},
     peer::{Joined, MemberHandler},
     sequencer::{Sequencer, SubmitError},
-    signer::Signer,
+    signer::{Need, Signer},
     store::{faults::StoreFault, state::StateStore},
 };
 
@@ -169,7 +169,8 @@ impl Office {
         };
         let root = system.root_at(size)?.unwrap_or(quorate_core::hash::Hash::ZERO);
         let name = &system.head().name;
-        let certified = self.0.parts.signer.wait(name, size, root, 0, Duration::ZERO).await.is_ok();
+        let certified =
+            self.0.parts.signer.wait(name, size, root, &Need::default(), Duration::ZERO).await.is_ok();
         if certified {
             self.0.certified.fetch_max(epoch.get(), Ordering::Relaxed);
         }

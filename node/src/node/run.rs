@@ -47,6 +47,7 @@ use crate::{
     store::{faults::StoreFault, log::LogStore, state::StateStore},
     tls::{self, ListenError, Listener, PeerIdentity, PeerSecurity, Reloader, Security},
     upkeep::{CertificateEnds, Upkeep},
+    witness::{self, SubmitterParts, WitnessError, WitnessSettings},
 };
 
 /// How long calls under way may take when the node stops.
@@ -88,6 +89,9 @@ pub enum RunError {
     /// The cluster could not be made.
     #[error("the cluster could not be made: {0}")]
     Initialize(MembershipError),
+    /// An outside witness cannot be asked.
+    #[error("configuration: {0}")]
+    Witness(#[from] WitnessError),
     /// The state could not be flushed at the end; it is rebuilt at the next start.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -110,6 +114,7 @@ impl RunError {
             Self::Open(_)
             | Self::Consensus(StartError::Settings(_))
             | Self::Listen(_)
+            | Self::Witness(_)
             | Self::Initialize(_)
             | Self::Store(_) => false,
         }
@@ -144,6 +149,7 @@ pub async fn run(
     let cluster = Cluster::load(&config.node.cluster_file).map_err(OpenError::from)?;
     // Before certificates are looked at: a wrong node.id is not a certificate's fault.
     let me = open::own_id(&config, &cluster)?;
+    config.witness.iter().try_for_each(WitnessSettings::check_files)?;
     let mut ports = Ports::bind(&config, &cluster).await?;
     // Ends with this function.
     let mut reloading = JoinSet::new();
@@ -326,6 +332,7 @@ impl Node {
             key: keys.cosigner,
             log_secret: keys.log_secret,
             founders: cluster.members.values().map(|m| (m.id, m.cosigner.clone())).collect(),
+            witnesses: config.witness.iter().map(WitnessSettings::key).collect::<Result<_, _>>()?,
             log: log.clone(),
             state: Arc::clone(&state),
             clock: clock.clone(),
@@ -361,6 +368,7 @@ impl Node {
             clock: clock.clone(),
         });
         let (upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
+        ask_witnesses(config, &office, health, &upkeep)?;
         membership::start(&office, vkey, roster, peers.clone(), health);
         tokio::spawn(Founder::new(office.parts()).run());
         let contact = LeaderContact::new(clock.clone());
@@ -451,6 +459,26 @@ fn take_care(
         shown: upkeep.scrub.clone(),
     });
     (upkeep, scrubber)
+}
+
+/// Starts asking the outside witnesses.
+fn ask_witnesses(
+    config: &NodeConfig,
+    office: &Office,
+    health: &Health,
+    upkeep: &Upkeep,
+) -> Result<(), WitnessError> {
+    let parts = office.parts();
+    witness::start(SubmitterParts {
+        witnesses: config.witness.clone(),
+        origin: parts.cluster.origin.clone(),
+        signer: parts.signer.clone(),
+        state: Arc::clone(&parts.state),
+        consensus: parts.consensus.clone(),
+        clock: parts.clock.clone(),
+        health: health.clone(),
+        board: upkeep.witnesses.clone(),
+    })
 }
 
 /// Where a node stores; each may be a file system of its own.

@@ -23,7 +23,9 @@ use super::{
     anchor::Anchor,
     book::{Book, Change, Refused, Signed},
     intake::consistent,
+    need::Need,
     notes,
+    outside::Outside,
     pen::{Draft, Pen},
 };
 use crate::{
@@ -76,6 +78,8 @@ pub struct SignerParts {
     pub log_secret: Zeroizing<[u8; 32]>,
     /// The cosigner keys of the founders: they count as long as there is no cosigner set.
     pub founders: BTreeMap<NodeId, VerifierKey>,
+    /// The keys of the outside witnesses that this node asks.
+    pub witnesses: Vec<VerifierKey>,
     /// Where promises are kept.
     pub log: LogStore,
     /// Where cosignatures are kept.
@@ -117,12 +121,29 @@ pub enum WaitError {
         missing: String,
     },
     /// More were asked for than there are members.
-    #[error("min_cosigners is {need}, and the cluster has {members} members")]
+    #[error(
+        "min_cosigners is {need}, and there are {members} members and {witnesses} outside witnesses that count"
+    )]
     TooMany {
         /// How many were asked for.
         need: usize,
         /// How many members there are.
         members: usize,
+        /// How many outside witnesses count that this node asks.
+        witnesses: usize,
+    },
+    /// Outside witnesses have to be among them that this node does not ask.
+    #[error(
+        "{need} of the outside witnesses that are named have to cosign, and this node asks {known} of them (it asks: \
+         {asked}): add a [[witness]] to the configuration of every node"
+    )]
+    UnknownWitnesses {
+        /// How many have to.
+        need: usize,
+        /// How many of those that were named this node asks.
+        known: usize,
+        /// Whom it asks.
+        asked: String,
     },
     /// The store failed.
     #[error(transparent)]
@@ -147,7 +168,8 @@ pub(super) struct Desk {
     log_keys: Mutex<BTreeMap<LedgerName, Arc<LogKey>>>,
     certified: Mutex<BTreeMap<LedgerName, watch::Sender<TreeSize>>>,
     pub(super) changed: watch::Sender<u64>,
-    outbox: Arc<dyn Outbox>,
+    pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) outside: Outside,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -177,6 +199,7 @@ impl Signer {
             certified: Mutex::default(),
             changed: watch::Sender::new(0),
             outbox,
+            outside: Outside::new(parts.witnesses),
         }));
         Ok((signer, notes::heads(&view).map_err(|fault| fault.to_string())?))
     }
@@ -214,6 +237,9 @@ impl Signer {
         let signature = message.signature.as_ref().try_into();
         let signature = signature.map_err(|_| malformed(&"signature: not 64 bytes"))?;
         let signed = Signed { root, time: message.time_s, signature };
+        if message.witness.is_some() {
+            return Ok(self.witnessed_elsewhere(message, &ledger, signed).map(|()| Change::Added)?);
+        }
         Ok(lock(&self.0.book).add(&ledger, from, TreeSize::new(message.size), signed)?)
     }
 
@@ -269,8 +295,7 @@ impl Signer {
         Arc::clone(keys.entry(ledger.clone()).or_insert_with(derive))
     }
 
-    /// Waits until `need` members (0 = a majority of each set that certifies it) have signed the checkpoint of `size` with `root`, which this node
-    /// has applied, and gives its note.
+    /// Waits until enough have signed the checkpoint of `size` with `root`, which this node has applied, and gives its note.
     ///
     /// # Errors
     /// [`WaitError`]: who is missing when `timeout` is over.
@@ -279,13 +304,11 @@ impl Signer {
         ledger: &LedgerName,
         size: TreeSize,
         root: Hash,
-        need: usize,
+        need: &Need,
         timeout: Duration,
     ) -> Result<Certified, WaitError> {
-        let members = lock(&self.0.book).newest().keys().len();
-        if need > members {
-            return Err(WaitError::TooMany { need, members });
-        }
+        self.check_possible(need)?;
+        let by_majority = *need == Need::default();
         let enough = async {
             let mut changed = self.0.changed.subscribe();
             loop {
@@ -293,7 +316,7 @@ impl Signer {
                 if let Some(certified) = self.certified_at(ledger, size, root, need)? {
                     return Ok(certified);
                 }
-                if need == 0 {
+                if by_majority {
                     self.until_certified(ledger, size).await;
                 } else if changed.changed().await.is_err() {
                     std::future::pending::<()>().await;
@@ -308,6 +331,8 @@ impl Signer {
 
     /// Signs the head of a ledger again, here and at the other members, if it was last signed more than 10 s ago.
     pub async fn refresh(&self, ledger: &LedgerName) {
+        // Whoever asks the witnesses looks how old their signatures are.
+        self.want(ledger, TreeSize::ZERO);
         if !self.sign_again(ledger).await {
             return;
         }
@@ -535,12 +560,13 @@ pub(super) fn newest_first(times: impl Iterator<Item = u64>) -> Vec<u64> {
     times
 }
 
-fn wire(ledger: &LedgerName, size: TreeSize, signed: &Signed) -> pb::Cosignature {
+pub(super) fn wire(ledger: &LedgerName, size: TreeSize, signed: &Signed) -> pb::Cosignature {
     pb::Cosignature {
         ledger: ledger.as_str().to_owned(),
         size: size.get(),
         root: signed.root.as_bytes().to_vec().into(),
         time_s: signed.time,
         signature: signed.signature.to_vec().into(),
+        witness: None,
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::{
     anchor::Anchor,
     desk::Signer,
+    need::Need,
     notes::heads,
     pen::{LastSigned, PenFault, promises},
 };
@@ -63,7 +64,7 @@ impl CheckpointSink for Intake {
     fn certificates(&self, heads: &[Arc<LedgerHead>]) -> Result<Vec<String>, String> {
         let waiting = heads.iter().map(|head| async move {
             let (size, root) = (head.frontier.size(), head.frontier.root());
-            let certified = self.signer.wait(&head.name, size, root, 0, CERTIFIED_IN).await;
+            let certified = self.signer.wait(&head.name, size, root, &Need::default(), CERTIFIED_IN).await;
             certified.map(|certified| certified.note.to_string()).map_err(|error| error.to_string())
         });
         tokio::runtime::Handle::current().block_on(futures::future::try_join_all(waiting))

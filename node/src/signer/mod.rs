@@ -15,6 +15,8 @@
 //! * [`book`] — who has signed what, pure
 //! * [`panel`] — a cosigner set, ready to be counted with
 //! * `page` — one checkpoint of the book
+//! * `need` — what a client wants of the signatures of a checkpoint
+//! * `outside` — what outside witnesses cosigned, and who waits for it
 //! * `notes` — certified checkpoints as notes
 //! * `anchor` — whose signatures certify a received snapshot
 //! * [`mod@intake`] — the way from apply to here
@@ -25,7 +27,9 @@ pub(crate) mod book;
 mod contradiction;
 pub(crate) mod desk;
 pub(crate) mod intake;
+mod need;
 mod notes;
+mod outside;
 mod page;
 pub(crate) mod panel;
 pub(crate) mod pen;
@@ -33,5 +37,9 @@ pub(crate) mod pen;
 pub use book::Signed;
 pub use desk::{Certified, Outbox, Signer, SignerParts, WaitError};
 pub use intake::{Intake, intake};
+pub(crate) use need::MAX_NAMED;
+pub use need::Need;
 pub(crate) use notes::heads;
+pub use outside::Reached;
+pub(crate) use outside::Wanted;
 pub use pen::PenFault;

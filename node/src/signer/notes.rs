@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quorate_core::{
     checkpoint::Checkpoint,
     hash::Hash,
-    key::VerifierKey,
+    key::{KeyId, VerifierKey},
     name::LedgerName,
     note::{Cosignature, SignedNote},
     position::{NodeId, TreeSize},
@@ -15,6 +15,7 @@ use quorate_ledger::{outcome::NewCheckpoint, registry::CosignerSet};
 use super::{
     book::Signed,
     desk::{Certified, Signer, WaitError, lock, newest_first},
+    need::Need,
     panel::Panel,
 };
 use crate::store::{
@@ -28,22 +29,25 @@ impl Signer {
         ledger: &LedgerName,
         size: TreeSize,
         root: Hash,
-        need: usize,
+        need: &Need,
     ) -> Result<Option<Certified>, WaitError> {
         {
             let mut book = lock(&self.0.book);
             if let Some(page) = book.page(ledger, size).filter(|page| page.root == Some(root)) {
-                let times = newest_first(page.agreeing().map(|(_, signed)| signed.time));
-                if times.len() < need || (need == 0 && !page.is_certified()) {
+                let Some(times) = page.meeting(need) else {
                     return Ok(None);
-                }
-                let key = (times.len(), times.first().copied().unwrap_or(0));
+                };
+                let times = newest_first(times.into_iter());
+                let all = page.agreeing().map(|(_, s)| s).chain(page.witnessing().map(|(_, s)| s));
+                let key = all.fold((0, 0), |(n, newest), s| (n + 1, s.time.max(newest)));
                 if let Some((_, note)) = page.note.as_ref().filter(|(known, _)| *known == key) {
                     return Ok(Some(Certified { size, root, note: Arc::clone(note), times }));
                 }
                 let signed: Vec<(NodeId, Signed)> = page.agreeing().map(|(id, s)| (id, s.clone())).collect();
+                let outside: Vec<(KeyId, Signed)> =
+                    page.witnessing().map(|(id, s)| (id, s.clone())).collect();
                 let panels: Vec<Arc<Panel>> = page.counting().cloned().collect();
-                let note = self.note(ledger, size, root, &signed, &panels);
+                let note = self.note(ledger, size, root, &signed, &panels, &outside);
                 if let Some(page) = book.page(ledger, size) {
                     page.note = Some((key, Arc::clone(&note)));
                 }
@@ -53,14 +57,18 @@ impl Signer {
         self.certified_in_store(ledger, size, root, need)
     }
 
-    /// Cosignatures of a size that is no longer in memory; each is verified again, disks are bad input too.
+    /// Cosignatures of a size that is no longer in memory; each is verified again, disks are bad input too. Those of outside
+    /// witnesses are in memory only.
     fn certified_in_store(
         &self,
         ledger: &LedgerName,
         size: TreeSize,
         root: Hash,
-        need: usize,
+        need: &Need,
     ) -> Result<Option<Certified>, WaitError> {
+        if need.outside > 0 {
+            return Ok(None);
+        }
         let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
         let view = self.0.state.view();
         let Some(held) = view.ledger(ledger) else {
@@ -82,10 +90,10 @@ impl Signer {
         let agrees = |panel: &Arc<Panel>| panel.agrees(signed.iter().map(|(node, _)| *node));
         let (own, newest) = panels.split_at(own);
         let majority = own.iter().all(agrees) || newest.iter().any(agrees);
-        if signed.len() < need || (need == 0 && !majority) {
+        if signed.len() < need.cosigners || (need.cosigners == 0 && !majority) {
             return Ok(None);
         }
-        let note = self.note(ledger, size, root, &signed, &panels);
+        let note = self.note(ledger, size, root, &signed, &panels, &[]);
         Ok(Some(Certified {
             size,
             root,
@@ -106,6 +114,7 @@ impl Signer {
         root: Hash,
         signed: &[(NodeId, Signed)],
         panels: &[Arc<Panel>],
+        outside: &[(KeyId, Signed)],
     ) -> Arc<str> {
         let checkpoint = Checkpoint { origin: self.0.origin.ledger(ledger).as_str().to_owned(), size, root };
         let log_line = self.log_key(ledger).sign(&checkpoint);
@@ -116,18 +125,30 @@ impl Signer {
                 note.add(Cosignature::by(key, signed.time, signed.signature).to_line());
             }
         }
+        for (id, signed) in outside {
+            if let Some(key) = self.0.outside.keys().get(id) {
+                note.add(Cosignature::by(key, signed.time, signed.signature).to_line());
+            }
+        }
         note.to_string().into()
     }
 
-    pub(super) fn missing(&self, ledger: &LedgerName, size: TreeSize, need: usize) -> WaitError {
+    pub(super) fn missing(&self, ledger: &LedgerName, size: TreeSize, need: &Need) -> WaitError {
         let mut book = lock(&self.0.book);
         let newest = book.newest().clone();
-        let (have, missing) = match book.page(ledger, size) {
-            Some(page) => (page.agreeing().count(), page.missing()),
-            None => (0, newest.keys().keys().copied().collect()),
+        let (have, missing, outside) = match book.page(ledger, size) {
+            Some(page) => {
+                let outside: Vec<KeyId> =
+                    page.witnessing().map(|(id, _)| id).filter(|id| need.counts(*id)).collect();
+                (page.agreeing().count() + outside.len(), page.missing(), outside)
+            }
+            None => (0, newest.keys().keys().copied().collect(), Vec::new()),
         };
-        let need = if need == 0 { newest.majority() } else { need };
-        let missing: Vec<String> = missing.into_iter().map(|id| self.0.origin.node(id)).collect();
+        let absent = self.0.outside.keys().values().filter(|key| need.counts(key.id()));
+        let absent = absent.filter(|key| !outside.contains(&key.id())).map(|key| key.name().to_owned());
+        let need = need.enough(newest.majority());
+        let missing: Vec<String> =
+            missing.into_iter().map(|id| self.0.origin.node(id)).chain(absent).collect();
         WaitError::Timeout { size, have, need, missing: missing.join(", ") }
     }
 

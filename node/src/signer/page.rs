@@ -7,12 +7,13 @@ use std::{
 
 use quorate_core::{
     hash::Hash,
-    key::VerifierKey,
+    key::{KeyId, VerifierKey},
     position::{NodeId, TreeSize},
 };
 
 use super::{
     book::{Change, Signed},
+    need::Need,
     panel::Panel,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Page {
     pub(super) adopted: Option<Arc<Panel>>,
     /// Valid signatures, whatever root they sign.
     pub(crate) signed: BTreeMap<NodeId, Signed>,
+    /// Valid signatures of outside witnesses; in memory only.
+    pub(super) outside: BTreeMap<KeyId, Signed>,
     /// Whether the store lacks something that is here.
     pub(super) unsaved: bool,
     /// The note as text, with the number and the newest time of the cosignatures in it.
@@ -38,6 +41,22 @@ impl Page {
     /// The signatures over our own root.
     pub(crate) fn agreeing(&self) -> impl Iterator<Item = (NodeId, &Signed)> {
         self.signed.iter().filter(|(_, s)| Some(s.root) == self.root).map(|(id, s)| (*id, s))
+    }
+
+    /// The signatures of outside witnesses over our own root.
+    pub(crate) fn witnessing(&self) -> impl Iterator<Item = (KeyId, &Signed)> {
+        self.outside.iter().filter(|(_, s)| Some(s.root) == self.root).map(|(id, s)| (*id, s))
+    }
+
+    /// When those signed who count for this need, if they are enough, seconds.
+    pub(crate) fn meeting(&self, need: &Need) -> Option<Vec<u64>> {
+        let mut times: Vec<u64> = self.agreeing().map(|(_, signed)| signed.time).collect();
+        let replicas = times.len();
+        times.extend(self.witnessing().filter(|(id, _)| need.counts(*id)).map(|(_, signed)| signed.time));
+        let is_enough = times.len() >= need.cosigners && times.len().saturating_sub(replicas) >= need.outside;
+        // Outside witnesses do not stand for a majority of the replicas: they vouch for no state.
+        let is_ours = (need.cosigners > 0 && !need.looks_outside()) || self.is_certified();
+        (is_enough && is_ours).then_some(times)
     }
 
     pub(super) fn disagreement(&self, size: TreeSize) -> Option<Change> {

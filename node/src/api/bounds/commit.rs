@@ -9,7 +9,7 @@ use quorate_proto::v1;
 use tonic::Status;
 
 use super::field;
-use crate::api::errors::Reason;
+use crate::{api::errors::Reason, signer::Need};
 
 /// Bytes of a salt.
 const SALT: usize = 16;
@@ -33,7 +33,7 @@ pub(crate) struct CheckedCommit {
     /// Whether the answer waits for cosignatures.
     pub(crate) certified: bool,
     pub(crate) trusted: TreeSize,
-    pub(crate) cosigners: usize,
+    pub(crate) need: Need,
 }
 
 /// A request for a new ledger.
@@ -66,7 +66,7 @@ impl CheckedCommit {
             idempotency_key: request.idempotency_key,
             certified,
             trusted: TreeSize::new(request.trusted_size),
-            cosigners: field::cosigners(request.min_cosigners),
+            need: field::need((request.min_cosigners, &request.witnesses, request.min_witnesses), "")?,
         })
     }
 }

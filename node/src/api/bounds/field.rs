@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use quorate_core::{
     entry::{MAX_IDEMPOTENCY_KEY, MAX_KEY_LEN},
+    key::KeyId,
     name::LedgerName,
 };
 use tonic::Status;
 
-use crate::api::errors::Reason;
+use crate::{
+    api::errors::Reason,
+    signer::{MAX_NAMED, Need},
+};
 
 /// Longest time a checkpoint may be waited for, milliseconds.
 const MAX_WAIT_MS: u32 = 60_000;
@@ -85,7 +89,14 @@ pub(crate) fn wait(milliseconds: u32) -> Result<Duration, Status> {
     Ok(Duration::from_millis(milliseconds.into()))
 }
 
-/// A count of cosignatures; more than any cluster has members is judged later.
-pub(crate) fn cosigners(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
+/// Who has to have signed; more than any cluster has members is judged later.
+pub(crate) fn need((cosigners, witnesses, least): (u32, &[u32], u32), at: &str) -> Result<Need, Status> {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let ids = witnesses.iter().map(|id| KeyId::new(id.to_be_bytes()));
+    let problem = || {
+        let got = witnesses.len();
+        let problem = format_args!("{got} outside witnesses are named: at most {MAX_NAMED}");
+        Reason::TooManyCosigners.of(format!("{at}witnesses"), problem)
+    };
+    Need::replicas(count(cosigners)).with(ids, count(least)).ok_or_else(problem)
 }

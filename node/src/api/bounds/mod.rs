@@ -15,7 +15,7 @@ mod read;
 mod tests;
 
 pub(crate) use commit::{CheckedCommit, CheckedCreate, WriteLimits};
-pub(crate) use field::{ledger, wait};
+pub(crate) use field::{ledger, need, wait};
 pub(crate) use read::{
     Consistency, Options, ScanQuestion, Subscription, Which, get, get_many, history, list_range, scan,
     subscription, which,

@@ -13,7 +13,10 @@ use quorate_proto::v1;
 use tonic::Status;
 
 use super::field;
-use crate::api::{checkpoint::Wanted, errors::Reason, transactions::Contents};
+use crate::{
+    api::{checkpoint::Wanted, errors::Reason, transactions::Contents},
+    signer::Need,
+};
 
 /// Most keys that one call may ask for.
 const MAX_KEYS: usize = 1_000;
@@ -37,15 +40,16 @@ pub(crate) struct Options {
     pub(crate) prove: bool,
     /// What the client believes in; zero: nothing.
     pub(crate) trusted: TreeSize,
-    /// Cosignatures the checkpoint must carry; 0: a majority.
-    pub(crate) cosigners: usize,
+    /// Whose cosignatures the checkpoint must carry.
+    pub(crate) need: Need,
 }
 
 impl Options {
     /// Checks the options of a request; none are the defaults.
     pub(crate) fn new(options: Option<&v1::ReadOptions>) -> Result<Self, Status> {
         use v1::read_options::Consistency as Asked;
-        let options = options.copied().unwrap_or_default();
+        let absent = v1::ReadOptions::default();
+        let options = options.unwrap_or(&absent);
         let consistency = match options.consistency {
             None | Some(Asked::Linearizable(true)) => Consistency::Linearizable,
             Some(Asked::MaxStalenessMs(bound)) => Consistency::Stale(Duration::from_millis(bound)),
@@ -59,7 +63,10 @@ impl Options {
             at: options.at.map(LogIndex::new),
             prove: options.prove,
             trusted: TreeSize::new(options.trusted_size),
-            cosigners: field::cosigners(options.min_cosigners),
+            need: field::need(
+                (options.min_cosigners, &options.witnesses, options.min_witnesses),
+                "options.",
+            )?,
         })
     }
 }
@@ -198,11 +205,11 @@ pub(crate) fn subscription(request: &v1::SubscribeRequest) -> Result<Subscriptio
     let ledger = field::ledger(&request.ledger)?;
     field::bound(&request.prefix, "prefix")?;
     let trusted = TreeSize::new(request.trusted_size);
-    let cosigners = usize::try_from(request.min_cosigners).unwrap_or(usize::MAX);
+    let need = field::need((request.min_cosigners, &request.witnesses, request.min_witnesses), "")?;
     Ok(Subscription {
         ledger,
         from: LogIndex::new(request.from),
         contents: Contents::new(request.contents, request.prefix.clone()),
-        wanted: Wanted { trusted, cosigners },
+        wanted: Wanted { trusted, need },
     })
 }

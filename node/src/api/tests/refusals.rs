@@ -36,21 +36,21 @@ async fn what_is_not_there_is_named() {
     let size = world.size();
     let none = v1::ReadOptions::default();
     for (ledger, options, wanted) in [
-        ("unknown", none, expected(Reason::UnknownLedger, "ledger")),
-        ("Not a name", none, expected(Reason::LedgerInvalid, "ledger")),
+        ("unknown", none.clone(), expected(Reason::UnknownLedger, "ledger")),
+        ("Not a name", none.clone(), expected(Reason::LedgerInvalid, "ledger")),
         (
             "default",
-            v1::ReadOptions { at: Some(size), ..none },
+            v1::ReadOptions { at: Some(size), ..none.clone() },
             expected(Reason::IndexBeyondEnd, "options.at"),
         ),
         (
             "default",
-            v1::ReadOptions { trusted_size: size + 1, ..none },
+            v1::ReadOptions { trusted_size: size + 1, ..none.clone() },
             expected(Reason::SizeBeyondEnd, "options.trusted_size"),
         ),
         (
             "default",
-            v1::ReadOptions { min_cosigners: 4, ..none },
+            v1::ReadOptions { min_cosigners: 4, ..none.clone() },
             expected(Reason::TooManyCosigners, "options.min_cosigners"),
         ),
     ] {
@@ -112,7 +112,7 @@ async fn without_a_leader_there_is_no_linearizable_read_but_a_stale_one() {
     assert_eq!(told(&refusal), expected(Reason::NoLeader, ""));
     let consistency = Some(v1::read_options::Consistency::MaxStalenessMs(5_000));
     let options = v1::ReadOptions { consistency, ..proven(None).unwrap() };
-    world.api.get(get("default", options)).await.unwrap();
+    world.api.get(get("default", options.clone())).await.unwrap();
     // Nobody can sign any more, and time passes.
     world.fake.signing.store(1, Ordering::Relaxed);
     world.pass(60);

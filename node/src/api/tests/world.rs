@@ -39,11 +39,11 @@ use crate::{
     disk::DiskGuard,
     health::Health,
     sequencer::SubmitError,
-    signer::{Certified, WaitError},
+    signer::{Certified, Need, Reached, WaitError},
     store::{
         faults::StoreFault,
         log::{Identity, LogId},
-        state::{StateOptions, StateStore},
+        state::{LedgerView, StateOptions, StateStore},
     },
 };
 
@@ -129,11 +129,11 @@ impl Backend for Fake {
         ledger: &'a LedgerName,
         size: TreeSize,
         root: Hash,
-        cosigners: usize,
+        need: Need,
         _timeout: Duration,
     ) -> BoxFuture<'a, Result<Certified, WaitError>> {
         Box::pin(async move {
-            let need = if cosigners == 0 { 2 } else { cosigners };
+            let need = need.enough(2);
             let have = self.signing.load(Ordering::Relaxed);
             if have < need {
                 return Err(WaitError::Timeout { size, have, need, missing: "node 3".to_owned() });
@@ -147,6 +147,27 @@ impl Backend for Fake {
             }
             Ok(Certified { size, root, note: note.to_string().into(), times: vec![time; have] })
         })
+    }
+
+    fn reach(
+        &self,
+        view: Arc<LedgerView>,
+        least: TreeSize,
+        need: Need,
+        _timeout: Duration,
+    ) -> BoxFuture<'_, Result<Reached, WaitError>> {
+        Box::pin(async move {
+            // Its witnesses sign whatever all three replicas do.
+            let (need, have) = (need.enough(2), self.signing.load(Ordering::Relaxed));
+            if have < need {
+                return Err(WaitError::Timeout { size: least, have, need, missing: "node 3".to_owned() });
+            }
+            Ok(Reached { view, size: least })
+        })
+    }
+
+    fn newest_meeting(&self, ledger: &LedgerName, _need: Need) -> TreeSize {
+        self.certified_size(ledger)
     }
 
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize {
