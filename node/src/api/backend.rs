@@ -39,6 +39,9 @@ pub trait Backend: Send + Sync + 'static {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Certified, WaitError>>;
 
+    /// Somebody will wait for the certificate of a block that is not made yet: what can be done before is done.
+    fn hurry(&self);
+
     /// The largest size of a ledger that a majority signed; zero when there is none.
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize;
 
@@ -108,6 +111,10 @@ impl Backend for NodeBackend {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Certified, WaitError>> {
         Box::pin(self.signer.wait(ledger, size, root, cosigners, timeout))
+    }
+
+    fn hurry(&self) {
+        self.signer.hurry();
     }
 
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize {

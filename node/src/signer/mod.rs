@@ -17,12 +17,14 @@
 //! * `page` — one checkpoint of the book
 //! * `notes` — certified checkpoints as notes
 //! * `anchor` — whose signatures certify a received snapshot
+//! * `haste` — when a checkpoint is signed
 //! * [`mod@intake`] — the way from apply to here
 //! * [`desk`] — the shared handle: checkpoints in, cosignatures in and out, notes out
 
 mod anchor;
 pub(crate) mod book;
 pub(crate) mod desk;
+mod haste;
 pub(crate) mod intake;
 mod notes;
 mod page;
