@@ -52,6 +52,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The largest size of a ledger that enough have signed, as far as this is in memory; zero when there is none.
     fn newest_meeting(&self, ledger: &LedgerName, need: Need) -> TreeSize;
 
+    /// Somebody will wait for the certificate of a block that is not made yet: what can be done before is done.
+    fn hurry(&self);
+
     /// The largest size of a ledger that a majority signed; zero when there is none.
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize;
 
@@ -138,6 +141,10 @@ impl Backend for NodeBackend {
             true => self.signer.newest_meeting(ledger, &need),
             false => self.signer.certified_size(ledger),
         }
+    }
+
+    fn hurry(&self) {
+        self.signer.hurry();
     }
 
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize {

@@ -67,6 +67,9 @@ impl Api {
             checked.preconditions,
         )?;
         let sent = Sent { meta, drawn };
+        if checked.certified {
+            self.backend().hurry();
+        }
         let outcome = self.backend().submit(request).await?;
         let view = self.view();
         let ledger = view.ledger(&checked.ledger).cloned();

@@ -3,6 +3,9 @@
 //! Contract: sending never waits. Each peer has a bounded queue and one long-lived call; what does not fit, or is
 //! queued while the peer is away, is dropped. The receiver notices what it lacks and asks ([`Outbox::ask`]), so
 //! that nothing is lost for good.
+//!
+//! A batch without cosignatures says that somebody waits at its sender for certificates: what rests at the receiver is
+//! signed now. It is a hint, and is lost like the rest.
 
 use std::time::Duration;
 
@@ -40,7 +43,7 @@ impl Outgoing {
     /// Starts the task that sends what is offered.
     pub(super) fn start(node: NodeId, client: PeerClient<Channel>, sender: Sender) -> Self {
         let (queue, offered) = mpsc::channel(QUEUE);
-        tokio::spawn(Courier { node, client, sender, offered }.run());
+        tokio::spawn(Courier { node, client, sender, offered, held: None }.run());
         Self(queue)
     }
 
@@ -58,6 +61,8 @@ struct Courier {
     client: PeerClient<Channel>,
     sender: Sender,
     offered: mpsc::Receiver<Vec<pb::Cosignature>>,
+    /// Taken from the queue, to be sent next.
+    held: Option<Vec<pb::Cosignature>>,
 }
 
 impl Courier {
@@ -73,10 +78,18 @@ impl Courier {
 
     /// What waits, as one message within the limit of a batch; what one offer has beyond that is dropped.
     async fn next(&mut self) -> Option<pb::CosignBatch> {
-        let mut cosignatures = self.offered.recv().await?;
-        while cosignatures.len() < MAX_BATCH / 2
+        let mut cosignatures = match self.held.take() {
+            Some(held) => held,
+            None => self.offered.recv().await?,
+        };
+        // An empty batch says something of its own, and stays by itself.
+        while (1..MAX_BATCH / 2).contains(&cosignatures.len())
             && let Ok(more) = self.offered.try_recv()
         {
+            if more.is_empty() {
+                self.held = Some(more);
+                break;
+            }
             cosignatures.extend(more);
         }
         cosignatures.truncate(MAX_BATCH);
@@ -120,6 +133,10 @@ impl Outbox for Peers {
         self.broadcast(&cosignatures);
     }
 
+    fn hurry(&self) {
+        self.broadcast(&[]);
+    }
+
     fn ask(
         &self,
         node: NodeId,
@@ -149,7 +166,11 @@ impl Outbox for Peers {
 
 impl CosignHandler for Signer {
     fn incoming(&self, from: NodeId, batch: Vec<pb::Cosignature>) {
-        Signer::incoming(self, from, batch);
+        if batch.is_empty() {
+            self.hurried();
+        } else {
+            Signer::incoming(self, from, batch);
+        }
     }
 
     async fn get(

@@ -68,7 +68,8 @@ pub trait RaftHandler: Send + Sync + 'static {
 
 /// Takes and gives cosignatures. Envelopes are checked before; signatures are not.
 pub trait CosignHandler: Send + Sync + 'static {
-    /// `from` sent these cosignatures, made by itself if they verify with its key. Must not wait.
+    /// `from` sent these cosignatures, made by itself if they verify with its key; none: somebody waits there. Must not
+    /// wait.
     fn incoming(&self, from: NodeId, batch: Vec<pb::Cosignature>);
 
     /// This node's own cosignatures of a ledger, from a size on, ascending, at most `limit`. With `refresh`, a stale

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::{
     anchor::Anchor,
     book::{Book, Change, Refused, Signed},
+    haste::{Haste, REST},
     intake::consistent,
     need::Need,
     notes,
@@ -55,6 +56,9 @@ pub trait Outbox: Send + Sync + 'static {
     /// Sends this node's cosignatures to every other member. Does not wait: what a slow peer cannot take is dropped,
     /// it asks for it later.
     fn send(&self, cosignatures: Vec<pb::Cosignature>);
+
+    /// Tells every other member that somebody waits here. Does not wait either.
+    fn hurry(&self);
 
     /// Asks a member for its own cosignatures from a size on, signed again if they are stale and `refresh`.
     fn ask(
@@ -160,6 +164,7 @@ pub(super) struct Desk {
     log_secret: Zeroizing<[u8; 32]>,
     pub(super) state: Arc<StateStore>,
     clock: Clock,
+    haste: Haste,
     health: Health,
     evidence: EvidenceFiles,
     /// Signs one batch at a time: what is promised is promised in order.
@@ -190,6 +195,7 @@ impl Signer {
             origin: parts.origin,
             log_secret: parts.log_secret,
             state: parts.state,
+            haste: Haste::new(parts.clock.clone()),
             clock: parts.clock,
             health: parts.health,
             evidence: parts.evidence,
@@ -210,6 +216,19 @@ impl Signer {
         tokio::spawn(self.clone().sign_all(heads, checkpoints));
         tokio::spawn(self.clone().save_all());
         tokio::spawn(self.clone().ask_around());
+    }
+
+    /// Somebody waits for a certificate, or will when the request that is about to be made is applied: for a while
+    /// checkpoints do not rest, here and at the other members.
+    pub fn hurry(&self) {
+        if self.0.haste.wanted() {
+            self.0.outbox.hurry();
+        }
+    }
+
+    /// Somebody waits at another member.
+    pub fn hurried(&self) {
+        self.0.haste.heard();
     }
 
     /// A member sent its cosignatures.
@@ -316,6 +335,7 @@ impl Signer {
                 if let Some(certified) = self.certified_at(ledger, size, root, need)? {
                     return Ok(certified);
                 }
+                self.hurry();
                 if by_majority {
                     self.until_certified(ledger, size).await;
                 } else if changed.changed().await.is_err() {
@@ -414,32 +434,71 @@ impl Signer {
         mut checkpoints: mpsc::UnboundedReceiver<NewCheckpoint>,
     ) {
         while !batch.is_empty() || checkpoints.recv_many(&mut batch, BATCH).await > 0 {
-            if !self.0.health.is_good() {
+            let mut drafts = Vec::with_capacity(batch.len());
+            if !self.compute(&mut batch, &mut drafts) {
                 return;
             }
-            let mut drafts = Vec::with_capacity(batch.len());
-            for checkpoint in batch.drain(..) {
-                let NewCheckpoint { ledger, size, root, sets, .. } = checkpoint;
-                let origin = self.0.origin.ledger(&ledger);
-                let panels = match self.panels(&sets) {
-                    Ok(panels) => panels,
-                    Err(fault) => return self.0.health.fail(fault.to_string()),
-                };
-                // Whoever does not count says nothing.
-                let listed = panels.iter().any(|panel| panel.lists(self.0.me));
-                let change = lock(&self.0.book).computed(&ledger, &origin, size, root, panels);
-                self.react(ledger.as_str(), change);
-                if listed {
-                    drafts.push(Draft { ledger, size, root, refresh: false });
-                }
-            }
-            let again = lock(&self.0.book).adopt();
-            if !again.is_empty() && lock(&self.0.book).newest().lists(self.0.me) {
-                let draft = |(ledger, size, root)| Draft { ledger, size, root, refresh: false };
-                drafts.extend(again.into_iter().map(draft));
+            if !self.0.haste.is_on() && !self.gather(&mut batch, &mut drafts, &mut checkpoints).await {
+                return;
             }
             self.sign(&drafts).await;
         }
+    }
+
+    /// Takes more checkpoints until those that came first have rested. False when nothing is to be signed any more.
+    async fn gather(
+        &self,
+        batch: &mut Vec<NewCheckpoint>,
+        drafts: &mut Vec<Draft>,
+        checkpoints: &mut mpsc::UnboundedReceiver<NewCheckpoint>,
+    ) -> bool {
+        let rest = self.0.haste.rest(REST);
+        tokio::pin!(rest);
+        while drafts.len() < BATCH {
+            tokio::select! {
+                () = &mut rest => break,
+                taken = checkpoints.recv_many(batch, BATCH - drafts.len()) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    if !self.compute(batch, drafts) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Enters checkpoints into the book, and adds what is to be signed. False when nothing is to be signed any more.
+    fn compute(&self, batch: &mut Vec<NewCheckpoint>, drafts: &mut Vec<Draft>) -> bool {
+        if !self.0.health.is_good() {
+            return false;
+        }
+        for checkpoint in batch.drain(..) {
+            let NewCheckpoint { ledger, size, root, sets, .. } = checkpoint;
+            let origin = self.0.origin.ledger(&ledger);
+            let panels = match self.panels(&sets) {
+                Ok(panels) => panels,
+                Err(fault) => {
+                    self.0.health.fail(fault.to_string());
+                    return false;
+                }
+            };
+            // Whoever does not count says nothing.
+            let listed = panels.iter().any(|panel| panel.lists(self.0.me));
+            let change = lock(&self.0.book).computed(&ledger, &origin, size, root, panels);
+            self.react(ledger.as_str(), change);
+            if listed {
+                drafts.push(Draft { ledger, size, root, refresh: false });
+            }
+        }
+        let again = lock(&self.0.book).adopt();
+        if !again.is_empty() && lock(&self.0.book).newest().lists(self.0.me) {
+            let draft = |(ledger, size, root)| Draft { ledger, size, root, refresh: false };
+            drafts.extend(again.into_iter().map(draft));
+        }
+        true
     }
 
     /// Signs, keeps and sends. A node with a fault signs nothing any more, whoever asks.

@@ -19,6 +19,7 @@
 //! * `outside` — what outside witnesses cosigned, and who waits for it
 //! * `notes` — certified checkpoints as notes
 //! * `anchor` — whose signatures certify a received snapshot
+//! * `haste` — when a checkpoint is signed
 //! * [`mod@intake`] — the way from apply to here
 //! * [`desk`] — the shared handle: checkpoints in, cosignatures in and out, notes out
 
@@ -26,6 +27,7 @@ mod anchor;
 pub(crate) mod book;
 mod contradiction;
 pub(crate) mod desk;
+mod haste;
 pub(crate) mod intake;
 mod need;
 mod notes;

@@ -215,6 +215,7 @@ impl Signer {
                 if let Some(reached) = self.reached(&view, least, root, need)? {
                     return Ok(reached);
                 }
+                self.hurry();
                 if !asked && (need.outside > 0 || patience.is_elapsed()) {
                     self.want(&ledger, least);
                     asked = true;

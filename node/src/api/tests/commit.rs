@@ -84,6 +84,11 @@ async fn committed_alone_waits_for_no_signature() {
     request.wait = v1::Wait::Committed.into();
     let answer = world.commit(request.clone()).await.unwrap();
     assert!(answer.checkpoint.is_none() && answer.transaction.unwrap().path.is_empty());
+    assert_eq!(
+        world.fake.hurried.load(std::sync::atomic::Ordering::Relaxed),
+        0,
+        "nobody waits for a signature"
+    );
     request.wait = v1::Wait::Certified.into();
     let refusal = world.commit(request.clone()).await.unwrap_err();
     assert_eq!(
@@ -91,6 +96,7 @@ async fn committed_alone_waits_for_no_signature() {
         (Code::DeadlineExceeded, "not_certified")
     );
     assert!(!detail(&refusal).unwrap().no_effect && refusal.message().contains("committed at log index"));
+    assert_eq!(world.fake.hurried.load(std::sync::atomic::Ordering::Relaxed), 1, "now somebody does");
     world.fake.signing.store(2, std::sync::atomic::Ordering::Relaxed);
     let answer = world.commit(request.clone()).await.unwrap();
     assert!(answer.known);

@@ -71,6 +71,8 @@ pub(super) struct Fake {
     /// What a barrier meets.
     pub(super) read_error: Mutex<Option<ReadError>>,
     pub(super) barriers: AtomicUsize,
+    /// How often it was said that somebody will wait for a certificate.
+    pub(super) hurried: AtomicUsize,
 }
 
 impl Fake {
@@ -170,6 +172,10 @@ impl Backend for Fake {
         self.certified_size(ledger)
     }
 
+    fn hurry(&self) {
+        self.hurried.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn certified_size(&self, ledger: &LedgerName) -> TreeSize {
         let enough = self.signing.load(Ordering::Relaxed) >= self.majority();
         self.state.view().ledger(ledger).filter(|_| enough).map_or(TreeSize::ZERO, |ledger| ledger.size())
@@ -237,6 +243,7 @@ impl World {
             submit_error: Mutex::default(),
             read_error: Mutex::default(),
             barriers: AtomicUsize::new(0),
+            hurried: AtomicUsize::new(0),
         });
         let health = Health::new();
         let disk = DiskGuard::new(&[home.path().to_owned()], 1);

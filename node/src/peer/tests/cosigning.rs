@@ -21,6 +21,20 @@ async fn cosignatures_arrive_in_order_from_who_sent_them() {
 }
 
 #[tokio::test]
+async fn that_somebody_waits_is_not_lost_among_cosignatures() {
+    let cluster = Cluster::new();
+    let one = Answering::start(cluster.security(node(1))).await;
+    let two = cluster.dialler(2, &one.address);
+    for size in 1..=30 {
+        two.send(vec![cosignature(2 * size - 1)]);
+        two.hurry();
+        two.send(vec![cosignature(2 * size)]);
+    }
+    one.recorder.until(|seen| seen.cosignatures.len() == 60 && seen.hurried == 30).await;
+    one.recorder.saw(|seen| assert!(seen.cosignatures.iter().map(|(_, c)| c.size).eq(1..=60)));
+}
+
+#[tokio::test]
 async fn sending_never_waits_for_a_peer_that_is_away_and_goes_on_when_it_is_back() {
     let cluster = Cluster::new();
     let one = Answering::start(cluster.security(node(1))).await;

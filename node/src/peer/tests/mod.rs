@@ -70,6 +70,8 @@ struct Seen {
     /// Who the connection proved, and who the envelope named, of each Raft message.
     raft: Vec<(u64, u64)>,
     cosignatures: Vec<(NodeId, pb::Cosignature)>,
+    /// Batches that only say that somebody waits.
+    hurried: usize,
     asked: Vec<(String, u64, usize, bool)>,
     enrolled: Vec<(NodeId, Life)>,
     ended_streams: usize,
@@ -191,6 +193,7 @@ impl RaftHandler for Recorder {
 
 impl CosignHandler for Recorder {
     fn incoming(&self, from: NodeId, batch: Vec<pb::Cosignature>) {
+        self.saw(|seen| seen.hurried += usize::from(batch.is_empty()));
         self.saw(|seen| seen.cosignatures.extend(batch.into_iter().map(|cosignature| (from, cosignature))));
     }
 
