@@ -232,8 +232,7 @@ fn a_member_that_contradicts_itself_is_convicted() {
     }
     let mut add = |size: u64, root: Hash, time: u64| {
         let mut signed = m.sign(2, size, root);
-        let checkpoint =
-            Checkpoint { origin: m.origin.as_str().to_owned(), size: TreeSize::new(size), root };
+        let checkpoint = Checkpoint { origin: m.origin.as_str().to_owned(), size: TreeSize::new(size), root };
         signed.time = time;
         signed.signature = m.keys[1].cosign(&checkpoint, time).unwrap().signature;
         book.add(&m.ledger, node, TreeSize::new(size), signed).unwrap()
@@ -291,6 +290,7 @@ fn members_that_differ_are_evidence_of_a_disagreement() {
     assert!(matches!(change, Change::Disagreement { outvoted: false, .. }), "{change:?}");
     let evidence = book.differing(&m.ledger, size).unwrap();
     assert_eq!(evidence.kind().as_str(), "disagreement");
+}
 
 /// The key of an outside witness, and its signature of a size.
 fn outside(m: &Members, seed: u8, size: u64, root: Hash, time: u64) -> (VerifierKey, Signed) {
