@@ -320,8 +320,7 @@ impl Node {
         opened: Opened,
     ) -> Result<(Self, Api), RunError> {
         let Opened { keys, stores: Stores { log, state }, peers, roster, door } = opened;
-        let me = ports.own.node;
-        let clock = ports.clock.clone();
+        let (me, clock) = (ports.own.node, ports.clock.clone());
         let disk = DiskGuard::new(&store_dirs(&config.node.data_dir), config.storage.disk_reserve_bytes);
         tokio::spawn(disk.clone().watch());
         let vkey = keys.cosigner.verifier().to_string();
