@@ -20,8 +20,8 @@ async fn nothing_is_lost_in_a_life_of_joins_deaths_backups_and_a_restore() {
     assert!(written > 100, "{written} writes");
     assert_eq!(number(&account, all, "receipts_verified_offline"), written);
     assert_eq!(number(&account, all, "keys_listed_with_their_values_and_proven"), PLAN.keys + written);
-    // By every set of replicas that there was, the writers believed something.
-    assert!(number(&account, all, "policies_they_were_believed_by") > 3);
+    // None of the first nodes is left: the writers followed to other replicas.
+    assert!(number(&account, all, "policies_they_were_believed_by") > 1);
     for step in ["joins by snapshot", "dies with its directory", "five nodes"] {
         assert!(number(&account, step, "snapshot_mib") > 0, "{step}: it was no snapshot");
     }

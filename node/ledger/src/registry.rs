@@ -18,7 +18,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use prost::bytes::Bytes;
 use quorate_core::{
     hash::{Hash, sha256},
-    key::VerifierKey,
     name::{ClusterId, ClusterOrigin},
     position::{Epoch, Micros, NodeId},
     possession::{NodeStatement, Possession},

@@ -106,7 +106,7 @@ impl Front {
         }
         answer.items.truncate(1);
         let key = answer.items.first().map(|item| item.key.clone()).unwrap_or_default();
-        let first = v1::GetRequest { ledger: request.ledger.clone(), key, options: request.options };
+        let first = v1::GetRequest { ledger: request.ledger.clone(), key, options: request.options.clone() };
         answer.state_proof = self.honest_get(first).await?.state_proof;
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Front {
         let mut front = Self { lie, liars: std::sync::Arc::new(liars), upstream, past };
         let options = v1::ReadOptions { prove: true, ..v1::ReadOptions::default() };
         let key = key.to_owned().into_bytes().into();
-        let get = v1::GetRequest { ledger: ledger.to_owned(), key, options: Some(options) };
+        let get = v1::GetRequest { ledger: ledger.to_owned(), key, options: Some(options.clone()) };
         let get = front.honest_get(get).await?;
         if let Some(index) = get.item.as_ref().and_then(|item| item.index) {
             front.past.transaction = front.honest_transaction(ledger, index, options).await?.transaction;

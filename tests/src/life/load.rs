@@ -15,8 +15,8 @@ const AT_ONCE: usize = 4;
 /// Keys of a page.
 const PAGE: u32 = 1_000;
 
-/// Which keys each log index wrote: of the load the first of a batch, with how many follow.
-pub(crate) type Expected = BTreeMap<u64, Vec<Key>>;
+/// The keys that the transaction at each log index wrote.
+type Expected = BTreeMap<u64, Vec<Key>>;
 
 /// Writes all keys, each batch certified and verified; gives the index of each batch, by its first number.
 pub(crate) async fn load(client: &Client, plan: Plan) -> BTreeMap<u64, u64> {
