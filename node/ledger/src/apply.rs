@@ -118,6 +118,8 @@ where
 struct Work<'a, V: LeafSource> {
     view: &'a V,
     tries: &'a mut Tries,
+    /// Those of the block, by ledger, as far as their ledger was not asked for.
+    requests: BTreeMap<&'a str, Vec<&'a Request>>,
     time: Micros,
     /// The state of the cluster before the block: what its requests are judged by.
     before: ClusterState,
@@ -159,6 +161,7 @@ where
         let mut work = Self {
             view,
             tries,
+            requests: BTreeMap::new(),
             time: Micros::new(block.time),
             after: before.clone(),
             before,
@@ -166,6 +169,9 @@ where
             ledgers: BTreeMap::new(),
         };
         work.found(block).map_err(|problem| ApplyError::Genesis { height, problem })?;
+        for request in &block.requests {
+            work.requests.entry(&request.ledger).or_default().push(request);
+        }
         Ok(work)
     }
 
@@ -251,7 +257,9 @@ where
             if found != Some(head.state_root) {
                 return Err(ApplyError::WrongTrie { ledger: head.id, expected: head.state_root, found });
             }
-            self.ledgers.insert(head.id, OpenLedger::new(self.view, head, false, self.time));
+            let ledger = OpenLedger::new(self.view, head, false, self.time);
+            ledger.prepare(self.tries, &self.requests.remove(name).unwrap_or_default());
+            self.ledgers.insert(ledger.id(), ledger);
         }
         self.names.insert(name, id);
         Ok(id)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use prost::bytes::Bytes;
 use quorate_core::{
-    entry::{CommitLeaf, Operation, TransactionLeaf, meta_digest, ops_root},
+    entry::{CommitLeaf, MAX_KEY_LEN, Operation, TransactionLeaf, meta_digest, ops_root},
     hash::{Hash, leaf_hash},
     position::{Epoch, LogIndex, Micros, Revision},
 };
@@ -107,6 +107,18 @@ where
             Some(_) => Earlier::Forgotten,
             None => Earlier::Never,
         })
+    }
+
+    /// Reads ahead what these requests of the block, which may be anything, will ask of the state tree.
+    pub(crate) fn prepare(&self, tries: &Tries, requests: &[&Request]) {
+        let keys = requests.iter().flat_map(|request| {
+            let asked = request.preconditions.iter().map(|precondition| &precondition.key);
+            asked.chain(request.writes.iter().map(|write| &write.key))
+        });
+        let keys = keys.map(|key| &**key).filter(|key| (1..=MAX_KEY_LEN).contains(&key.len()));
+        if let Some(trie) = tries.get(self.before.id) {
+            trie.prepare(&self.leaves, keys.collect());
+        }
     }
 
     /// Reads the state of all keys of a request, the block's earlier requests included.

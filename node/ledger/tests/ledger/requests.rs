@@ -346,3 +346,39 @@ fn a_block_touches_at_most_64_ledgers() {
     assert_eq!(effects.ledgers.len(), 64);
     assert_eq!(effects.outcome.requests[63], RequestOutcome::Rejected(Rejection::TooManyLedgers));
 }
+
+#[test]
+fn what_a_block_asks_for_is_read_once_and_in_the_order_of_the_store() {
+    let key = |number: u32| format!("key/{:05}", number * 7_919 % 50_021).into_bytes();
+    let filling = |part: u32| {
+        let writes = (part * 1_000..part * 1_000 + 1_000).map(|number| put(&key(number), b"old"));
+        ask(&format!("fill {part}"), writes)
+    };
+    let mut replica = Replica::with_ledgers(16 << 20, &["a", "b"]);
+    replica.apply(&block(START, (0..5).map(filling)));
+    let mut cold = Replica::with_ledgers(16 << 20, &["a", "b"]);
+    cold.apply(&block(START, (0..5).map(filling)));
+    cold.restart();
+    cold.store.buckets_read.borrow_mut().clear();
+
+    let malformed = ask("malformed", [put(b"", b"x"), put(&[b'k'; 5_000], b"x")]);
+    let conditional =
+        provided(ask("conditional", [put(&key(1), b"new")]), &key(4_999), Condition::MustNotExist(true));
+    let one = ask("one", (0..300).map(|number| put(&key(number * 3), b"new")));
+    let two = ask("two", (0..300).map(|number| delete(&key(4_000 - number))));
+    let asked = block(START + SECOND, [malformed, conditional, one, two]);
+    let (warm, read) = (replica.apply(&asked), cold.apply(&asked));
+    assert_eq!(read.outcome, warm.outcome);
+    assert_eq!(read.ledgers[0].head, warm.ledgers[0].head);
+    assert!(matches!(
+        read.outcome.requests[..],
+        [
+            RequestOutcome::Rejected(Rejection::Malformed { .. }),
+            RequestOutcome::Rejected(Rejection::Precondition { .. }),
+            RequestOutcome::Committed(_),
+            RequestOutcome::Committed(_)
+        ]
+    ));
+    let order = cold.store.buckets_read.borrow();
+    assert!(order.len() > 300 && order.is_sorted_by(|a, b| a < b), "{} reads", order.len());
+}

@@ -1,6 +1,11 @@
 //! A store in memory: writes effects as the node's store does, and serves them as a view.
 
-use std::{cell::Cell, collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    ops::Bound,
+    sync::Arc,
+};
 
 use prost::bytes::Bytes;
 use quorate_core::{
@@ -32,6 +37,8 @@ pub(crate) struct Store {
     revisions: BTreeMap<(LedgerId, Vec<u8>, Revision), LogIndex>,
     /// How many more reads succeed; `None`: all.
     pub(crate) reads_left: Cell<Option<u32>>,
+    /// The first keys of the buckets that were read, in the order in which they were.
+    pub(crate) buckets_read: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Store {
@@ -54,6 +61,7 @@ impl Store {
             requests: BTreeMap::new(),
             revisions: BTreeMap::new(),
             reads_left: Cell::new(None),
+            buckets_read: RefCell::default(),
         }
     }
 
@@ -195,6 +203,7 @@ impl LeafCursor for StoreLeaves<'_> {
         mut each: impl FnMut(LogIndex, &[u8], &[u8]),
     ) -> Result<(), ReadFailed> {
         self.store.read()?;
+        self.store.buckets_read.borrow_mut().push(first.to_vec());
         let range = (Bound::Included((self.ledger, first.to_vec())), Bound::Unbounded);
         let leaves = self.store.leaves.range(range).take_while(|((id, _), _)| *id == self.ledger);
         for (_, leaf) in leaves.take(count) {
