@@ -49,14 +49,23 @@ impl LedgerView {
     /// The log index of a key's revision.
     pub fn revision_index(&self, key: &[u8], revision: Revision) -> Result<Option<LogIndex>, StoreFault> {
         // The newest write first: a revision that was the newest there has its row in `revisions` ever after.
-        let Some((newest, _)) = self.stored(key)? else {
-            return Ok(None);
-        };
-        let found = match revision.cmp(&self.revision_of(&newest)?) {
+        match self.stored(key)? {
+            Some((newest, _)) => self.revision_below(&newest, revision),
+            None => Ok(None),
+        }
+    }
+
+    /// The log index of a revision of the key whose newest write this is.
+    pub(super) fn revision_below(
+        &self,
+        newest: &StateLeaf,
+        revision: Revision,
+    ) -> Result<Option<LogIndex>, StoreFault> {
+        let found = match revision.cmp(&self.revision_of(newest)?) {
             Ordering::Greater => None,
             Ordering::Equal => Some(newest.index()),
             Ordering::Less if revision < Revision::FIRST => None,
-            Ordering::Less => Some(self.older_revision(key, revision)?),
+            Ordering::Less => Some(self.older_revision(newest.key(), revision)?),
         };
         Ok(found.filter(|index| self.size().contains(*index)))
     }

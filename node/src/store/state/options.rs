@@ -5,8 +5,8 @@
 //! through one bounded cache. So memory is the sum of the configured bounds, whatever is stored.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, FlushOptions, Options, ReadOptions,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, FlushOptions,
+    LruCacheOptions, Options, ReadOptions, WriteOptions,
 };
 
 /// Bounds of a state store.
@@ -109,6 +109,9 @@ const BLOOM_BITS: f64 = 10.0;
 const MEMTABLE_BLOOM_SHARE: f64 = 0.03;
 /// Bytes of a block of a table with long rows.
 const BULK_BLOCK_BYTES: usize = 16 << 10;
+/// The least bytes of a part of the block cache, each with a lock of its own; and how many parts there are at most.
+const CACHE_PART_BYTES: usize = 8 << 20;
+const MAX_CACHE_PARTS: usize = 16;
 /// RocksDB's own diary, bytes per file and files.
 const DIARY_BYTES: usize = 1 << 20;
 const DIARY_FILES: usize = 2;
@@ -130,11 +133,21 @@ pub(crate) fn database(options: &StateOptions) -> Options {
 
 /// The tables with their options, sharing one block cache.
 pub(crate) fn tables(options: &StateOptions) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(options.block_cache_bytes);
+    let cache = cache(options.block_cache_bytes);
     Table::ALL
         .into_iter()
         .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, options, &cache)))
         .collect()
+}
+
+/// The cache of blocks. RocksDB would cut it into parts of 512 KiB, and what is larger than a part is in no cache: an index
+/// or filter that is not cut into blocks (of files of earlier versions) would be read as a whole for every row.
+fn cache(bytes: usize) -> Cache {
+    let mut lru = LruCacheOptions::default();
+    lru.set_capacity(bytes);
+    let parts = (bytes / CACHE_PART_BYTES).clamp(1, MAX_CACHE_PARTS);
+    lru.set_num_shard_bits(i32::try_from(parts.ilog2()).unwrap_or_default());
+    Cache::new_lru_cache_opts(&lru)
 }
 
 fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options {
@@ -142,6 +155,10 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Indexes and filters in blocks too: a row of a file of any size is found by reading a few of them.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     if table.asks_for_absent() {
         blocks.set_bloom_filter(BLOOM_BITS, false);
         blocks.set_optimize_filters_for_memory(true);

@@ -266,16 +266,6 @@ impl<'v, 's> Scrub<'v, 's> {
         bytes: &[u8],
     ) -> Result<(), StoreFault> {
         let key = &operation.key;
-        let before = match operation.revision.previous().filter(|revision| *revision >= Revision::FIRST) {
-            Some(revision) => self.view.revision_index(key, revision)?,
-            None => None,
-        };
-        let own = self.view.revision_index(key, operation.revision)?;
-        if own != Some(index) || before != operation.prev_index {
-            let problem =
-                format!("revision {} of key {} is not in its chain", operation.revision, hex::encode(key));
-            return Err(self.wrong(index, problem));
-        }
         let newest = self.view.stored(key)?.filter(|(leaf, _)| leaf.index() >= index);
         let (newest, place) = newest.ok_or_else(|| {
             let row = rows::keyed(self.view.id(), key);
@@ -285,6 +275,16 @@ impl<'v, 's> Scrub<'v, 's> {
                 format!("a newest write at {index} or later has to be here"),
             )
         })?;
+        let before = match operation.revision.previous().filter(|revision| *revision >= Revision::FIRST) {
+            Some(revision) => self.view.revision_below(&newest, revision)?,
+            None => None,
+        };
+        let own = self.view.revision_below(&newest, operation.revision)?;
+        if own != Some(index) || before != operation.prev_index {
+            let problem =
+                format!("revision {} of key {} is not in its chain", operation.revision, hex::encode(key));
+            return Err(self.wrong(index, problem));
+        }
         if newest.index() == index {
             if newest.op() != bytes || usize::from(place) != position {
                 return Err(
