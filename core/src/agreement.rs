@@ -49,7 +49,7 @@ pub enum AgreementError {
         got: String,
     },
     /// Signed statements contradict each other: somebody lied, and here is the proof.
-    #[error("signed checkpoints of one log contradict each other ({})", .0.kind())]
+    #[error("signed checkpoints of one log contradict each other ({}); keep the evidence", .0.kind())]
     Contradiction(Box<Evidence>),
     /// Two roots for one size, but not signed by cosigners on both sides.
     #[error(

@@ -344,8 +344,8 @@ async fn a_backup_in_an_object_store_is_made_verified_refused_and_restored() {
         let mut command = create(&old, &place);
         in_store(&mut command);
         let made = done(&mut command);
-        assert_eq!(made["backup"]["incremental"], round == 1, "{made}");
-        assert_eq!(made["backup"]["directory"], place.to_str().unwrap());
+        assert_eq!(made["incremental"], round == 1, "{made}");
+        assert_eq!(made["directory"], place.to_str().unwrap());
     }
     let verify_there = || {
         let mut command = verify(&old, &place);

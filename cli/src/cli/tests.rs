@@ -37,7 +37,7 @@ fn the_pages_for_disasters_spell_their_commands_right() {
             }
         }
     }
-    assert_eq!(commands, 9);
+    assert_eq!(commands, 11);
 }
 
 #[test]

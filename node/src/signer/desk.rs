@@ -134,8 +134,9 @@ pub enum WaitError {
     },
     /// Outside witnesses have to be among them that this node does not ask.
     #[error(
-        "{need} of the outside witnesses that are named have to cosign, and this node asks {known} of them (it asks: \
-         {asked}): add a [[witness]] to the configuration of every node"
+        "{need} of the named keys that no node of this cluster has must cosign, and this node asks {known} of them (it \
+         asks: {asked}): either the policy is that of another cluster, or a [[witness]] is missing in the \
+         configuration of every node"
     )]
     UnknownWitnesses {
         /// How many have to.
