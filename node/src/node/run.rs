@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::position::NodeId;
+use quorate_core::{block::BlockKey, position::NodeId};
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
@@ -27,7 +27,7 @@ use crate::{
     chain::Chain,
     clock::Clock,
     cluster::Cluster,
-    config::NodeConfig,
+    config::{Limits, NodeConfig},
     consensus::{Consensus, ConsensusConfig, Member, MembershipError, SnapshotSettings, StartError},
     disk::DiskGuard,
     evidence::EvidenceFiles,
@@ -346,17 +346,8 @@ impl Node {
         let consensus = agree(config, cluster, log, machine, peers.clone(), Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
         handover::start(&consensus, &disk);
-        let sequencer = Sequencer::start(SequencerParts {
-            me,
-            cluster: cluster.id,
-            origin: cluster.origin.clone(),
-            key: keys.block,
-            consensus: consensus.clone(),
-            chain: Arc::clone(&chain),
-            clock: clock.clone(),
-            health: health.clone(),
-            limits: config.limits.clone(),
-        });
+        let order = (keys.block, config.limits.clone());
+        let sequencer = sequence(cluster, ports, order, &consensus, &chain, health);
         let office = Office::new(OfficeParts {
             me,
             cluster: cluster.clone(),
@@ -458,6 +449,28 @@ fn take_care(
         shown: upkeep.scrub.clone(),
     });
     (upkeep, scrubber)
+}
+
+/// Starts what puts requests in order, with the key that signs blocks and the limits of a block.
+fn sequence(
+    cluster: &Cluster,
+    ports: &Ports,
+    (key, limits): (BlockKey, Limits),
+    consensus: &Consensus,
+    chain: &Arc<Chain>,
+    health: &Health,
+) -> Sequencer {
+    Sequencer::start(SequencerParts {
+        me: ports.own.node,
+        cluster: cluster.id,
+        origin: cluster.origin.clone(),
+        key,
+        consensus: consensus.clone(),
+        chain: Arc::clone(chain),
+        clock: ports.clock.clone(),
+        health: health.clone(),
+        limits,
+    })
 }
 
 /// Starts asking the outside witnesses.
