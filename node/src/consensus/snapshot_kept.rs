@@ -2,8 +2,9 @@
 //!
 //! Contract. There is at most one. It is used for every follower and for every attempt, so that a transfer that was cut
 //! goes on with the same files. It is given up when nobody has taken a piece for a while, after some hours whatever
-//! happens, and when a receiver found it wrong. While there is one, the log behind it is kept for those who fetch it
-//! ([`Outgoing::holds_log`]): otherwise a follower that needs long would find, each time, that the log it needs next is gone.
+//! happens, and when a receiver found it wrong. From the moment when one is begun, the log behind it is kept for those who
+//! fetch it ([`Outgoing::holds_log`]): otherwise a follower would find, each time, that the log it needs next is gone. To
+//! copy and hash a large state takes many seconds, and so does checking it at the receiver: both count.
 //!
 //! To openraft the present snapshot is the one that is kept ([`Outgoing::position`]); it assumes of a follower exactly
 //! what was sent.
@@ -14,7 +15,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -49,6 +50,37 @@ pub(crate) struct Kept {
     made_at: Duration,
     /// When a piece of it was taken last, monotonic milliseconds.
     used_ms: AtomicU64,
+    /// Transfers of it that have not ended.
+    transfers: AtomicUsize,
+}
+
+/// A transfer of a snapshot: while there is one it is used, although the receiver takes no piece and checks what it has.
+pub(crate) struct Transfer {
+    outgoing: Outgoing,
+    kept: Arc<Kept>,
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.outgoing.touch(&self.kept);
+        self.kept.transfers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A snapshot that is being made.
+struct Begun<'a>(&'a Inner);
+
+impl<'a> Begun<'a> {
+    fn on(outgoing: &'a Outgoing) -> Self {
+        outgoing.0.begun.fetch_add(1, Ordering::Relaxed);
+        Self(&outgoing.0)
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.begun.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The snapshot that this node sends. Clones share it.
@@ -63,12 +95,15 @@ struct Inner {
     kept: Mutex<Option<Arc<Kept>>>,
     /// Held while one is made.
     making: tokio::sync::Mutex<()>,
+    /// How many are being made: none or one.
+    begun: AtomicUsize,
 }
 
 impl Outgoing {
     pub(crate) fn new(machine: Arc<dyn Machine>, settings: SnapshotSettings, load: Load) -> Self {
         let (kept, making) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self(Arc::new(Inner { machine, settings, load, clock: Clock::system(), kept, making }))
+        let (clock, begun) = (Clock::system(), AtomicUsize::new(0));
+        Self(Arc::new(Inner { machine, settings, load, clock, kept, making, begun }))
     }
 
     /// The machine whose snapshots these are.
@@ -94,6 +129,8 @@ impl Outgoing {
         if let Some(kept) = self.kept().clone().filter(|kept| kept.snapshot.position().last >= least) {
             return Ok(kept);
         }
+        // Before its position is read, until it is kept: what comes after that position stays in the log.
+        let _begun = Begun::on(self);
         *self.kept() = None;
         let this = self.clone();
         let made = tokio::task::spawn_blocking(move || this.make());
@@ -107,12 +144,19 @@ impl Outgoing {
         let files =
             list(snapshot.dir(), &mut self.pace()).map_err(|e| format!("reading the snapshot: {e}"))?;
         let now = self.0.clock.monotonic();
-        Ok(Kept { snapshot, files, made_at: now, used_ms: AtomicU64::new(millis(now)) })
+        let (used_ms, transfers) = (AtomicU64::new(millis(now)), AtomicUsize::new(0));
+        Ok(Kept { snapshot, files, made_at: now, used_ms, transfers })
     }
 
     /// Somebody wants it, or takes a piece of it.
     pub(crate) fn touch(&self, kept: &Kept) {
         kept.used_ms.store(millis(self.0.clock.monotonic()), Ordering::Relaxed);
+    }
+
+    /// A transfer begins. It ends when what is returned is dropped.
+    pub(crate) fn transfer(&self, kept: &Arc<Kept>) -> Transfer {
+        kept.transfers.fetch_add(1, Ordering::Relaxed);
+        Transfer { outgoing: self.clone(), kept: Arc::clone(kept) }
     }
 
     /// Gives it up: the next one is made anew.
@@ -128,7 +172,9 @@ impl Outgoing {
         let now = self.0.clock.monotonic();
         let expired = |kept: &Arc<Kept>| {
             let unused = millis(now).saturating_sub(kept.used_ms.load(Ordering::Relaxed));
-            unused > millis(self.0.settings.kept) || now.saturating_sub(kept.made_at) > OLDEST
+            let is_unused =
+                kept.transfers.load(Ordering::Relaxed) == 0 && unused > millis(self.0.settings.kept);
+            is_unused || now.saturating_sub(kept.made_at) > OLDEST
         };
         let gone = self.kept().take_if(|kept| expired(kept));
         // Removing the files takes a moment: not with the lock held.
@@ -137,7 +183,8 @@ impl Outgoing {
 
     /// Whether the log is kept for those who fetch a snapshot, although `appended` bytes were added since the last purge.
     pub(crate) fn holds_log(&self, appended: u64) -> bool {
-        self.kept().is_some() && appended < self.0.settings.held_log_bytes
+        let wanted = self.0.begun.load(Ordering::Relaxed) > 0 || self.kept().is_some();
+        wanted && appended < self.0.settings.held_log_bytes
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<Arc<Kept>>> {

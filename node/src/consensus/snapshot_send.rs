@@ -55,6 +55,7 @@ pub(crate) async fn send(
     // No copy is made for a node that is away: it would hold the log for as long as openraft tries.
     network.ask_room(node).await?;
     let kept = outgoing.get(least).await.map_err(|why| failed(node, why))?;
+    let _transfer = outgoing.transfer(&kept);
     let clock = Clock::system();
     let began = clock.monotonic();
     let header = header(&kept, vote);

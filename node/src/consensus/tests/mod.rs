@@ -2,6 +2,7 @@
 
 mod cluster;
 mod harness;
+mod held_log;
 mod hostile;
 mod suite;
 mod toy;
