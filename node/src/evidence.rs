@@ -2,8 +2,8 @@
 //!
 //! Contract: what two signed statements prove against their signer is written once, under a name that follows from its
 //! content, and never replaced; at most [`MAX_OF_A_KIND`] files of each kind, so that nobody fills a disk with what they
-//! sign, nor crowds out one kind with another. `quorate evidence verify` checks a file with public keys alone. Nothing here decides anything: what the contradiction
-//! means for this node is decided where it was met.
+//! sign, nor crowds out one kind with another. `quorate evidence verify` checks a file with public keys alone. Nothing
+//! here decides anything: what the contradiction means for this node is decided where it was met.
 //!
 //! *Crash here:* the file is written under another name, synced and renamed, off the caller's thread. Evidence that is
 //! lost with the process is made again when the contradiction is met again.

@@ -154,7 +154,10 @@ impl Signer {
         Ok(())
     }
 
-    /// Takes in what a member was given by a witness; false if it is none of a witness that is known here.
+    /// Takes in what a member was given by a witness; passes over what is of none that is known here.
+    ///
+    /// # Errors
+    /// [`Refused`].
     pub(super) fn witnessed_elsewhere(
         &self,
         message: &pb::Cosignature,
