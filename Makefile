@@ -5,14 +5,14 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build build-all demo lies life test fmt lint doc unit audit deploy-test bench compare audit-figures completeness clean
+.PHONY: help setup build build-all demo lies life test fmt lint doc unit audit deploy-test bench compare curves audit-figures completeness clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
 	@echo 'make test   every check there is'
 	@echo 'make life   a million keys: nodes join, die, lead and go; backup, restore, export; nothing is lost (KEYS=20000: fewer)'
 	@echo 'make build  the quorate binary: $(QUORATE)'
-	@echo 'make bench   what the parts cost; make compare   the whole beside etcd (docs/performance.md)'
+	@echo 'make bench   what the parts cost; make compare   the whole beside etcd; make curves   what growing costs (docs/performance.md)'
 	@echo 'make lies    every lie of docs/trust.md told, and what becomes of it, as a table'
 	@echo 'make audit-figures   what an auditor costs; make completeness   scans and histories of a million keys'
 	@echo 'parts of make test: fmt lint doc unit audit deploy-test'
@@ -67,6 +67,10 @@ bench: setup
 
 compare: build-all
 	tests/compare/run --quorate $(QUORATE)
+
+# Some twenty minutes; `tests/compare/curves --help` says how to measure less, or more.
+curves: build
+	tests/compare/curves --quorate $(QUORATE) --out $(CARGO_TARGET_DIR)/curves
 
 # Under four minutes: what an auditor leaves of the rate, how far it is behind, and its memory.
 audit-figures: build

@@ -20,6 +20,24 @@ pub(crate) fn from_now(duration: Duration) -> Micros {
     Micros::new(now().get().saturating_add(micros))
 }
 
+/// Measures how long ago something was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "the one clock of this package")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long ago that was.
+    #[expect(clippy::disallowed_methods, reason = "the one clock of this package")]
+    pub(crate) fn elapsed(self) -> Duration {
+        Instant::now().saturating_duration_since(self.0)
+    }
+}
+
 /// When a call must be over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(Option<Instant>);

@@ -438,6 +438,8 @@ pub(crate) enum Failure {
     NotLeader { leader: Option<NodeId>, message: String },
     /// Nothing came of it here; another replica, or the same one later, may serve the call.
     TryAgain { message: String, no_effect: bool },
+    /// The replica has more than it can do; nothing was done.
+    Busy { message: String },
     /// Too few have signed in time; who is missing is worth telling, whatever other attempts come to.
     Uncertified { message: String, no_effect: bool },
     /// This replica cannot serve the call; perhaps the others can, and once all have failed so, it is over.
@@ -451,7 +453,7 @@ impl Failure {
     pub(crate) fn into_error(self, attempts: u32) -> Error {
         match self {
             Self::Final(error) | Self::Broken(error) => error,
-            Self::NotLeader { message, .. } => {
+            Self::NotLeader { message, .. } | Self::Busy { message } => {
                 Error::Unavailable { outcome: Outcome::NotDone, attempts, last: message }
             }
             Self::TryAgain { message, no_effect } | Self::Uncertified { message, no_effect } => {

@@ -5,7 +5,7 @@
 //! asking the replicas it knows who they are and whom they know. All of that is hearsay: it decides where a request
 //! goes, never whether an answer is believed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 
 use crate::error::ConfigError;
 use crate::transport::{EndpointAddress, Replica, Rpc as _};
+use crate::window::Window;
 
 /// How long a replica may take to say who it is.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,8 +38,12 @@ pub(crate) struct Fleet {
     /// Only ever grows, so that positions stay valid.
     replicas: RwLock<Vec<Arc<Replica>>>,
     tls: Option<Arc<ClientConfig>>,
-    /// Position of the replica that last accepted a write.
+    /// Position of the replica that last accepted a write...
     leader: AtomicUsize,
+    /// ...and whether there was one.
+    has_leader: AtomicBool,
+    /// How many writes are under way.
+    pub(crate) window: Window,
     /// Position of the replica that last answered a read.
     reader: AtomicUsize,
     /// Held while the replicas are asked who they are, so that only one call asks.
@@ -56,6 +61,8 @@ impl Fleet {
             replicas: RwLock::new(replicas.collect::<Result<_, _>>()?),
             tls,
             leader: AtomicUsize::new(0),
+            has_leader: AtomicBool::new(false),
+            window: Window::new(),
             reader: AtomicUsize::new(0),
             identifying: tokio::sync::Mutex::new(()),
         })
@@ -88,6 +95,16 @@ impl Fleet {
     /// Remembers where a call was answered.
     pub(crate) fn answered(&self, route: Route, position: usize) {
         self.remembered(route).store(position, Ordering::Relaxed);
+        if route == Route::Leader {
+            self.has_leader.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the replica at a position is the one that took the last write.
+    pub(crate) fn leads(&self, position: usize) -> bool {
+        let leader = self.leader.load(Ordering::Relaxed);
+        let place = |position: usize| position.checked_rem(self.len());
+        self.has_leader.load(Ordering::Relaxed) && place(leader) == place(position)
     }
 
     /// After an answer that is not believed, other calls begin elsewhere.
@@ -95,7 +112,8 @@ impl Fleet {
         for route in [Route::Leader, Route::Any] {
             let first = self.first(route);
             if self.at(first).is_some_and(|at| at.endpoint() == replica.endpoint()) {
-                self.answered(route, first.wrapping_add(1));
+                self.remembered(route).store(first.wrapping_add(1), Ordering::Relaxed);
+                self.has_leader.fetch_and(route != Route::Leader, Ordering::Relaxed);
             }
         }
     }

@@ -51,6 +51,7 @@ mod transport;
 mod trust;
 mod values;
 mod verify;
+mod window;
 
 pub use agreement::Agreement;
 pub use calls::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};

@@ -3,7 +3,8 @@
 //! Contract: every request that is sent twice is safe to execute twice: reads are, and writes carry an idempotency
 //! key, which the client draws if the user names none. So an unknown outcome is retried until the deadline, and only
 //! what is still unknown then is reported as such. A refusal that another attempt cannot change ends the call at
-//! once. Whether an *answer* is believed is decided later, and never leads to another attempt.
+//! once. A leader that has more than it can do is asked again, after a pause, and nobody else is: the others would only name
+//! it. Whether an *answer* is believed is decided later, and never leads to another attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,13 @@ const MIN_ATTEMPT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE_MS: u64 = 20;
 /// The longest pause.
 const MAX_PAUSE_MS: u64 = 500;
+/// What is said of a write that waited in the window until its time was over.
+const NO_PLACE: &str = "the leader takes fewer writes than this client makes, and has refused some: this one waited for those \
+                        before it and was not sent";
+/// The pause after the first refusal of a leader that has more than it can do; it doubles with every one...
+const FIRST_BUSY_PAUSE_MS: u64 = 50;
+/// ...to this.
+const MAX_BUSY_PAUSE_MS: u64 = 1_000;
 
 /// How a call is made.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +54,8 @@ struct Progress {
     /// Positions tried since the last pause: a hint that leads back to one of them is out of date.
     tried: Vec<usize>,
     rounds: u32,
+    /// Refusals of a leader that had more than it can do.
+    busy: u32,
     /// Replicas in a row that are broken.
     broken: usize,
     outcome: Outcome,
@@ -62,21 +72,56 @@ impl Fleet {
     pub(crate) async fn call<R: Rpc>(&self, request: &R, plan: Plan) -> Result<Answered<R::Response>, Error> {
         let mut progress = Progress::new();
         let mut position = self.first(plan.route);
-        while let Some(left) = plan.deadline.remaining() {
+        while plan.deadline.remaining().is_some() {
             let Some(replica) = self.at(position) else { break };
-            progress.attempts = progress.attempts.saturating_add(1);
-            let timeout = attempt_time(left, plan.patience, self.len());
-            let failure = match request.clone().send(&replica, timeout).await {
-                Ok(response) => {
+            let failure = match self.attempt(request, plan, &replica, &mut progress).await {
+                Some(Ok(response)) => {
                     self.answered(plan.route, position);
                     return Ok(Answered { response, replica });
                 }
-                Err(failure) => failure,
+                Some(Err(Failure::Busy { message }))
+                    if plan.route == Route::Leader && self.leads(position) =>
+                {
+                    progress.last = message;
+                    progress.busy_pause(plan.deadline).await;
+                    continue;
+                }
+                Some(Err(failure)) => failure,
+                None => break,
             };
             position = self.next_after(position, failure, &mut progress).await?;
             self.pause_after_round(&mut progress, plan.deadline).await;
         }
         Err(progress.give_up())
+    }
+
+    /// Sends it once, a write when there is a place in the window; `None` if there was none in time.
+    async fn attempt<R: Rpc>(
+        &self,
+        request: &R,
+        plan: Plan,
+        replica: &Replica,
+        progress: &mut Progress,
+    ) -> Option<Result<R::Response, Failure>> {
+        let place = match plan.route {
+            Route::Any => None,
+            Route::Leader => {
+                let place = self.window.enter(plan.deadline).await;
+                if place.is_none() && progress.last.is_empty() {
+                    progress.last = NO_PLACE.to_owned();
+                }
+                Some(place?)
+            }
+        };
+        let timeout = attempt_time(plan.deadline.remaining()?, plan.patience, self.len());
+        progress.attempts = progress.attempts.saturating_add(1);
+        let answer = request.clone().send(replica, timeout).await;
+        match (&answer, &place) {
+            (Ok(_), Some(_)) => self.window.accepted(),
+            (Err(Failure::Busy { .. }), Some(_)) => self.window.refused(),
+            _ => {}
+        }
+        Some(answer)
     }
 
     /// Where to try next, or the error that ends the call.
@@ -98,6 +143,7 @@ impl Fleet {
                     return Err(error);
                 }
             }
+            Failure::Busy { message } => progress.last = message,
             Failure::TryAgain { message, no_effect } => {
                 if !no_effect {
                     progress.outcome = Outcome::Unknown;
@@ -132,7 +178,8 @@ impl Fleet {
             return;
         }
         progress.tried.clear();
-        let pause = pause(progress.rounds).min(deadline.remaining().unwrap_or_default());
+        let pause = pause(FIRST_PAUSE_MS, progress.rounds, MAX_PAUSE_MS)
+            .min(deadline.remaining().unwrap_or_default());
         progress.rounds = progress.rounds.saturating_add(1);
         tokio::time::sleep(pause).await;
     }
@@ -144,11 +191,19 @@ impl Progress {
             attempts: 0,
             tried: Vec::new(),
             rounds: 0,
+            busy: 0,
             broken: 0,
             outcome: Outcome::NotDone,
             last: String::new(),
             uncertified: None,
         }
+    }
+
+    /// Waits before a leader that has more than it can do is asked again.
+    async fn busy_pause(&mut self, deadline: Deadline) {
+        let pause = pause(FIRST_BUSY_PAUSE_MS, self.busy, MAX_BUSY_PAUSE_MS);
+        self.busy = self.busy.saturating_add(1);
+        tokio::time::sleep(pause.min(deadline.remaining().unwrap_or_default())).await;
     }
 
     fn give_up(self) -> Error {
@@ -168,9 +223,10 @@ fn attempt_time(left: Duration, patience: Duration, replicas: usize) -> Duration
     }
 }
 
-/// Half of the pause is fixed, half is random: callers that failed together do not come back together.
-fn pause(rounds: u32) -> Duration {
-    let full = FIRST_PAUSE_MS.saturating_mul(1_u64 << rounds.min(10)).min(MAX_PAUSE_MS);
+/// Doubles from the first to the longest. Half of it is fixed, half is random: callers that failed together do not come back
+/// together.
+fn pause(first: u64, rounds: u32, longest: u64) -> Duration {
+    let full = first.saturating_mul(1_u64 << rounds.min(10)).min(longest);
     Duration::from_millis((full / 2).saturating_add(random::below(full / 2)))
 }
 
@@ -192,7 +248,7 @@ mod tests {
     fn pauses_grow_and_end_at_half_a_second() {
         for rounds in 0..40 {
             let full = (FIRST_PAUSE_MS << rounds.min(10)).min(MAX_PAUSE_MS);
-            let pause = pause(rounds).as_millis();
+            let pause = pause(FIRST_PAUSE_MS, rounds, MAX_PAUSE_MS).as_millis();
             assert!(pause >= u128::from(full / 2) && pause <= u128::from(full), "{rounds}: {pause}");
         }
     }

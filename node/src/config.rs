@@ -7,6 +7,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use figment::{
@@ -125,6 +126,9 @@ pub struct Limits {
     pub queued_requests: usize,
     /// Bytes of requests waiting for a block; more are refused at once.
     pub queued_bytes: usize,
+    /// Longest time that a write should take, milliseconds; while those before it would take longer, more are refused at once. 0: no
+    /// such bound.
+    pub write_wait_ms: u64,
     /// Requests in a block.
     pub block_requests: usize,
     /// Bytes of requests in a block (one larger request still gets a block of its own).
@@ -139,12 +143,20 @@ pub struct Limits {
     pub call_timeout_ms: u64,
 }
 
+impl Limits {
+    /// The longest time that a write should take, if there is such a bound.
+    pub(crate) fn write_wait(&self) -> Option<Duration> {
+        (self.write_wait_ms > 0).then(|| Duration::from_millis(self.write_wait_ms))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 40 << 20,
             queued_requests: 8_192,
             queued_bytes: 128 << 20,
+            write_wait_ms: 500,
             block_requests: 4_096,
             block_bytes: 8 << 20,
             blocks_in_flight: 2,

@@ -47,6 +47,7 @@ fn every_workload_gives_its_document() {
             "put --keys 30 --batch 3 --distribution zipf:1.2",
             [("keys", "30"), ("distribution", "zipf:1.2"), ("batch", "3")],
         ),
+        ("put --clients 4 --ledgers 3", [("ledger", "default"), ("ledgers", "3"), ("clients", "4")]),
         ("put --rate 200", [("rate", "200"), ("clients", "1000"), ("not_sent", "0")]),
         (
             "verified-get --keys 150",

@@ -19,11 +19,47 @@ fn has_python() -> bool {
     found
 }
 
-/// What the script says on standard error, and whether it ended well.
-fn compare(arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(house::root().join("tests/compare/run"));
+/// What a script says on standard error, and whether it ended well.
+fn script(name: &str, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(house::root().join("tests/compare").join(name));
     let output = process::output(command.args(arguments), LIMIT);
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn compare(arguments: &[&str]) -> (bool, String) {
+    script("run", arguments)
+}
+
+/// Every curve at its smallest, on real nodes: there are tables and pictures of all of them.
+#[test]
+fn the_curves_are_drawn() {
+    if !has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let here = binary().display().to_string();
+    let smallest = "--rounds 1 --seconds 1 --overload-seconds 1 --clients 1,2 --values 16,32 --keys 1000,2000 --ledgers 1,3 --nodes 1,3";
+    let mut arguments = vec!["--quorate", &here, "--out", &out];
+    arguments.extend(smallest.split(' '));
+    let mut command = Command::new(house::root().join("tests/compare/curves"));
+    let output = process::output(command.args(&arguments), LIMIT * 10);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tables = String::from_utf8(output.stdout).unwrap();
+    for (name, rows) in
+        [("clients", 2), ("values", 2), ("keys", 2), ("ledgers", 2), ("nodes", 2), ("overload", 3)]
+    {
+        let picture = std::fs::read_to_string(folder.path().join(format!("{name}.svg"))).unwrap();
+        assert!(
+            picture.matches("<circle").count() >= rows && picture.ends_with("</svg>\n"),
+            "{name}: {picture}"
+        );
+    }
+    assert_eq!(tables.lines().filter(|line| line.starts_with("**")).count(), 6, "{tables}");
+    let (ended_well, said) = script("curves", &["--quorate", "no-such-quorate"]);
+    assert!(!ended_well && said.contains("no-such-quorate is missing: build it with"), "{said}");
+    let (ended_well, said) = script("curves", &["--quorate", &here, "--only", "clouds"]);
+    assert!(!ended_well && said.contains("--only takes clients"), "{said}");
 }
 
 #[test]

@@ -19,6 +19,8 @@ const CLIENTS: u32 = 64;
 const OPEN_CLIENTS: u32 = 1_000;
 /// The highest rate, so that counting what was not sent ends soon.
 const MAX_RATE: u64 = 1_000_000;
+/// Most ledgers to spread calls over: what is created is there for ever.
+const MAX_LEDGERS: i64 = 10_000;
 /// Most runs of a sweep.
 const MAX_RUNS: usize = 32;
 
@@ -149,6 +151,11 @@ pub(super) struct PutArgs {
     /// How many different keys to write, over and over [default: every key is a new one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keys: Option<u64>,
+
+    /// Spread the calls over so many ledgers, named after --ledger with -1, -2 and so on; those that are missing are created
+    /// [default: --ledger alone]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_LEDGERS))]
+    ledgers: Option<u32>,
 
     /// When a write is answered
     #[arg(long, value_name = "WHEN", default_value = "certified")]
@@ -306,6 +313,14 @@ impl What {
         match self {
             Self::Put(args) => args.keys,
             _ => self.loaded().map(|loaded| loaded.keys),
+        }
+    }
+
+    /// How many ledgers the calls are spread over; `None`: the session's.
+    pub(super) const fn ledgers(&self) -> Option<u32> {
+        match self {
+            Self::Put(args) => args.ledgers,
+            Self::Get(_) | Self::VerifiedGet(_) | Self::Mixed(_) | Self::Scan(_) => None,
         }
     }
 

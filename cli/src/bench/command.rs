@@ -11,6 +11,7 @@ use super::live;
 use super::loops;
 use super::recording::{Failed, Failures, Recorder, Recording, Window};
 use super::report::{self, Measured, Usage};
+use super::spread;
 use super::sweep;
 use super::timetable::Timetable;
 use super::workload::{Call, Workload};
@@ -69,7 +70,7 @@ async fn several(global: &Global, session: &Session, args: &SweepArgs) -> Result
 struct Cluster<'a> {
     session: &'a Session,
     clients: Vec<Client>,
-    ledgers: Vec<Ledger>,
+    ledgers: Vec<Arc<[Ledger]>>,
 }
 
 impl<'a> Cluster<'a> {
@@ -78,10 +79,14 @@ impl<'a> Cluster<'a> {
         what.check(session.verify)?;
         let workload = workload(what, session.verify)?;
         let clients = Session::forgetful(global, what.load().connections)?;
-        let ledgers: Vec<Ledger> =
-            clients.iter().map(|client| client.ledger(session.ledger_name.as_str())).collect();
+        let names = spread::names(&session.ledger_name, what.ledgers());
+        if what.ledgers().is_some() {
+            spread::create_missing(&session.client, &names).await?;
+        }
+        let of = |client: &Client| names.iter().map(|name| client.ledger(name.as_str())).collect();
+        let ledgers: Vec<Arc<[Ledger]>> = clients.iter().map(of).collect();
         let loaded = what.loaded().filter(|loaded| !loaded.no_load);
-        if let Some((loaded, ledger)) = loaded.zip(ledgers.first()) {
+        if let Some((loaded, ledger)) = loaded.zip(ledgers.first().and_then(|ledgers| ledgers.first())) {
             let watch = Stopwatch::start();
             workload.load(ledger, loaded.keys).await?;
             let seconds = crate::output::time::seconds(watch.elapsed());

@@ -14,6 +14,7 @@
 //! ```text
 //! args       the command line
 //! command    one run, or the runs of a sweep, from the preparation to the report
+//! spread     the ledgers that calls are spread over
 //! keys       which keys there are, and random bytes
 //! choice     which of them comes next: new, in turn, evenly, or by Zipf's law
 //! zipf       the sampler of that law
@@ -36,6 +37,7 @@ mod live;
 mod loops;
 mod recording;
 mod report;
+mod spread;
 mod sweep;
 #[cfg(test)]
 mod tests;

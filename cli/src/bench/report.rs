@@ -74,6 +74,7 @@ pub(super) fn document(
     let part = |tally| what.reads().map(|_| part(tally, load.duration));
     Ok(Bench {
         ledger: ledger.to_owned(),
+        ledgers: what.ledgers().map(|ledgers| ledgers.to_string()),
         workload: what.word(),
         wait: what.wait().map(wait),
         verified: what.verifies(verify),
@@ -203,8 +204,9 @@ fn setting(bench: &Bench) -> String {
         Some(rate) => format!("{} operations/s by at most {} clients", grouped(rate), bench.clients),
     };
     let call = call(bench);
+    let ledgers = bench.ledgers.as_ref().map(|count| format!(", {count} ledgers")).unwrap_or_default();
     format!(
-        "{}{wait}{verified}: {clients} on {} connections, {call}, values of {} bytes, {keys} of {} bytes{chosen}, {} s\n",
+        "{}{wait}{verified}: {clients} on {} connections{ledgers}, {call}, values of {} bytes, {keys} of {} bytes{chosen}, {} s\n",
         bench.workload, bench.connections, bench.value_bytes, bench.key_bytes, bench.seconds
     )
 }

@@ -58,15 +58,24 @@ impl Workload {
         }
     }
 
-    /// So many clients. They share the ledgers, each of which has its own connections.
+    /// So many clients. They share connections, each of which has handles of all ledgers.
     ///
     /// # Errors
     /// If the operating system gives no random numbers.
-    pub(super) fn clients(&self, count: u32, ledgers: &[Ledger]) -> Result<Vec<LedgerClient>, CliError> {
-        let client = |(_, ledger): (u32, &Ledger)| {
-            Ok(LedgerClient { workload: self.clone(), ledger: ledger.clone(), dice: Dice::new()? })
+    pub(super) fn clients(
+        &self,
+        count: u32,
+        connections: &[Arc<[Ledger]>],
+    ) -> Result<Vec<LedgerClient>, CliError> {
+        let client = |(_, ledgers): (u32, &Arc<[Ledger]>)| {
+            Ok(LedgerClient {
+                workload: self.clone(),
+                ledgers: Arc::clone(ledgers),
+                turn: 0,
+                dice: Dice::new()?,
+            })
         };
-        (0..count).zip(ledgers.iter().cycle()).map(client).collect()
+        (0..count).zip(connections.iter().cycle()).map(client).collect()
     }
 
     fn transaction(&self, numbers: impl IntoIterator<Item = u64>, dice: &mut Dice) -> Transaction {
@@ -95,7 +104,10 @@ impl Workload {
 /// A client of the cluster.
 pub(super) struct LedgerClient {
     workload: Workload,
-    ledger: Ledger,
+    /// There is at least one...
+    ledgers: Arc<[Ledger]>,
+    /// ...and this is the place of the one that the call made ready is for.
+    turn: usize,
     dice: Dice,
 }
 
@@ -119,14 +131,26 @@ impl LedgerClient {
         self.workload.keys.key(numbers.first().copied().unwrap_or_default())
     }
 
+    /// The ledger of the next call: any, so that no two clients go from one to the other in step.
+    fn turn(&mut self) -> usize {
+        match u64::try_from(self.ledgers.len()) {
+            Ok(count @ 2..) => usize::try_from(self.dice.next() % count).unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledgers[self.turn]
+    }
+
     async fn get(&self, key: Vec<u8>) -> Result<u64, Failed> {
-        let read = self.ledger.get(key, self.workload.read).await?;
+        let read = self.ledger().get(key, self.workload.read).await?;
         read.value.map(|_| 1).ok_or(Failed::Absent)
     }
 
     async fn scan(&self, first: Vec<u8>, page: u32) -> Result<u64, Failed> {
         let query = Query::Range { first, end: None };
-        let page = self.ledger.scan(query, self.workload.read).page_size(page).next_page().await?;
+        let page = self.ledger().scan(query, self.workload.read).page_size(page).next_page().await?;
         let keys = page.map_or(0, |page| page.entries.len());
         u64::try_from(keys).ok().filter(|keys| *keys > 0).ok_or(Failed::Absent)
     }
@@ -136,6 +160,7 @@ impl Client for LedgerClient {
     type Ready = Ready;
 
     fn prepare(&mut self) -> Ready {
+        self.turn = self.turn();
         match self.workload.call {
             Call::Put(batch) => self.put(batch),
             Call::Mixed(reads) if self.dice.next() % 100 >= u64::from(reads) => self.put(1),
@@ -147,7 +172,7 @@ impl Client for LedgerClient {
     async fn send(&self, ready: Ready) -> (Kind, Result<u64, Failed>) {
         match ready {
             Ready::Put(transaction, operations) => {
-                let done = self.ledger.commit(transaction).await;
+                let done = self.ledger().commit(transaction).await;
                 (Kind::Write, done.map(|_| operations).map_err(Failed::from))
             }
             Ready::Get(key) => (Kind::Read, self.get(key).await),

@@ -25,12 +25,13 @@ pub(super) fn failure(endpoint: &Arc<str>, status: &Status) -> Failure {
             leader: Some(detail.leader).filter(|id| *id != 0).map(NodeId::new),
             message: message(),
         },
-        // A queue that is full, or a connection that never came to be: the request was not taken.
-        Code::ResourceExhausted => Failure::TryAgain { message: message(), no_effect: true },
+        // A queue that is full: the request was not taken.
+        Code::ResourceExhausted => Failure::Busy { message: message() },
         _ if detail.reason == NOT_CERTIFIED => {
             Failure::Uncertified { message: message(), no_effect: detail.no_effect }
         }
         Code::Unavailable => {
+            // A connection that never came to be took no request either.
             let no_effect = detail.no_effect || was_never_sent(status);
             Failure::TryAgain { message: message(), no_effect }
         }

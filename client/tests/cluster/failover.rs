@@ -82,6 +82,22 @@ async fn a_full_queue_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_busy_is_asked_again_and_the_others_are_left_alone() {
+    let cluster = Cluster::start().await;
+    let ledger = client(&cluster.all()).ledger("default");
+    ledger.commit(put()).await.unwrap();
+    let before: Vec<usize> = cluster.nodes.iter().map(|node| node.calls()).collect();
+    cluster.nodes[0].set_mode(Mode::Busy);
+    let error = ledger.commit(put().timeout(Duration::from_secs(1))).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { outcome: Outcome::NotDone, .. }), "{error}");
+    let asked: Vec<usize> =
+        cluster.nodes.iter().zip(before).map(|(node, before)| node.calls() - before).collect();
+    assert!((3..=25).contains(&asked[0]), "pauses grow: {asked:?}");
+    // They are asked for checkpoints in the background, once in a while.
+    assert!(asked[1] + asked[2] < asked[0], "the others can only name the leader: {asked:?}");
+}
+
+#[tokio::test]
 async fn when_time_is_up_the_outcome_is_told_apart() {
     let cluster = Cluster::start().await;
     let ledger = client(&cluster.all()).ledger("default");

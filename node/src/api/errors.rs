@@ -203,7 +203,7 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let text = error.to_string();
         Self::Refused(match error {
-            SubmitError::Full => Reason::QueueFull.refuse(text),
+            SubmitError::Full | SubmitError::Late { .. } => Reason::QueueFull.refuse(text),
             SubmitError::NotLeader { leader } => {
                 let leader = leader.map_or(0, u64::from);
                 let whom =

@@ -5,6 +5,7 @@
 //! | `quorate_calls_total{call,code}` | counter | answered calls by gRPC code |
 //! | `quorate_call_seconds{call}` | histogram | time from arrival to answer |
 //! | `quorate_block_requests` | histogram | requests in a block that this node proposed |
+//! | `quorate_requests_given_up_total` | counter | requests left out of a block because nobody waited for them any more |
 //! | `quorate_ledger_size{ledger}` | gauge | leaves applied here |
 //! | `quorate_certified_size{ledger}` | gauge | leaves under the newest certified checkpoint |
 //! | `quorate_certification_lag_leaves{ledger}` | gauge | the difference |

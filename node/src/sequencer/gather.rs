@@ -27,6 +27,15 @@ impl Waiting {
         self.request.as_ref().map_or(0, Message::encoded_len)
     }
 
+    /// Itself, unless nobody waits for the answer any more: the call was ended, or its time is over.
+    pub(super) fn if_waited_for(self) -> Option<Self> {
+        if self.reply.is_closed() {
+            metrics::counter!("quorate_requests_given_up_total").increment(1);
+            return None;
+        }
+        Some(self)
+    }
+
     pub(super) fn tell(self, result: Result<Option<RequestOutcome>, SubmitError>) {
         // Who asked may have gone away; then nobody needs to be told.
         self.reply.send(result).ok();
@@ -71,8 +80,10 @@ impl OpenBlock {
         founds || self.held.is_some() || self.len() >= requests || self.bytes >= bytes
     }
 
-    /// Adds a request to a block that is not full, or keeps it for the next one.
+    /// Adds a request to a block that is not full, or keeps it for the next one. One that nobody waits for is left out: who gave
+    /// it up does not know what became of it, and it must not take the place of one that is waited for.
     pub(super) fn add(&mut self, next: Waiting) {
+        let Some(next) = next.if_waited_for() else { return };
         let another_ledger =
             next.request.as_ref().is_none_or(|request| !self.ledgers.contains(&request.ledger));
         let fits = self.bytes + next.weight() <= self.bounds.bytes && next.request.is_some();
@@ -106,13 +117,23 @@ impl OpenBlock {
 mod tests {
     use super::*;
 
-    fn waiting(ledger: &str, bytes: usize) -> Waiting {
+    type Answer = oneshot::Receiver<Result<Option<RequestOutcome>, SubmitError>>;
+
+    fn asked(ledger: &str, bytes: usize) -> (Waiting, Answer) {
         let request = Request {
             ledger: ledger.to_owned(),
             idempotency_key: vec![0; bytes].into(),
             ..Request::default()
         };
-        Waiting { request: Some(request), reply: oneshot::channel().0, share: None }
+        let (reply, answer) = oneshot::channel();
+        (Waiting { request: Some(request), reply, share: None }, answer)
+    }
+
+    /// One that is waited for to the end.
+    fn waiting(ledger: &str, bytes: usize) -> Waiting {
+        let (waiting, answer) = asked(ledger, bytes);
+        std::mem::forget(answer);
+        waiting
     }
 
     fn gathered(waiting: Vec<Waiting>, bounds: BlockBounds) -> (usize, bool) {
@@ -127,6 +148,13 @@ mod tests {
     }
 
     const WIDE: BlockBounds = BlockBounds { requests: 100, bytes: 1 << 20 };
+
+    #[test]
+    fn what_nobody_waits_for_is_left_out() {
+        let given_up = (0..3).map(|_| asked("a", 10).0);
+        let all = std::iter::once(waiting("a", 10)).chain(given_up).chain([waiting("a", 10)]);
+        assert_eq!(gathered(all.collect(), WIDE), (2, false));
+    }
 
     #[test]
     fn takes_all_that_waits() {
@@ -156,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_founding_block_is_alone() {
-        let found = Waiting { request: None, reply: oneshot::channel().0, share: None };
+        let found = Waiting { request: None, ..waiting("a", 1) };
         assert_eq!(gathered(vec![found, waiting("a", 1)], WIDE), (1, false));
     }
 }

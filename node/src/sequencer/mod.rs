@@ -9,8 +9,10 @@
 //! that term, and consensus refuses a proposal made for another term than its own. *Crash between signing and
 //! appending:* a restarted node never leads again in the same term, so the signed block stays the only one.
 //!
-//! The queue is bounded in requests and bytes; what does not fit is refused at once.
+//! The queue is bounded in requests, bytes and time (`admission`); what does not fit is refused at once, and a request that
+//! nobody waits for any more goes into no block.
 
+mod admission;
 mod block_time;
 mod gather;
 mod run;

@@ -54,6 +54,8 @@ pub(crate) struct BenchNode {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Bench {
     pub(crate) ledger: String,
+    /// How many ledgers the calls were spread over, named after `ledger`; `null` for that one alone.
+    pub(crate) ledgers: Option<String>,
     /// `put`, `get`, `verified-get`, `mixed` or `scan`.
     pub(crate) workload: &'static str,
     /// `committed` or `certified`; `null` where nothing is written.

@@ -1,5 +1,7 @@
 //! Commits: what comes back is what was sent, proven; asked again, it is the same; what is rejected says why.
 
+use std::time::Duration;
+
 use quorate_core::{
     answer::{AddedToOperation, CommitAnswer, IncludedTransaction, SentOperation, SentRequest},
     entry::Operation,
@@ -165,6 +167,7 @@ async fn a_replica_that_does_not_lead_names_the_one_that_does() {
     for (error, code, reason, certain) in [
         (SubmitError::NotLeader { leader }, Code::FailedPrecondition, "not_leader", true),
         (SubmitError::Full, Code::ResourceExhausted, "queue_full", true),
+        (SubmitError::Late { expected: Duration::from_secs(1) }, Code::ResourceExhausted, "queue_full", true),
         (SubmitError::OutcomeUnknown, Code::Unavailable, "outcome_unknown", false),
         (SubmitError::NotFounded, Code::Unavailable, "not_founded", true),
         (SubmitError::Stopped("disk".to_owned()), Code::Unavailable, "outcome_unknown", false),

@@ -1,0 +1,179 @@
+//! How many writes are under way at once: as many as the cluster takes.
+//!
+//! Contract: every write passes here before it is sent. While nothing is refused, the window grows and nobody waits. Once the leader
+//! refuses because it has more than it can do, the window shrinks by a third (once, for all that were refused about the same time),
+//! and grows again by a thirty-second of what is accepted. So a program that asks for more than the cluster does waits in its own
+//! memory, where waiting costs nothing, and not in a storm of refusals that takes from the cluster what it is short of. What waits
+//! here to its deadline was not sent: its outcome is certain.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::clock::{Deadline, Stopwatch};
+
+/// What a client begins with: more than most programs ever have under way.
+const FIRST: usize = 4_096;
+/// However much is refused, so many are under way...
+const LEAST: usize = 4;
+/// ...and however much is accepted, not more than that.
+const MOST: usize = 1 << 16;
+/// Accepted writes for which the window grows by one.
+const ACCEPTED_PER_PLACE: usize = 32;
+/// Refusals within this time after the window shrank are answers to what was sent before it did.
+const ONE_REFUSAL: Duration = Duration::from_millis(100);
+
+/// The window of a client.
+#[derive(Debug)]
+pub(crate) struct Window {
+    places: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    size: usize,
+    /// Places that are to go, once they are given back.
+    owed: usize,
+    accepted: usize,
+    shrank: Option<Stopwatch>,
+}
+
+/// A place in the window, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    window: &'a Window,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Window {
+    pub(crate) fn new() -> Self {
+        let state = State { size: FIRST, owed: 0, accepted: 0, shrank: None };
+        Self { places: Semaphore::new(FIRST), state: Mutex::new(state) }
+    }
+
+    /// Waits for a place; `None` if there is none before the deadline.
+    pub(crate) async fn enter(&self, deadline: Deadline) -> Option<Place<'_>> {
+        if let Ok(permit) = self.places.try_acquire() {
+            return Some(Place { window: self, permit: Some(permit) });
+        }
+        let waited = tokio::time::timeout(deadline.remaining()?, self.places.acquire()).await;
+        Some(Place { window: self, permit: Some(waited.ok()?.ok()?) })
+    }
+
+    /// The leader took a write.
+    pub(crate) fn accepted(&self) {
+        let mut state = self.state();
+        state.accepted += 1;
+        if state.accepted >= ACCEPTED_PER_PLACE && state.size < MOST {
+            state.accepted = 0;
+            state.size += 1;
+            match state.owed {
+                0 => self.places.add_permits(1),
+                _ => state.owed -= 1,
+            }
+        }
+    }
+
+    /// The leader has more than it can do.
+    pub(crate) fn refused(&self) {
+        let mut state = self.state();
+        if state.shrank.is_some_and(|watch| watch.elapsed() < ONE_REFUSAL) {
+            return;
+        }
+        let under_way = state.size.saturating_sub(self.places.available_permits()).saturating_add(state.owed);
+        // What nobody used says nothing about what the leader takes.
+        let size = (state.size.min(under_way.max(LEAST)) * 2 / 3).max(LEAST);
+        let fewer = state.size - size.min(state.size);
+        let gone = self.places.forget_permits(fewer);
+        state.owed += fewer - gone;
+        state.size -= fewer;
+        state.accepted = 0;
+        state.shrank = Some(Stopwatch::start());
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = self.window.state();
+        if let Some(permit) = self.permit.take_if(|_| state.owed > 0) {
+            state.owed -= 1;
+            permit.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_millis(1))
+    }
+
+    /// How many get a place at once, and keep it.
+    async fn all(window: &Window) -> Vec<Place<'_>> {
+        let mut places = Vec::new();
+        while let Some(place) = window.enter(soon()).await {
+            places.push(place);
+        }
+        places
+    }
+
+    #[tokio::test]
+    async fn refusals_of_one_moment_shrink_it_once_and_what_is_under_way_ends_first() {
+        let window = Window::new();
+        let mut places = all(&window).await;
+        assert_eq!(places.len(), FIRST);
+        (0..100).for_each(|_| window.refused());
+        let small = FIRST * 2 / 3;
+        assert_eq!(window.state().size, small);
+        places.truncate(small);
+        assert!(window.enter(soon()).await.is_none(), "places that are given back are gone");
+        places.truncate(small - 1);
+        assert!(window.enter(soon()).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn it_shrinks_from_what_is_used_and_never_to_nothing() {
+        let window = Window::new();
+        let mut used = Vec::new();
+        for _ in 0..300 {
+            used.extend(window.enter(soon()).await);
+        }
+        window.refused();
+        assert_eq!(window.state().size, 200);
+        for _ in 0..30 {
+            window.state().shrank = None;
+            window.refused();
+        }
+        assert_eq!(window.state().size, LEAST);
+        drop(used);
+        assert_eq!(all(&window).await.len(), LEAST);
+    }
+
+    #[tokio::test]
+    async fn it_grows_with_what_is_accepted() {
+        let window = Window::new();
+        drop(window.enter(soon()).await);
+        window.refused();
+        let before = window.state().size;
+        (0..10 * ACCEPTED_PER_PLACE).for_each(|_| window.accepted());
+        assert_eq!(window.state().size, before + 10);
+        assert_eq!(all(&window).await.len(), before + 10);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_gets_the_place_that_becomes_free() {
+        let window = Window::new();
+        let places = all(&window).await;
+        let wait = window.enter(Deadline::after(Duration::from_secs(30)));
+        let (place, ()) = tokio::join!(wait, async { drop(places) });
+        assert!(place.is_some());
+    }
+}
