@@ -2,7 +2,6 @@
 //! committed. The cluster goes on, and the node catches up after a start, to the same roots.
 //!
 //! The error comes from the kernel's side: strace is attached to the running node and fails the system call.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 

@@ -103,7 +103,6 @@ async fn a_stolen_cosigner_key_is_found_out_and_counts_for_nothing() {
         put(&stage.honest("writer").ledger("default"), "k", &n.to_string()).await;
     }
     let thief = Stolen::read(&stage.config(VICTIM)).unwrap();
-    let accomplice = Stolen::read(&stage.config(2)).unwrap();
     let real = note(&stage, VICTIM);
 
     // It is used against a node that knows what the victim signed: the evidence names the key.
@@ -135,7 +134,8 @@ async fn a_stolen_cosigner_key_is_found_out_and_counts_for_nothing() {
     assert_eq!(not_met(&new, alone()), 0, "the new policy counts the stolen key");
     // By the old policy it counts as what it was: one of two that are needed; with a second stolen key it is believed.
     assert_eq!(not_met(&old, alone()), 1);
-    let both = || sign(&later, &[thief_again(&former), accomplice_again(&stage)]);
+    let two = [former.clone(), stage.config(2)].map(|config| Stolen::read(&config).unwrap());
+    let both = || sign(&later, &two);
     assert!(old.certify(both()).is_ok(), "an old policy believes two stolen keys");
     assert_eq!(not_met(&new, both()), 1, "the new policy counts the accomplice alone");
     // Of the time before the change there is what the victim signed: both together are evidence by public keys alone.
@@ -146,11 +146,10 @@ async fn a_stolen_cosigner_key_is_found_out_and_counts_for_nothing() {
     assert_eq!((kind.as_str(), named), ("fork", vec!["guilty".to_owned(), "node/3".to_owned()]));
 
     // A client that follows refuses it from a replica, too, although two keys signed that it once counted.
-    let liar = stage.lie_with(Lie::RemovedCosigner, &[stage.config(2), former.clone()]);
+    let liar = stage.lie_with(Lie::RemovedCosigner, &[stage.config(2), former]);
     let deceived = stage.deceived(&liar, "followed").ledger("default");
     let refused = deceived.get("k", ReadOptions::new()).await.unwrap_err();
     assert!(refused.is_untrusted() && refused.to_string().contains("not believed"), "{refused}");
-    drop(accomplice);
 }
 
 /// What the victim itself signed for this checkpoint.
@@ -162,14 +161,6 @@ fn with_victim(victim: &Stolen, real: &SignedNote) -> SignedNote {
         // The note carries a majority, which may be the two others: it signed the same.
         None => sign(real.checkpoint(), std::slice::from_ref(victim)),
     }
-}
-
-fn thief_again(config: &std::path::Path) -> Stolen {
-    Stolen::read(config).unwrap()
-}
-
-fn accomplice_again(stage: &Stage) -> Stolen {
-    Stolen::read(&stage.config(2)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

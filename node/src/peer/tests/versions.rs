@@ -39,7 +39,10 @@ async fn nodes_with_a_version_in_common_work_together() {
 #[tokio::test]
 async fn nodes_without_one_refuse_each_other_and_both_say_why() {
     let cluster = Cluster::new();
-    for (theirs, ours, says) in [(OLD, NEW, ["2-3", "speaks 1:"]), (NEW, OLD, ["of the wire", "speaks 1"])] {
+    for (theirs, ours, says) in [
+        (OLD, NEW, ["version 1 of the wire", "speaks 2-3:"]),
+        (NEW, OLD, ["version 2-3 of the wire", "speaks 1:"]),
+    ] {
         let one = Answering::speaking("127.0.0.1:0", cluster.security(node(1)), theirs).await;
         let (two, refused) = dialler(&cluster, &one.address, ours);
         let error = two.vote(1, vote()).await.unwrap_err();
