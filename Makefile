@@ -5,12 +5,13 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 QUORATE := $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build build-all demo lies life test fmt lint doc unit audit deploy-test bench compare curves audit-figures completeness clean
+.PHONY: help setup build build-all demo lies drills life test fmt lint doc unit audit deploy-test bench compare curves audit-figures completeness clean
 
 help:
 	@echo 'make demo   three nodes, real files, a killed leader, every answer proven'
 	@echo 'make test   every check there is'
 	@echo 'make life   a million keys: nodes join, die, lead and go; backup, restore, export; nothing is lost (KEYS=20000: fewer)'
+	@echo 'make drills  everything the runbook has a page for, made to go wrong and put right by the page'
 	@echo 'make build  the quorate binary: $(QUORATE)'
 	@echo 'make bench   what the parts cost; make compare   the whole beside etcd; make curves   what growing costs (docs/performance.md)'
 	@echo 'make lies    every lie of docs/trust.md told, and what becomes of it, as a table'
@@ -34,6 +35,11 @@ demo: build
 # The tables are made by tests, which are in `make test` too. One after the other, so that the lines do not mix.
 lies: build-all
 	QUORATE_BIN=$(QUORATE) cargo test --locked --workspace --test lies -- --nocapture --test-threads 1 table
+
+# One after the other: a drill that waits for a machine is not to wait for another drill.
+drills: build-all
+	QUORATE_BIN=$(QUORATE) cargo test --locked --workspace --test runbook --test drills --test disk_full --test short_log --test upgrade \
+		-- --nocapture --test-threads 1
 
 KEYS ?= 1000000
 

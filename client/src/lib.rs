@@ -57,7 +57,8 @@ pub use agreement::Agreement;
 pub use calls::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
 pub use calls::{
     Comparison, Continuation, History, HistoryPage, LedgerInfo, LedgerStatus, Lineage, LineageLedger, Member,
-    ReplicaCheckpoint, Scan, ScanPage, SnapshotTransfer, Standing, Status, Subscription, WitnessStatus,
+    RefusedPeer, ReplicaCheckpoint, Scan, ScanPage, SnapshotTransfer, Standing, Status, Subscription,
+    WitnessStatus,
 };
 pub use client::Client;
 pub use config::ClientBuilder;

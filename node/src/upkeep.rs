@@ -1,5 +1,5 @@
-//! What a node does beside serving: snapshots on their way, the scrubber, the certificates it uses, the witnesses it asks. Shown in the status
-//! and the metrics.
+//! What a node does beside serving: snapshots on their way, the scrubber, the certificates it uses, the witnesses it asks, the peers it
+//! refuses. Shown in the status and the metrics.
 //!
 //! Whoever does the work keeps its own part up to date; whoever looks gets a copy. Nothing is decided by it.
 
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::position::Micros;
+use quorate_core::position::{Micros, NodeId};
 
 use crate::{clock::Clock, witness::Board};
 
@@ -171,6 +171,57 @@ impl CertificateEnds {
     }
 }
 
+/// The peers that this node does not talk to. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Refused(Arc<Mutex<BTreeMap<NodeId, Refusal>>>);
+
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    /// It is not called before then (monotonic).
+    rests_until: Duration,
+}
+
+impl Refused {
+    /// A copy: who, and why.
+    #[must_use]
+    pub fn now(&self) -> Vec<(NodeId, String)> {
+        lock(&self.0).iter().map(|(node, refusal)| (*node, refusal.why.clone())).collect()
+    }
+
+    /// In words, for who looks at this node's health; `None` when it refuses nobody.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        lock(&self.0)
+            .values()
+            .map(|refusal| refusal.why.clone())
+            .reduce(|one, other| format!("{one}; {other}"))
+    }
+
+    /// `node` is refused; `true` if that is news.
+    pub fn note(&self, node: NodeId, why: &str, rests_until: Duration) -> bool {
+        let known = lock(&self.0).insert(node, Refusal { why: why.to_owned(), rests_until });
+        known.is_none_or(|known| known.why != why)
+    }
+
+    /// `node` is not refused; `true` if that is news.
+    pub fn forget(&self, node: NodeId) -> bool {
+        lock(&self.0).remove(&node).is_some()
+    }
+
+    /// Why `node` is not to be called now. Who is told that it may be is the only one until `next`.
+    #[must_use]
+    pub fn resting(&self, node: NodeId, now: Duration, next: Duration) -> Option<String> {
+        let mut all = lock(&self.0);
+        let refusal = all.get_mut(&node)?;
+        if now < refusal.rests_until {
+            return Some(refusal.why.clone());
+        }
+        refusal.rests_until = next;
+        None
+    }
+}
+
 /// All of it, for the status and the metrics. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Upkeep {
@@ -182,6 +233,8 @@ pub struct Upkeep {
     pub certificates: CertificateEnds,
     /// What outside witnesses cosigned.
     pub witnesses: Board,
+    /// Peers that it does not talk to.
+    pub refused: Refused,
 }
 
 #[cfg(test)]
@@ -202,5 +255,18 @@ mod tests {
         assert_eq!(transfers.now().len(), 1);
         drop(other);
         assert!(transfers.now().is_empty());
+    }
+
+    #[test]
+    fn a_refused_peer_is_called_once_in_each_rest() {
+        let (refused, node, seconds) = (Refused::default(), NodeId::new(2), Duration::from_secs);
+        assert_eq!(refused.resting(node, seconds(1), seconds(6)), None);
+        assert!(refused.note(node, "old", seconds(6)));
+        assert!(!refused.note(node, "old", seconds(6)));
+        assert_eq!(refused.resting(node, seconds(5), seconds(10)).as_deref(), Some("old"));
+        assert_eq!(refused.resting(node, seconds(6), seconds(11)), None);
+        assert_eq!(refused.resting(node, seconds(6), seconds(11)).as_deref(), Some("old"));
+        assert_eq!(refused.in_words().as_deref(), Some("old"));
+        assert!(refused.forget(node) && !refused.forget(node) && refused.in_words().is_none());
     }
 }

@@ -134,10 +134,15 @@ impl Cluster {
 
     /// Starts a node that does not run.
     pub fn start_node(&mut self, id: u64) {
+        self.start_node_by(id, &mut Command::new(binary()));
+    }
+
+    /// Starts a node that does not run: this command is `quorate`, or whatever becomes it.
+    pub fn start_node_by(&mut self, id: u64, program: &mut Command) {
         let log = self.path().join(format!("node-{id}.log"));
         let node = self.nodes.get_mut(&id).expect("a node of the cluster");
         let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
-        let process = Command::new(binary())
+        let process = program
             .args(["server", "--config"])
             .arg(&node.config)
             .stdin(Stdio::null())
@@ -177,11 +182,17 @@ impl Cluster {
         let (file, folder) = (invited.file.display().to_string(), dir.display().to_string());
         let ran = Shell::of(self).run(["join", "--invite", &file, "--dir", &folder]);
         if ran.code == 0 {
-            let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let (client, http) = (address(invited.client), address(invited.http));
-            self.nodes.insert(id, Node { config: dir.join("quorate.toml"), client, http, process: None });
+            self.joined(id, invited);
         }
         ran
+    }
+
+    /// A node has joined in its folder of this cluster; it belongs to the cluster now, and does not run.
+    pub fn joined(&mut self, id: u64, invited: &Invited) {
+        let config = self.path().join(format!("node-{id}/quorate.toml"));
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (client, http) = (address(invited.client), address(invited.http));
+        self.nodes.insert(id, Node { config, client, http, process: None });
     }
 
     /// A new node that joined, runs, and has caught up.

@@ -4,8 +4,7 @@
 
 use std::{fs, path::Path};
 
-use quorate_core::hash::sha256;
-use quorate_tests::{cluster::Cluster, folder, shell::Ran};
+use quorate_tests::{cluster::Cluster, folder, newer, shell::Ran};
 
 /// A change of the files of node 3 that its start must find.
 struct Case {
@@ -28,25 +27,6 @@ fn swap(folder: &Path, part: &str) {
     let own = folder.join("data").join(part);
     fs::remove_dir_all(&own).unwrap();
     folder::copy(&folder.parent().unwrap().join("node-2/data").join(part), &own).unwrap();
-}
-
-fn newer_state(_: &Cluster, folder: &Path) {
-    let file = folder.join("data/state/IDENTITY");
-    let text = fs::read_to_string(&file).unwrap().replace("quorate-state 2\n", "quorate-state 3\n");
-    let facts = text.split_inclusive('\n').take(3).collect::<String>();
-    fs::write(file, format!("{facts}sha256 {}\n", sha256(&[facts.as_bytes()]))).unwrap();
-}
-
-/// The file is a Protocol Buffers message, whose first field is the format, and its hash.
-fn newer_log(_: &Cluster, folder: &Path) {
-    let file = folder.join("data/log/IDENTITY");
-    let mut bytes = fs::read(&file).unwrap();
-    bytes.truncate(bytes.len() - 32);
-    assert_eq!(bytes[..2], [8, 1], "the first field is the format");
-    bytes[1] = 2;
-    let hash = sha256(&[&bytes]);
-    bytes.extend_from_slice(hash.as_bytes());
-    fs::write(file, bytes).unwrap();
 }
 
 fn another_cluster_file(_: &Cluster, folder: &Path) {
@@ -111,13 +91,13 @@ const CASES: &[Case] = &[
     },
     Case {
         what: "a state of a newer format",
-        change: newer_state,
+        change: |_, folder| newer::state(folder),
         code: 1,
         says: &["data/state", "written in format 3", "reads up to 2", "run the newer version"],
     },
     Case {
         what: "a log of a newer format",
-        change: newer_log,
+        change: |_, folder| newer::log(folder),
         code: 1,
         says: &["data/log", "format 2", "newer version"],
     },

@@ -2,62 +2,20 @@
 //! committed. The cluster goes on, and the node catches up after a start, to the same roots.
 //!
 //! The error comes from the kernel's side: strace is attached to the running node and fails the system call.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use quorate_client::{Client, Error, Outcome, ReadOptions, Transaction};
 use quorate_tests::{
     audit, clock,
     cluster::{Cluster, small_logs},
-    http, process,
+    http,
+    strace::{self, Faulty},
 };
 
-/// Whether strace can be run. Without it these tests say loudly that they were skipped, or fail if that is asked for.
-fn has_strace(test: &str) -> bool {
-    let found = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
-    let must = std::env::var_os("QUORATE_NO_SKIP").is_some_and(|value| !value.is_empty());
-    assert!(found || !must, "strace cannot be run, and QUORATE_NO_SKIP is set: apt-get install strace");
-    if !found {
-        eprintln!("\n!!! SKIPPED: {test}: strace cannot be run (apt-get install strace)\n");
-    }
-    found
-}
-
-/// A running node whose system calls fail.
-struct Faulty(Child);
-
-impl Faulty {
-    /// Fails `call` from the `nth` one on, in the node `id`.
-    fn attach(cluster: &Cluster, id: u64, call: &str, nth: u32) -> Self {
-        let log = cluster.path().join(format!("strace-{id}.log"));
-        let said = cluster.path().join(format!("strace-{id}.err"));
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-p", &cluster.pid(id).to_string(), "-e", &format!("trace={call}")]);
-        strace.args(["-e", &format!("inject={call}:error=EIO:when={nth}+"), "-o"]).arg(log);
-        strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&said).unwrap());
-        let faulty = Self(strace.spawn().unwrap());
-        let start = clock::now();
-        while !fs::read_to_string(&said).unwrap().contains(" attached") {
-            assert!(clock::now() - start < Duration::from_secs(10), "strace is not attached");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        faulty
-    }
-}
-
-impl Drop for Faulty {
-    fn drop(&mut self) {
-        // It has ended with the node, unless the test failed.
-        if !process::wait(&mut self.0, Duration::from_secs(2)) {
-            self.0.kill().ok();
-            self.0.wait().ok();
-        }
-    }
+/// Every call from the nth one on.
+fn failing(nth: u32) -> String {
+    format!("error=EIO:when={nth}+")
 }
 
 /// The node ends by itself, not in good order, and its last words name the disk.
@@ -78,7 +36,7 @@ async fn write(client: &Client, key: &str, timeout: Duration) -> Result<u64, Err
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_synced_is_never_called_committed() {
-    if !has_strace("what_cannot_be_synced_is_never_called_committed") {
+    if !strace::available("what_cannot_be_synced_is_never_called_committed") {
         return;
     }
     // Each call that syncs an entry fails once: that of the log, that of the floor, and one later on.
@@ -86,7 +44,7 @@ async fn what_cannot_be_synced_is_never_called_committed() {
         let mut cluster = Cluster::start(1);
         let client = cluster.client("trust");
         let index = write(&client, "before", Duration::from_secs(10)).await.unwrap();
-        let faulty = Faulty::attach(&cluster, 1, "fdatasync", nth);
+        let faulty = Faulty::attach(&cluster, 1, "fdatasync", &failing(nth));
         let mut acknowledged = vec![("before".to_owned(), index)];
         let mut unknown = None;
         for n in 0..8 {
@@ -118,7 +76,7 @@ async fn what_cannot_be_synced_is_never_called_committed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_goes_on_without_the_node_whose_disk_fails() {
-    if !has_strace("a_cluster_goes_on_without_the_node_whose_disk_fails") {
+    if !strace::available("a_cluster_goes_on_without_the_node_whose_disk_fails") {
         return;
     }
     let mut cluster = Cluster::start(3);
@@ -127,7 +85,7 @@ async fn a_cluster_goes_on_without_the_node_whose_disk_fails() {
     for round in 0..4_u32 {
         let leader = cluster.leader(&client).await;
         let victim = if round % 2 == 0 { leader } else { leader % 3 + 1 };
-        let faulty = Faulty::attach(&cluster, victim, "fdatasync", 3 + round);
+        let faulty = Faulty::attach(&cluster, victim, "fdatasync", &failing(3 + round));
         for n in 0..20 {
             let key = format!("{round}/{n}");
             let index = write(&client, &key, Duration::from_secs(30)).await.unwrap();
@@ -150,13 +108,13 @@ async fn a_cluster_goes_on_without_the_node_whose_disk_fails() {
 /// wrong, and takes part in nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_cannot_flush_its_state_stops_serving_and_says_so() {
-    if !has_strace("a_node_that_cannot_flush_its_state_stops_serving_and_says_so") {
+    if !strace::available("a_node_that_cannot_flush_its_state_stops_serving_and_says_so") {
         return;
     }
     let mut cluster = Cluster::start_with(3, small_logs);
     let client = cluster.client("trust");
     let victim = cluster.leader(&client).await % 3 + 1;
-    let faulty = Faulty::attach(&cluster, victim, "fsync", 1);
+    let faulty = Faulty::attach(&cluster, victim, "fsync", &failing(1));
     let at = cluster.nodes[&victim].http;
     let start = clock::now();
     let mut written = 0;

@@ -2,92 +2,16 @@
 //! what the page says one sees is seen.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{
-    collections::BTreeSet, fs, os::unix::fs::symlink, path::PathBuf, process::Command, time::Duration,
-};
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use quorate_client::Transaction;
 use quorate_tests::{
-    cluster::{Cluster, binary, small_logs},
+    cluster::{Cluster, small_logs},
+    drill::Drill,
     house::root,
-    http, process,
-    shell::{Ran, Shell},
+    http,
+    shell::Ran,
 };
-
-/// A page of the runbook.
-struct Page {
-    name: &'static str,
-    text: String,
-}
-
-impl Page {
-    fn read(name: &'static str) -> Self {
-        let path = root().join(format!("docs/operations/runbook/{name}.md"));
-        Self { name, text: fs::read_to_string(path).unwrap() }
-    }
-
-    /// The lines of all blocks of a kind.
-    fn blocks(&self, kind: &str) -> Vec<String> {
-        let fence = format!("```{kind}");
-        let mut inside = false;
-        let mut lines = Vec::new();
-        for line in self.text.lines().map(str::trim) {
-            match inside {
-                false => inside = line == fence,
-                true if line == "```" => inside = false,
-                true => lines.push(line.to_owned()),
-            }
-        }
-        lines
-    }
-}
-
-/// A shell in which the commands of the pages work as they stand there.
-struct Drill {
-    path: String,
-    shell: Shell,
-    dir: PathBuf,
-    /// The HTTP port of node 1, which the pages call by its usual number.
-    http: String,
-}
-
-impl Drill {
-    fn on(cluster: &Cluster) -> Self {
-        let dir = cluster.path();
-        let bin = dir.join("bin");
-        fs::create_dir_all(&bin).unwrap();
-        if !bin.join("quorate").exists() {
-            symlink(fs::canonicalize(binary()).unwrap(), bin.join("quorate")).unwrap();
-        }
-        let path = format!("{}:/usr/bin:/bin", bin.display());
-        Self { path, shell: Shell::of(cluster), dir, http: cluster.nodes[&1].http.to_string() }
-    }
-
-    fn run(&self, line: &str) -> Ran {
-        let line = line.replace("127.0.0.1:7402", &self.http);
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", &line]).current_dir(&self.dir).env_clear();
-        command.env("PATH", &self.path).env("HOME", &self.dir).envs(self.shell.variables());
-        process::output(&mut command, Duration::from_secs(60)).into()
-    }
-
-    /// Runs every command of a page; each is one that exists, and together they show what the page says one sees.
-    fn page(&self, name: &'static str) {
-        let page = Page::read(name);
-        let commands = page.blocks("sh");
-        assert!(!commands.is_empty(), "{name} has no commands");
-        let mut seen = String::new();
-        for line in &commands {
-            let ran = self.run(line);
-            assert!(![2, 126, 127, -1].contains(&ran.code), "{name}: `{line}`: {} {}", ran.code, ran.stderr);
-            seen.push_str(&ran.stdout);
-            seen.push_str(&ran.stderr);
-        }
-        for words in page.blocks("text") {
-            assert!(seen.contains(&words), "{}: {words:?} is not seen in:\n{seen}", page.name);
-        }
-    }
-}
 
 async fn write(cluster: &Cluster, count: u32) {
     let client = cluster.client("trust");
@@ -102,11 +26,6 @@ async fn a_node_is_down_then_the_majority() {
     let mut cluster = Cluster::start(3);
     write(&cluster, 5).await;
     let drill = Drill::on(&cluster);
-    for name in
-        ["slow-disk", "clock-wrong", "leader-flapping", "overload", "diverged-node", "certificate-expired"]
-    {
-        drill.page(name);
-    }
     let well = drill.run("quorate doctor --config node-1/quorate.toml -o json");
     let report: serde_json::Value = serde_json::from_str(&well.stdout).unwrap();
     let findings = report["findings"].as_array().unwrap();
@@ -231,7 +150,10 @@ async fn certificates_are_renewed_while_the_nodes_run() {
 fn every_page_is_in_the_index_and_is_drilled() {
     let folder = root().join("docs/operations/runbook");
     let index = fs::read_to_string(folder.join("README.md")).unwrap();
-    let drills = fs::read_to_string(root().join("tests/tests/runbook.rs")).unwrap();
+    let drills: String = ["tests/tests/runbook.rs", "tests/tests/drills.rs", "tests/liar/tests/drills.rs"]
+        .iter()
+        .map(|file| fs::read_to_string(root().join(file)).unwrap())
+        .collect();
     let mut pages = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -241,11 +163,12 @@ fn every_page_is_in_the_index_and_is_drilled() {
         assert!(index.contains(&format!("({name})")), "{name} is not in the index");
         pages.insert(name.trim_end_matches(".md").to_owned());
     }
-    assert!(pages.len() >= 11, "{pages:?}");
-    // Those of other parts of the manual have drills of their own.
-    let here: Vec<&String> = pages.iter().filter(|page| drills.contains(&format!("\"{page}\""))).collect();
-    assert!(here.len() >= 11, "{here:?}");
-    for page in here {
+    assert!(pages.len() >= 13, "{pages:?}");
+    for page in pages {
+        assert!(
+            ["page", "commands"].iter().any(|call| drills.contains(&format!(".{call}(\"{page}\")"))),
+            "{page} has no drill"
+        );
         let text = fs::read_to_string(root().join(format!("docs/operations/runbook/{page}.md"))).unwrap();
         for part in ["## What you see", "## What it means", "## What to do"] {
             assert!(text.contains(part), "{page} has no {part:?}");

@@ -35,6 +35,11 @@ another way than the file came.")]
         /// Save it to a file
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+
+        /// Of the cosigners that are in force now: asks the cluster, and follows every change by its proof. Otherwise those of
+        /// the policy in use are printed, without any network
+        #[arg(long)]
+        follow: bool,
     },
 }
 
@@ -44,9 +49,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let policy = policy_files::load(&files)?;
     match &args.command {
         Command::Show => show(global, &files, &policy),
-        Command::Export { out } => match one_log(&policy, global.ledger.as_str()) {
-            Some(policy) => export(global, policy, out.as_ref()),
-            None => online(global, async |session| {
+        Command::Export { out, follow } => match one_log(&policy, global.ledger.as_str()) {
+            Some(policy) if !follow => export(global, policy, out.as_ref()),
+            _ => online(global, async |session| {
                 let policy = session.ledger.policy().await?;
                 let listed = one_log(&policy, global.ledger.as_str());
                 let listed = listed

@@ -3,9 +3,9 @@
 //! Every replica is asked for its checkpoint over its own connection. A checkpoint counts when a quorum of the policy
 //! signed it and it continues what was believed before; those that count are compared at one size.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_client::{Comparison, Error, ReplicaCheckpoint, Status};
+use quorate_client::{Comparison, Error, RefusedPeer, ReplicaCheckpoint, Status};
 
 use super::status_upkeep;
 use crate::convert;
@@ -107,6 +107,7 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         error: None,
         node: Some(status.node_id.to_string()),
         version: Some(status.version.clone()),
+        wire: Some(wire(status)),
         role: Some(status.role.clone()),
         leader: leader.map(|leader| leader.to_string()),
         term: Some(status.term.to_string()),
@@ -119,10 +120,36 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         written_bytes: Some(status.written_bytes.to_string()),
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
         limitation: Some(status.limitation.clone()).filter(|limitation| !limitation.is_empty()),
+        refused_peers: status.refused_peers.iter().map(refused_peer).collect(),
         kept_evidence: kept_evidence(status),
         upkeep: Some(status_upkeep::document(status, ledger)),
         ..json::Replica::default()
     }
+}
+
+/// The versions of the wire that a node speaks. One that does not say speaks the first.
+fn wire(status: &Status) -> String {
+    match (status.oldest_wire, status.newest_wire) {
+        (0, _) => "1".to_owned(),
+        (oldest, newest) if oldest == newest => newest.to_string(),
+        (oldest, newest) => format!("{oldest}-{newest}"),
+    }
+}
+
+fn refused_peer(peer: &RefusedPeer) -> json::RefusedPeer {
+    json::RefusedPeer { node: peer.node_id.to_string(), why: peer.why.clone() }
+}
+
+/// That not all nodes run one version; `None` if they do.
+fn mixed(replicas: &[json::Replica]) -> Option<String> {
+    let versions: BTreeSet<&str> = replicas.iter().filter_map(|replica| replica.version.as_deref()).collect();
+    let all = versions.iter().copied().collect::<Vec<_>>().join(" and ");
+    (versions.len() > 1).then(|| {
+        format!(
+            "the nodes run the versions {}: finish the rolling upgrade (docs/operations/upgrade.md)",
+            text::line(&all)
+        )
+    })
 }
 
 fn kept_evidence(status: &Status) -> Option<json::KeptEvidence> {
@@ -261,6 +288,8 @@ fn table(status: &json::Status) -> String {
     let mut table = Table::new([
         "NODE",
         "ENDPOINT",
+        "VERSION",
+        "WIRE",
         "ROLE",
         "TERM",
         "SIZE",
@@ -276,6 +305,8 @@ fn table(status: &json::Status) -> String {
         table.row([
             or_dash(&replica.node),
             replica.endpoint.clone(),
+            or_dash(&replica.version),
+            or_dash(&replica.wire),
             role,
             or_dash(&replica.term),
             or_dash(&replica.size),
@@ -295,12 +326,18 @@ fn table(status: &json::Status) -> String {
         for line in kept.into_iter().chain(replica.upkeep.iter().flat_map(status_upkeep::lines)) {
             notes.push_str(&format!("{}: {}\n", replica.endpoint, text::line(&line)));
         }
+        for peer in &replica.refused_peers {
+            notes.push_str(&format!("{}: does not talk to {}\n", replica.endpoint, text::line(&peer.why)));
+        }
         for (what, why) in wrong {
             if let Some(why) = why {
                 let why = why.strip_prefix(&format!("{}: ", replica.endpoint)).unwrap_or(why);
                 notes.push_str(&format!("{}: {what}: {}\n", replica.endpoint, text::line(why)));
             }
         }
+    }
+    if let Some(mixed) = mixed(&status.replicas) {
+        notes.push_str(&format!("{mixed}\n"));
     }
     if let Some(file) = &status.evidence {
         notes.push_str(&format!("evidence: {}\n", text::line(file)));
@@ -341,6 +378,17 @@ mod tests {
     fn proven(agree: bool) -> Comparison {
         let size = quorate_client::TreeSize::new(5);
         Comparison { size, replicas: Vec::new(), agree, needed: 2, evidence: None }
+    }
+
+    #[test]
+    fn a_rolling_upgrade_that_is_not_finished_is_seen() {
+        let of = |version: &str| json::Replica { version: Some(version.to_owned()), ..at("5", "a", "1") };
+        assert_eq!(mixed(&[of("1.0.0"), of("1.0.0"), json::Replica::default()]), None);
+        let said = mixed(&[of("1.1.0"), of("1.0.0")]).unwrap();
+        assert!(said.contains("1.0.0 and 1.1.0"), "{said}");
+        let speaks =
+            |oldest_wire, newest_wire| wire(&Status { oldest_wire, newest_wire, ..Status::default() });
+        assert_eq!((speaks(0, 0), speaks(2, 2), speaks(1, 3)), ("1".into(), "2".into(), "1-3".into()));
     }
 
     #[test]

@@ -282,6 +282,8 @@ pub(crate) struct Replica {
     pub(crate) error: Option<String>,
     pub(crate) node: Option<String>,
     pub(crate) version: Option<String>,
+    /// Versions of the wire between nodes that it speaks: `1`, or `1-3`.
+    pub(crate) wire: Option<String>,
     pub(crate) role: Option<String>,
     pub(crate) leader: Option<String>,
     pub(crate) term: Option<String>,
@@ -296,6 +298,8 @@ pub(crate) struct Replica {
     pub(crate) fault: Option<String>,
     /// What it does not do now although it serves.
     pub(crate) limitation: Option<String>,
+    /// Nodes that it does not talk to.
+    pub(crate) refused_peers: Vec<RefusedPeer>,
     /// Proofs that another node lied, kept in files on its machine; `null` if there are none.
     pub(crate) kept_evidence: Option<KeptEvidence>,
     /// How it looks after itself.
@@ -308,6 +312,13 @@ pub(crate) struct Replica {
     pub(crate) distrust: Option<String>,
     /// How what it shows stands to what the others show: `agrees`, `behind`, `silent` or `different`.
     pub(crate) history: Option<&'static str>,
+}
+
+/// A node that another one does not talk to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct RefusedPeer {
+    pub(crate) node: String,
+    pub(crate) why: String,
 }
 
 /// What a replica keeps of lies of others.

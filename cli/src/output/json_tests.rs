@@ -210,9 +210,9 @@ fn status() {
     let expected = concat!(
         r#"{"schema": 1,"kind": "status","ledger": "default","cluster": "acme/0a1b2c3d","leader": "1","#,
         r#""roots": "unknown","compared_size": "26","verified": false,"evidence": null,"replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
-        r#""version": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
+        r#""version": null,"wire": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
         r#""certified_size": null,"log_root": null,"state_root": null,"memory_bytes": null,"written_bytes": null,"#,
-        r#""fault": null,"limitation": null,"kept_evidence": null,"upkeep": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null}]}"#
+        r#""fault": null,"limitation": null,"refused_peers": [],"kept_evidence": null,"upkeep": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null}]}"#
     );
     assert_eq!(compact("status", &body), expected);
 }

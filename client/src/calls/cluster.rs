@@ -19,7 +19,7 @@ use crate::retry::Plan;
 use crate::transport::Rpc as _;
 
 pub use quorate_proto::v1::{
-    LedgerStatus, Member, SnapshotTransfer, StatusResponse as Status, WitnessStatus,
+    LedgerStatus, Member, RefusedPeer, SnapshotTransfer, StatusResponse as Status, WitnessStatus,
 };
 
 /// How long a request to create a ledger is known for.

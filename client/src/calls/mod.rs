@@ -13,7 +13,7 @@ mod scan;
 mod subscribe;
 mod transactions;
 
-pub use cluster::{LedgerInfo, LedgerStatus, Member, SnapshotTransfer, Status, WitnessStatus};
+pub use cluster::{LedgerInfo, LedgerStatus, Member, RefusedPeer, SnapshotTransfer, Status, WitnessStatus};
 pub use compare::{Comparison, ReplicaCheckpoint, Standing};
 pub use history::{History, HistoryPage};
 pub use lineage::{Continuation, Lineage, LineageLedger};

@@ -28,9 +28,11 @@ impl HttpSource for Api {
 
     fn ready(&self) -> Health {
         // Whether it serves or not: whoever looks is told what else there is to look at.
-        let evidence = self.parts().evidence.in_words();
+        let parts = self.parts();
+        let (evidence, refused) = (parts.evidence.in_words(), parts.upkeep.refused.in_words());
         let all = |first: Option<String>| {
-            first.into_iter().chain(evidence.clone()).reduce(|one, other| format!("{one}; {other}"))
+            let all = first.into_iter().chain(evidence.clone()).chain(refused.clone());
+            all.reduce(|one, other| format!("{one}; {other}"))
         };
         match self.unready() {
             Some(why) => all(Some(why)).map_or(Health::Good, Health::Bad),

@@ -45,6 +45,7 @@
 //! | `quorate_memory_bytes` | gauge | resident memory of this process |
 //! | `quorate_written_bytes` | gauge | what this process has caused to be written to storage |
 //! | `quorate_evidence_files` | gauge | proofs that another node lied, kept in `evidence/` of the data directory |
+//! | `quorate_peers_refused` | gauge | nodes that speak no version of the wire that this node speaks |
 //! | `quorate_disk_free_bytes` | gauge | free space where this node stores; the least of its file systems |
 //!
 //! Histograms have the buckets of their unit, which is the end of their name.
@@ -155,6 +156,7 @@ impl Api {
             set(gauge!("quorate_snapshot_done_bytes", "direction" => direction.name()), done);
             set(gauge!("quorate_snapshot_total_bytes", "direction" => direction.name()), total);
         }
+        set(gauge!("quorate_peers_refused"), u64::try_from(upkeep.refused.now().len()).unwrap_or(u64::MAX));
         let scrub = upkeep.scrub.now();
         set(gauge!("quorate_scrub_running"), u64::from(scrub.running));
         set(gauge!("quorate_scrub_read_bytes"), scrub.read);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_core::{
     name::LedgerName,
-    position::{Micros, TreeSize},
+    position::{Micros, NodeId, TreeSize},
 };
 use quorate_proto::v1;
 
@@ -17,8 +17,9 @@ use super::{
 use crate::{
     consensus::{Role, Status},
     membership::Office,
+    peer::SPOKEN,
     store::state::{LedgerView, ReadView},
-    upkeep::Transfer,
+    upkeep::{Refused, Transfer},
     witness::Row,
 };
 
@@ -63,6 +64,9 @@ impl Api {
             evidence_files: u64::try_from(parts.evidence.count()).unwrap_or(u64::MAX),
             evidence_dir: parts.evidence.directory().display().to_string(),
             witnesses: parts.upkeep.witnesses.now().into_iter().map(witness).collect(),
+            oldest_wire: SPOKEN.oldest,
+            newest_wire: SPOKEN.newest,
+            refused_peers: refused_peers(&parts.upkeep.refused),
         }
     }
 
@@ -138,6 +142,12 @@ fn witness(((name, ledger), row): ((String, LedgerName), Row)) -> v1::WitnessSta
         accepted: row.accepted,
         problem: row.problem.unwrap_or_default(),
     }
+}
+
+/// The peers that this node does not talk to.
+pub(super) fn refused_peers(refused: &Refused) -> Vec<v1::RefusedPeer> {
+    let peer = |(node, why): (NodeId, String)| v1::RefusedPeer { node_id: node.get(), why };
+    refused.now().into_iter().map(peer).collect()
 }
 
 fn transfer(transfer: Transfer) -> v1::SnapshotTransfer {

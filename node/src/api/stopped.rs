@@ -22,6 +22,7 @@ use super::{
     errors::Reason,
     metrics, resources,
     serve::{ServeError, serve},
+    status::refused_peers,
     subscribe::Feed,
     transactions::Entries,
 };
@@ -29,7 +30,9 @@ use crate::{
     clock::Clock,
     evidence::EvidenceFiles,
     http::{Health, HttpSource, SourceError, TileIndex, TileWidth},
+    peer::SPOKEN,
     tls::Incoming,
+    upkeep::Refused,
 };
 
 /// Why a node does not take part, and what to do.
@@ -70,6 +73,8 @@ pub struct StoppedParts {
     pub clock: Clock,
     /// Where its files are.
     pub data_dir: PathBuf,
+    /// Peers that it does not talk to.
+    pub refused: Refused,
 }
 
 /// The interface of a node that does not take part. Cheap to clone.
@@ -198,6 +203,9 @@ impl Ledger for Stopped {
             written_bytes: used.written_bytes,
             evidence_files: u64::try_from(evidence.count()).unwrap_or(u64::MAX),
             evidence_dir: evidence.directory().display().to_string(),
+            oldest_wire: SPOKEN.oldest,
+            newest_wire: SPOKEN.newest,
+            refused_peers: refused_peers(&parts.refused),
             ..v1::StatusResponse::default()
         }))
     }
@@ -209,7 +217,8 @@ impl HttpSource for Stopped {
     }
 
     fn ready(&self) -> Health {
-        Health::Bad(self.0.why.text().to_owned())
+        let refused = self.0.refused.in_words().map(|words| format!("; {words}")).unwrap_or_default();
+        Health::Bad(format!("{}{refused}", self.0.why.text()))
     }
 
     fn metrics(&self) -> String {

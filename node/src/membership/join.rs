@@ -220,11 +220,23 @@ async fn register(
     let peers = Peers::new(own, security(&config, own, clock)?, config.limits.message_bytes);
     let secret = ask(&peers, cluster.peers(), record.encode_to_vec().into(), clock, says).await?;
     let file = config.keys.log_secret.parent().unwrap_or(dir).join(LOG_SECRET_FILE);
-    if !file.exists() {
-        write_seed(&file, &secret)?;
-    }
+    keep(&file, &secret)?;
     fs::remove_file(dir.join(MARKER)).map_err(|source| io("remove", &dir.join(MARKER), source))?;
     Ok(JoinedNode { id: own.node, config: path })
+}
+
+/// Writes the log secret. If we crash here there is none under its name, and the same command asks for it again.
+fn keep(file: &Path, secret: &[u8; 32]) -> Result<(), JoinError> {
+    if file.exists() {
+        return Ok(());
+    }
+    let writing = file.with_extension("joining");
+    if writing.exists() {
+        // Of a run that was interrupted, perhaps in the middle of it.
+        fs::remove_file(&writing).map_err(|source| io("remove", &writing, source))?;
+    }
+    write_seed(&writing, secret)?;
+    fs::rename(&writing, file).map_err(|source| io("name", file, source))
 }
 
 fn security(config: &NodeConfig, own: PeerIdentity, clock: &Clock) -> Result<PeerSecurity, JoinError> {

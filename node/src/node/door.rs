@@ -11,9 +11,9 @@ use crate::{
     consensus::Consensus,
     health::Health,
     membership::{Office, roster::Roster},
-    peer::{self, Handlers, Later},
+    peer::{self, Handlers, Later, Peers},
     signer::Signer,
-    tls::{Listener, PeerIdentity},
+    tls::Listener,
 };
 
 /// The servers of a node, the one of the peer port from the beginning. Dropping it closes what they listen on.
@@ -31,8 +31,8 @@ impl Door {
     /// Answers the nodes that the roster lets in: whether they may take part, and nothing else before [`Door::open`].
     pub(super) fn answer(
         port: Listener,
-        own: PeerIdentity,
         (register, roster): (Register, Roster),
+        peers: &Peers,
         message_bytes: usize,
         health: Health,
     ) -> Self {
@@ -51,8 +51,9 @@ impl Door {
             members: door.office.clone(),
             blocks: Arc::new(door.chain.clone()),
             gate: Arc::new(roster),
+            wire: peers.wire(),
         };
-        let (incoming, stopping) = (port.incoming(), door.stopping());
+        let (incoming, own, stopping) = (port.incoming(), peers.own(), door.stopping());
         let mut door = door;
         door.servers.spawn(async move {
             if let Err(error) = peer::serve(incoming, own, handlers, message_bytes, stopping).await {

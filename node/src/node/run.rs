@@ -40,13 +40,13 @@ use crate::{
         roster::{Roster, farewell},
     },
     pace::Rates,
-    peer::Peers,
+    peer::{Peers, SPOKEN, Wire},
     scrub::{self, ScrubParts, Scrubber},
     sequencer::{Sequencer, SequencerParts},
     signer::{Signer, SignerParts, intake},
     store::{faults::StoreFault, log::LogStore, state::StateStore},
     tls::{self, ListenError, Listener, PeerIdentity, PeerSecurity, Reloader, Security},
-    upkeep::{CertificateEnds, Upkeep},
+    upkeep::{CertificateEnds, Refused, Upkeep},
     witness::{self, SubmitterParts, WitnessError, WitnessSettings},
 };
 
@@ -157,7 +157,8 @@ pub async fn run(
         reloading.spawn(reloader.run(reload));
     }
     let (running, health) = (ports.running, Health::new());
-    let who = Who { me, cluster: &cluster, data_dir: config.node.data_dir.clone() };
+    let (data_dir, refused) = (config.node.data_dir.clone(), Refused::default());
+    let who = Who { me, cluster: &cluster, data_dir, refused };
     let (mut shutdown, mut started) = (pin!(shutdown), Some(started));
     let mut serving = || {
         if let Some(started) = started.take() {
@@ -207,12 +208,13 @@ async fn begin(
     }
     let register = Register::open(who.me, cluster, &stores).await?;
     let bytes = config.limits.message_bytes;
-    let peers = Peers::new(ports.own, ports.peer_security.clone(), bytes);
+    let wire = Wire::new(who.me, SPOKEN, who.refused.clone());
+    let peers = Peers::speaking(ports.own, ports.peer_security.clone(), bytes, wire);
     for (node, address) in roster.addresses() {
         peers.learn_address(node, &address);
     }
     let admitting = (register.clone(), roster.clone());
-    let door = Door::answer(ports.peer.clone(), ports.own, admitting, bytes, health.clone());
+    let door = Door::answer(ports.peer.clone(), admitting, &peers, bytes, health.clone());
     let admitted = async {
         let mut admitted = pin!(admission::admit(&register, &peers));
         if let Ok(admitted) = tokio::time::timeout(SILENT_START, &mut admitted).await {
@@ -357,7 +359,8 @@ impl Node {
             state: Arc::clone(&state),
             clock: clock.clone(),
         });
-        let (upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
+        let (mut upkeep, scrubber) = take_care(config, ports, &consensus, &state, health);
+        upkeep.refused = peers.wire().refused();
         ask_witnesses(config, &office, health, &upkeep)?;
         membership::start(&office, vkey, roster, peers.clone(), health);
         tokio::spawn(Founder::new(office.parts()).run());

@@ -15,6 +15,7 @@ use crate::{
     cluster::Cluster,
     http,
     tls::Listener,
+    upkeep::Refused,
 };
 
 /// The ports that are served nevertheless.
@@ -28,6 +29,8 @@ pub(super) struct Who<'a> {
     pub(super) me: NodeId,
     pub(super) cluster: &'a Cluster,
     pub(super) data_dir: PathBuf,
+    /// Whom it does not talk to.
+    pub(super) refused: Refused,
 }
 
 /// Says `why` to everybody until `ended` completes, and gives what it gave. `serving` is called when everybody can hear it.
@@ -46,6 +49,7 @@ pub(super) async fn say<T>(
         why,
         clock: Clock::system(),
         data_dir: who.data_dir.clone(),
+        refused: who.refused.clone(),
     });
     let stop = watch::Sender::new(false);
     let asked = || {

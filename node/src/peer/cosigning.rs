@@ -14,16 +14,17 @@ use quorate_core::{
     name::LedgerName,
     position::{NodeId, TreeSize},
 };
-use quorate_proto::peer::v1::{self as pb, peer_client::PeerClient};
+use quorate_proto::peer::v1 as pb;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::{
     envelope,
     handler::CosignHandler,
     peers::{Peers, Sender, peer_error},
     service::MAX_BATCH,
+    wire::Client,
 };
 use crate::signer::{Outbox, Signer};
 
@@ -41,7 +42,7 @@ pub(super) struct Outgoing(mpsc::Sender<Vec<pb::Cosignature>>);
 
 impl Outgoing {
     /// Starts the task that sends what is offered.
-    pub(super) fn start(node: NodeId, client: PeerClient<Channel>, sender: Sender) -> Self {
+    pub(super) fn start(node: NodeId, client: Client, sender: Sender) -> Self {
         let (queue, offered) = mpsc::channel(QUEUE);
         tokio::spawn(Courier { node, client, sender, offered, held: None }.run());
         Self(queue)
@@ -58,7 +59,7 @@ impl Outgoing {
 /// Carries batches to one peer.
 struct Courier {
     node: NodeId,
-    client: PeerClient<Channel>,
+    client: Client,
     sender: Sender,
     offered: mpsc::Receiver<Vec<pb::Cosignature>>,
     /// Taken from the queue, to be sent next.

@@ -11,6 +11,7 @@ use quorate_core::{
 use quorate_proto::peer::v1 as pb;
 use zeroize::Zeroizing;
 
+use super::wire::Wire;
 use crate::consensus::{Consensus, Refusal};
 
 /// Takes Raft messages. `peer` is the node that the connection proved; an implementation refuses every message
@@ -189,6 +190,8 @@ pub struct Handlers<R, C, E, M> {
     pub blocks: Arc<dyn BlockHandler>,
     /// Who is let in to any of these but to ask to be registered.
     pub gate: Arc<dyn Gate>,
+    /// Which versions are spoken.
+    pub wire: Wire,
 }
 
 impl RaftHandler for Consensus {

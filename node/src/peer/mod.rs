@@ -9,6 +9,8 @@
 //!   believed.
 //! - A node that was removed, or never was one, is turned away with the reason ([`Gate`]). One that was invited may ask
 //!   to be registered, and nothing else.
+//! - Nodes of different releases talk when they speak a version of the wire in common (`wire`), and refuse each other
+//!   with the reason when they do not.
 //! - A call that gives no answer is an error and nothing else. A silent connection is found out by HTTP/2 pings
 //!   within a few seconds and dropped; deadlines of Raft calls are the caller's ([`PeerTransport`]).
 //! - Messages are bounded by one limit, set on both sides. Streams carry backpressure by HTTP/2 windows, so that
@@ -28,6 +30,7 @@ mod later;
 mod peers;
 mod service;
 mod transport;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -39,3 +42,4 @@ pub use handler::{
 pub use later::Later;
 pub use peers::Peers;
 pub use service::serve;
+pub use wire::{SPOKEN, Versions, Wire};

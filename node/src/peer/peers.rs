@@ -10,21 +10,23 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use quorate_core::position::NodeId;
-use quorate_proto::peer::v1::{self as pb, peer_client::PeerClient};
+use quorate_proto::peer::v1 as pb;
 use tokio::sync::watch;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint, Uri},
+    transport::{Endpoint, Uri},
 };
 
 use super::{
     cosigning::Outgoing,
     envelope::{self, NODE_HEADER, REMOVED_HEADER},
+    wire::{Client, Line, SPOKEN, Wire},
 };
 use crate::{
     consensus::PeerError,
     tls::{PeerIdentity, PeerSecurity},
+    upkeep::Refused,
 };
 
 /// A connection is asked for a sign of life this often...
@@ -51,6 +53,7 @@ struct Inner {
     own: PeerIdentity,
     security: PeerSecurity,
     message_bytes: usize,
+    wire: Wire,
     /// By node id. Held only to look up or replace an entry.
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
     /// Who said that this node was removed, and in which epoch: each one's own word.
@@ -60,7 +63,7 @@ struct Inner {
 /// One peer, at one address.
 struct Peer {
     address: String,
-    client: PeerClient<Channel>,
+    client: Client,
     cosigning: Outgoing,
 }
 
@@ -68,8 +71,14 @@ impl Peers {
     /// No peers yet; they are added as they are learnt. Messages over `message_bytes` are refused in both directions.
     #[must_use]
     pub fn new(own: PeerIdentity, security: PeerSecurity, message_bytes: usize) -> Self {
+        Self::speaking(own, security, message_bytes, Wire::new(own.node, SPOKEN, Refused::default()))
+    }
+
+    /// The same, where the versions that are spoken are those of `wire`.
+    #[must_use]
+    pub fn speaking(own: PeerIdentity, security: PeerSecurity, message_bytes: usize, wire: Wire) -> Self {
         let farewells = watch::Sender::default();
-        Self(Arc::new(Inner { own, security, message_bytes, peers: Mutex::default(), farewells }))
+        Self(Arc::new(Inner { own, security, message_bytes, wire, peers: Mutex::default(), farewells }))
     }
 
     /// Forgets the peers that are not among these.
@@ -114,13 +123,19 @@ impl Peers {
         peers.insert(node, Arc::new(Peer { address: address.to_owned(), client, cosigning }));
     }
 
+    /// What is said about versions on its connections.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
+        self.0.wire.clone()
+    }
+
     /// Who this node is.
-    pub(super) fn own(&self) -> PeerIdentity {
+    pub(crate) fn own(&self) -> PeerIdentity {
         self.0.own
     }
 
     /// The client for calls to a peer.
-    pub(super) fn reach(&self, node: NodeId) -> Result<PeerClient<Channel>, PeerError> {
+    pub(super) fn reach(&self, node: NodeId) -> Result<Client, PeerError> {
         let peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.get(&node).map(|peer| peer.client.clone()).ok_or_else(|| PeerError::Unreachable {
             node: node.get(),
@@ -145,7 +160,7 @@ impl Peers {
         Sender { own: self.0.own, plaintext: matches!(self.0.security, PeerSecurity::Plaintext) }
     }
 
-    fn client(&self, node: NodeId, address: &str) -> PeerClient<Channel> {
+    fn client(&self, node: NodeId, address: &str) -> Client {
         let (security, address) = (self.0.security.clone(), address.to_owned());
         let connector = tower::service_fn(move |_: Uri| {
             let (security, address) = (security.clone(), address.clone());
@@ -164,7 +179,7 @@ impl Peers {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(MAX_FRAME)
             .connect_with_connector_lazy(connector);
-        PeerClient::new(channel)
+        Client::new(Line::new(channel, node, self.0.wire.clone()))
             .max_decoding_message_size(self.0.message_bytes)
             .max_encoding_message_size(self.0.message_bytes)
     }

@@ -13,7 +13,11 @@ use quorate_proto::peer::v1::{
     peer_server::{Peer, PeerServer},
 };
 use tokio::sync::watch;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, transport::Server};
+use tonic::{
+    Request, Response, Status, Streaming, body::Body, codegen::http, metadata::MetadataValue,
+    transport::Server,
+};
+use tower::util::MapResponseLayer;
 
 use super::{
     comparing::MAX_BLOCKS,
@@ -23,6 +27,7 @@ use super::{
         TurnedAway,
     },
     peers::{CONNECTION_WINDOW, MAX_FRAME, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW},
+    wire::Wire,
 };
 use crate::{
     consensus::{EnvelopeError, Refusal},
@@ -49,13 +54,19 @@ pub async fn serve<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: Member
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (stop, stopping) = watch::channel(false);
-    let Handlers { raft, cosign, enroll, members, blocks, gate } = handlers;
+    let Handlers { raft, cosign, enroll, members, blocks, gate, wire } = handlers;
     let cosign = Arc::new(cosign);
     let stop_of_calls = stopping.clone();
-    let service = Service { own, raft, cosign, enroll, members, blocks, gate, stopping: stop_of_calls };
+    let spoken = wire.clone();
+    let service = Service { own, raft, cosign, enroll, members, blocks, gate, wire, stopping: stop_of_calls };
     let service = PeerServer::new(service)
         .max_decoding_message_size(message_bytes)
         .max_encoding_message_size(message_bytes);
+    // Refusals say it too.
+    let telling = MapResponseLayer::new(move |mut answer: http::Response<Body>| {
+        spoken.tell(answer.headers_mut());
+        answer
+    });
     let serving = Server::builder()
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
@@ -63,6 +74,7 @@ pub async fn serve<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: Member
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
         .max_concurrent_streams(MAX_CALLS)
+        .layer(telling)
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, stopped(stopping));
     let mut serving = pin!(serving);
@@ -87,6 +99,7 @@ struct Service<R, C, E, M> {
     members: M,
     blocks: Arc<dyn BlockHandler>,
     gate: Arc<dyn Gate>,
+    wire: Wire,
     stopping: watch::Receiver<bool>,
 }
 
@@ -95,8 +108,15 @@ type Answers<T> = BoxStream<'static, Result<T, Status>>;
 impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Service<R, C, E, M> {
     /// Which node is calling, if it is let in.
     fn admitted<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
-        let peer = caller(request)?;
+        let peer = self.understood(request)?;
         self.gate.admit(peer).map_err(turned_away)?;
+        Ok(peer)
+    }
+
+    /// Which node is calling, if it speaks a version that this node speaks.
+    fn understood<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
+        let peer = caller(request)?;
+        self.wire.hear(peer, request.metadata())?;
         Ok(peer)
     }
 
@@ -161,7 +181,7 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Peer 
         &self,
         request: Request<pb::RoomRequest>,
     ) -> Result<Response<pb::RoomResponse>, Status> {
-        let peer = caller(&request)?;
+        let peer = self.understood(&request)?;
         self.raft.ask_room(peer, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
@@ -234,7 +254,7 @@ impl<R: RaftHandler, C: CosignHandler, E: EnrollHandler, M: MemberHandler> Peer 
 
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
         use pb::join_response::Result as Out;
-        let peer = caller(&request)?;
+        let peer = self.understood(&request)?;
         let pb::JoinRequest { envelope, record } = request.into_inner();
         envelope::check(self.own, peer, envelope.as_ref()).map_err(envelope_status)?;
         let result = match self.members.join(peer, record).await {

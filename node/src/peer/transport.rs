@@ -7,11 +7,14 @@ use std::{
 
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use quorate_core::position::NodeId;
-use quorate_proto::peer::v1::{self as pb, peer_client::PeerClient};
+use quorate_proto::peer::v1 as pb;
 use tokio::sync::oneshot;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
-use super::peers::{Peers, peer_error};
+use super::{
+    peers::{Peers, peer_error},
+    wire::Client,
+};
 use crate::consensus::{AppendAnswers, Member, PeerError, PeerTransport};
 
 /// The messages of a call. A type of its own because the compiler cannot see through a boxed stream that the
@@ -31,7 +34,7 @@ impl Peers {
     fn call<T, F>(
         &self,
         node: u64,
-        call: impl FnOnce(PeerClient<Channel>) -> F + Send + 'static,
+        call: impl FnOnce(Client) -> F + Send + 'static,
     ) -> BoxFuture<'static, Result<T, PeerError>>
     where
         T: Send + 'static,

@@ -21,8 +21,9 @@ use quorate_liar::{
     upstream::Upstream,
 };
 use quorate_node::{
-    peer::{self, Handlers, Peers},
+    peer::{self, Handlers, Peers, SPOKEN, Wire},
     tls::{Limits, listen},
+    upkeep::Refused,
 };
 
 /// Largest message between nodes.
@@ -107,6 +108,7 @@ async fn peers(arguments: Arguments, mut stolen: Vec<Stolen>) -> Result<(), Fail
         members: between.clone(),
         blocks: Arc::new(between.clone()),
         gate: Arc::new(between),
+        wire: Wire::new(follower.id, SPOKEN, Refused::default()),
     };
     let for_ever = std::future::pending::<()>();
     Ok(peer::serve(port.incoming(), follower.identity(), handlers, MESSAGE_BYTES, for_ever).await?)

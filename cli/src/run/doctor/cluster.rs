@@ -84,6 +84,10 @@ fn replica((endpoint, answer): &Answer, asked: (u64, u64)) -> Vec<Finding> {
         let next = "docs/operations/runbook/disk-full.md";
         found.push(Finding::warn("limitation", &name, &status.limitation, next));
     }
+    for peer in &status.refused_peers {
+        let next = "docs/operations/upgrade.md";
+        found.push(Finding::fail("refused", &name, format!("does not talk to {}", peer.why), next));
+    }
     if status.evidence_files > 0 {
         let kept = format!("{} files in {} on its machine", status.evidence_files, status.evidence_dir);
         let next =
@@ -184,7 +188,7 @@ fn versions(answers: &[Answer]) -> Finding {
         "versions",
         "the cluster",
         found,
-        "finish the rolling upgrade: one version everywhere",
+        "finish the rolling upgrade: one version everywhere (docs/operations/upgrade.md)",
     )
 }
 
@@ -298,6 +302,8 @@ mod tests {
         assert_eq!(verdicts(ends(1_031), "peer certificate"), Some(Verdict::Ok));
         assert_eq!(verdicts(well(), "fault"), None);
         assert_eq!(replica(&gone(), asked)[0].verdict, Verdict::Fail);
+        let refused_peers = vec![quorate_client::RefusedPeer { node_id: 2, why: "node 2".into() }];
+        assert_eq!(verdicts(Status { refused_peers, ..well() }, "refused"), Some(Verdict::Fail));
         let other = Status { version: "2".into(), ..status(2, 1) };
         assert_eq!(versions(&[answer(well()), answer(other)]).verdict, Verdict::Warn);
     }

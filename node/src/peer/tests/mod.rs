@@ -3,6 +3,7 @@
 mod calls;
 mod cosigning;
 mod faults;
+mod versions;
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,12 +21,13 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     BlockHandler, CosignHandler, EnrollHandler, Enrolled, Gate, Handlers, Joined, Later, Life, MemberHandler,
-    Peers, RaftHandler, TurnedAway, envelope::envelope, serve,
+    Peers, RaftHandler, SPOKEN, TurnedAway, Versions, Wire, envelope::envelope, serve,
 };
 use crate::{
     clock::Clock,
     consensus::Refusal,
     tls::{Authority, Credentials, Limits, PeerIdentity, PeerSecurity, PeerTls, Roots, listen},
+    upkeep::Refused,
 };
 
 const CLUSTER: ClusterId = ClusterId::new([7; 16]);
@@ -251,6 +253,7 @@ fn cosignature(size: u64) -> pb::Cosignature {
 struct Answering {
     address: String,
     recorder: Recorder,
+    refused: Refused,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
@@ -261,19 +264,25 @@ impl Answering {
     }
 
     async fn at(address: &str, security: PeerSecurity) -> Self {
+        Self::speaking(address, security, SPOKEN).await
+    }
+
+    async fn speaking(address: &str, security: PeerSecurity, spoken: Versions) -> Self {
         let listener = listen("peer", address, security.listening(), Limits::default()).await.unwrap();
         let address = listener.local_addr().to_string();
         let recorder = Recorder::default();
         let (stop, stopped) = oneshot::channel();
+        let refused = Refused::default();
+        let wire = Wire::new(id(1), spoken, refused.clone());
         let (raft, cosign, enroll) = (recorder.clone(), recorder.clone(), recorder.clone());
         let done = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             let (members, gate) = (Recorder::default(), Arc::new(Recorder::default()));
             let blocks = Arc::new(Recorder::default());
-            let handlers = Handlers { raft, cosign, enroll, members, blocks, gate };
+            let handlers = Handlers { raft, cosign, enroll, members, blocks, gate, wire };
             serve(listener.incoming(), node(1), handlers, MESSAGE_BYTES, shutdown).await.unwrap();
         });
-        Self { address, recorder, stop, done }
+        Self { address, recorder, refused, stop, done }
     }
 
     async fn stop(self) -> String {
