@@ -53,10 +53,11 @@ mod values;
 mod verify;
 
 pub use agreement::Agreement;
-pub use calls::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
+pub use calls::{Admin, Frozen, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
 pub use calls::{
-    Comparison, Continuation, History, HistoryPage, LedgerInfo, LedgerStatus, Lineage, LineageLedger, Member,
-    ReplicaCheckpoint, Scan, ScanPage, SnapshotTransfer, Standing, Status, Subscription, WitnessStatus,
+    Comparison, Continuation, Freeze, History, HistoryPage, LedgerInfo, LedgerStatus, Lineage, LineageLedger,
+    Member, ReplicaCheckpoint, Scan, ScanPage, SnapshotTransfer, Standing, Status, Subscription,
+    WitnessStatus,
 };
 pub use client::Client;
 pub use config::ClientBuilder;

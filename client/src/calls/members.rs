@@ -1,4 +1,4 @@
-//! The nodes of the cluster, for operators. Nothing of it is proven: it is the leader's word.
+//! The nodes of the cluster, and freezing ledgers, for operators. Nothing of it is proven: it is the leader's word.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::retry::Plan;
 use crate::transport::Rpc;
 
 pub use quorate_proto::v1::{
-    InvitationInfo, InviteResponse as Invited, ListMembersResponse as Members, MemberInfo, PeerAddress,
+    FreezeResponse as Frozen, InvitationInfo, InviteResponse as Invited, ListMembersResponse as Members,
+    MemberInfo, PeerAddress,
 };
 
 /// Calls about the nodes of the cluster. Only an operator may make them: a client whose certificate
@@ -100,6 +101,25 @@ impl Admin {
         let request = v1::DrainRequest { node_id: node.get(), drain };
         let answer = request.send(&replica, inner.settings.timeout).await;
         Ok(answer.map_err(|failure| failure.into_error(1))?.drained)
+    }
+
+    /// Freezes a ledger: from then on it takes no writes ([`Error::Frozen`]), while reads, proofs and subscriptions go on. No
+    /// error where it is frozen. Refused unless it was frozen and thawed `expected` times (`None`: however often).
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with the reason `freeze_changed` if somebody else decided otherwise at the same time.
+    pub async fn freeze(&self, ledger: &str, reason: &str, expected: Option<u64>) -> Result<Frozen, Error> {
+        let (ledger, reason) = (ledger.to_owned(), reason.to_owned());
+        self.ask(v1::FreezeRequest { ledger, reason, expected_revision: expected }).await
+    }
+
+    /// Has a frozen ledger take writes again. As [`Admin::freeze`].
+    ///
+    /// # Errors
+    /// As [`Admin::freeze`].
+    pub async fn thaw(&self, ledger: &str, reason: &str, expected: Option<u64>) -> Result<Frozen, Error> {
+        let (ledger, reason) = (ledger.to_owned(), reason.to_owned());
+        self.ask(v1::ThawRequest { ledger, reason, expected_revision: expected }).await
     }
 
     async fn ask<R: Rpc>(&self, request: R) -> Result<R::Response, Error> {
