@@ -10,6 +10,9 @@ use crate::name::LedgerName;
 /// What the key of a [`FreezeRecord`] begins with, before the ledger's name.
 pub const FROZEN_PREFIX: &[u8] = b"frozen/";
 
+/// Which kinds of documents in `_system` this version knows (`quorate.v1.StatusResponse`): from this number on, these too.
+pub const KNOWS_FREEZES: u32 = 1;
+
 /// Longest reason, bytes.
 pub const MAX_FREEZE_REASON: usize = 1_024;
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use quorate_core::frozen::KNOWS_FREEZES;
 use quorate_core::position::NodeId;
 use quorate_proto::v1;
 
 use crate::client::Client;
 use crate::clock::Deadline;
-use crate::error::Error;
+use crate::error::{Error, Rejection};
 use crate::leader::Route;
 use crate::retry::Plan;
 use crate::transport::Rpc;
@@ -104,13 +105,35 @@ impl Admin {
     }
 
     /// Freezes a ledger: from then on it takes no writes ([`Error::Frozen`]), while reads, proofs and subscriptions go on. No
-    /// error where it is frozen. Refused unless it was frozen and thawed `expected` times (`None`: however often).
+    /// error where it is frozen. Refused unless it was frozen and thawed `expected` times (`None`: however often), and while a
+    /// replica answers that does not know frozen ledgers: it would go on writing to one.
     ///
     /// # Errors
-    /// [`Error::Rejected`] with the reason `freeze_changed` if somebody else decided otherwise at the same time.
+    /// [`Error::Rejected`] with the reason `freeze_changed` if somebody else decided otherwise at the same time, with
+    /// `older_version` if a replica has to be upgraded first.
     pub async fn freeze(&self, ledger: &str, reason: &str, expected: Option<u64>) -> Result<Frozen, Error> {
+        self.all_know_freezes().await?;
         let (ledger, reason) = (ledger.to_owned(), reason.to_owned());
         self.ask(v1::FreezeRequest { ledger, reason, expected_revision: expected }).await
+    }
+
+    /// Whether every replica that answers knows what a freeze is. Whoever is silent has to be upgraded before it comes back.
+    async fn all_know_freezes(&self) -> Result<(), Error> {
+        for (endpoint, status) in self.0.status().await {
+            if let Ok(status) = status
+                && status.system_documents < KNOWS_FREEZES
+            {
+                let message = format!(
+                    "node {} at {endpoint} runs a version ({}) that does not know frozen ledgers, and would go on writing to \
+                     one: upgrade every node first",
+                    status.node_id, status.version
+                );
+                let (reason, field) = ("older_version".to_owned(), String::new());
+                let rejection = Rejection { reason, message, field, precondition: None };
+                return Err(Error::Rejected(Box::new(rejection)));
+            }
+        }
+        Ok(())
     }
 
     /// Has a frozen ledger take writes again. As [`Admin::freeze`].

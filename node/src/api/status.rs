@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_core::{
+    frozen::KNOWS_FREEZES,
     name::LedgerName,
     position::{Micros, TreeSize},
 };
@@ -63,6 +64,7 @@ impl Api {
             evidence_files: u64::try_from(parts.evidence.count()).unwrap_or(u64::MAX),
             evidence_dir: parts.evidence.directory().display().to_string(),
             witnesses: parts.upkeep.witnesses.now().into_iter().map(witness).collect(),
+            system_documents: KNOWS_FREEZES,
         }
     }
 

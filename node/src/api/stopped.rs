@@ -9,6 +9,7 @@ use std::{future::Future, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::{
+    frozen::KNOWS_FREEZES,
     name::{ClusterId, ClusterOrigin, LedgerName},
     position::NodeId,
 };
@@ -198,6 +199,7 @@ impl Ledger for Stopped {
             written_bytes: used.written_bytes,
             evidence_files: u64::try_from(evidence.count()).unwrap_or(u64::MAX),
             evidence_dir: evidence.directory().display().to_string(),
+            system_documents: KNOWS_FREEZES,
             ..v1::StatusResponse::default()
         }))
     }
