@@ -22,11 +22,9 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use quorate_core::{
-    hash::{Hash, leaf_hash},
     name::{ClusterOrigin, LedgerName},
     note::SignedNote,
     policy::Policy,
-    tree::Frontier,
 };
 use quorate_proto::v1::{Content, LogEntry};
 use serde::{Deserialize, Serialize};
@@ -38,31 +36,30 @@ use crate::{
     manifest::ArchivedLedger,
     reader::Archive,
     storage::Storage,
+    tiles::Tiles,
     writer::{Published, Writer},
 };
 
 /// The format of exports.
 pub const EXPORT_FORMAT: &str = "quorate-export/1";
 
-const INDEX: &str = "export.json";
-const POLICY: &str = "policy";
-const CHECKPOINT: &str = "checkpoint";
-const LEAVES: &str = "leaves.jsonl";
-/// Hashes of a full tile, and entries of a full bundle.
-const TILE: usize = 256;
+pub(crate) const INDEX: &str = "export.json";
+pub(crate) const POLICY: &str = "policy";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+pub(crate) const LEAVES: &str = "leaves.jsonl";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Index {
-    format: String,
-    cluster: String,
-    ledgers: Vec<String>,
+pub(crate) struct Index {
+    pub(crate) format: String,
+    pub(crate) cluster: String,
+    pub(crate) ledgers: Vec<String>,
 }
 
 /// A line of `leaves.jsonl`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+pub(crate) struct Line {
     index: u64,
     leaf: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -135,8 +132,7 @@ impl Archive {
         files::write(&folder.join(CHECKPOINT), ledger.note.to_string().as_bytes())?;
         let path = folder.join(LEAVES);
         let mut lines = BufWriter::new(File::create(&path).map_err(ArchiveError::io("create", &path))?);
-        let mut tiles =
-            Tiles { folder: folder.join("tile"), levels: Vec::new(), entries: Vec::new(), count: 0 };
+        let mut tiles = Tiles::written(folder.join("tile"));
         self.walk(ledger, |block| {
             for line in lines_of(&block) {
                 serde_json::to_writer(&mut lines, &line).map_err(|error| ArchiveError::file(&path, error))?;
@@ -164,16 +160,7 @@ pub fn import(
     storage: Arc<dyn Storage>,
     mut progress: impl FnMut(u64),
 ) -> Result<Published, ArchiveError> {
-    let path = export.join(INDEX);
-    let index: Index =
-        serde_json::from_slice(&must_read(&path)?).map_err(|e| ArchiveError::file(&path, e))?;
-    if index.format != EXPORT_FORMAT {
-        let problem = format!("format: it is {:?}, and this version reads {EXPORT_FORMAT:?}", index.format);
-        return Err(ArchiveError::file(path, problem));
-    }
-    let cluster = ClusterOrigin::parse(&index.cluster).map_err(|error| ArchiveError::file(&path, error))?;
-    let policy_path = export.join(POLICY);
-    let policy = Policy::parse(must_read(&policy_path)?).map_err(|e| ArchiveError::file(&policy_path, e))?;
+    let (path, index, cluster, policy) = read_index(export)?;
     let place = storage.path("");
     let mut writer = Writer::open_in(storage, &cluster)?;
     if writer.before().is_some() {
@@ -200,7 +187,22 @@ pub fn import(
     writer.publish(&policy)
 }
 
-fn must_read(path: &Path) -> Result<Vec<u8>, ArchiveError> {
+/// What an export says of itself: the file, what is in it, the cluster and the policy.
+pub(crate) fn read_index(export: &Path) -> Result<(PathBuf, Index, ClusterOrigin, Policy), ArchiveError> {
+    let path = export.join(INDEX);
+    let index: Index =
+        serde_json::from_slice(&must_read(&path)?).map_err(|e| ArchiveError::file(&path, e))?;
+    if index.format != EXPORT_FORMAT {
+        let problem = format!("format: it is {:?}, and this version reads {EXPORT_FORMAT:?}", index.format);
+        return Err(ArchiveError::file(path, problem));
+    }
+    let cluster = ClusterOrigin::parse(&index.cluster).map_err(|error| ArchiveError::file(&path, error))?;
+    let policy_path = export.join(POLICY);
+    let policy = Policy::parse(must_read(&policy_path)?).map_err(|e| ArchiveError::file(&policy_path, e))?;
+    Ok((path, index, cluster, policy))
+}
+
+pub(crate) fn must_read(path: &Path) -> Result<Vec<u8>, ArchiveError> {
     files::read(path)?.ok_or_else(|| ArchiveError::file(path, "the file is missing"))
 }
 
@@ -235,7 +237,7 @@ fn lines_of(block: &Block) -> impl Iterator<Item = Line> {
 }
 
 impl Line {
-    fn into_entry(self) -> Result<LogEntry, String> {
+    pub(crate) fn into_entry(self) -> Result<LogEntry, String> {
         let mut operations = Vec::with_capacity(self.operations.len());
         let mut contents = Vec::with_capacity(self.operations.len());
         for operation in self.operations {
@@ -262,94 +264,4 @@ impl Line {
 
 fn decode(field: &str, text: &str) -> Result<Bytes, String> {
     STANDARD.decode(text).map(Bytes::from).map_err(|error| format!("{field}: {error}"))
-}
-
-/// Writes tiles and entry bundles as leaves come in.
-struct Tiles {
-    folder: PathBuf,
-    /// The hashes of each level that are in no full tile yet, and how many full tiles it has.
-    levels: Vec<(Vec<Hash>, u64)>,
-    /// The bundle of entries that is not full yet, and how many entries it has.
-    entries: Vec<u8>,
-    count: u64,
-}
-
-impl Tiles {
-    fn push(&mut self, leaf: &[u8]) -> Result<(), ArchiveError> {
-        let length = u16::try_from(leaf.len()).map_err(|error| ArchiveError::file(&self.folder, error))?;
-        self.entries.extend_from_slice(&length.to_be_bytes());
-        self.entries.extend_from_slice(leaf);
-        self.count = self.count.saturating_add(1);
-        let width = u64::try_from(TILE).unwrap_or(u64::MAX);
-        if self.count.is_multiple_of(width) {
-            let bundle = std::mem::take(&mut self.entries);
-            self.write("entries", self.count / width - 1, TILE, &bundle)?;
-        }
-        let (mut level, mut hash) = (0, leaf_hash(leaf));
-        loop {
-            if self.levels.len() == level {
-                self.levels.push((Vec::with_capacity(TILE), 0));
-            }
-            let Some((hashes, full)) = self.levels.get_mut(level) else { return Ok(()) };
-            hashes.push(hash);
-            if hashes.len() < TILE {
-                return Ok(());
-            }
-            let (tile, number) = (std::mem::take(hashes), *full);
-            *full = full.saturating_add(1);
-            self.write(&level.to_string(), number, TILE, &bytes_of(&tile))?;
-            hash = Frontier::from_iter(tile).root();
-            level += 1;
-        }
-    }
-
-    /// Writes what is not full.
-    fn finish(self) -> Result<(), ArchiveError> {
-        let width = u64::try_from(TILE).unwrap_or(u64::MAX);
-        let rest = usize::try_from(self.count % width).unwrap_or_default();
-        if rest > 0 {
-            self.write("entries", self.count / width, rest, &self.entries)?;
-        }
-        for (level, (hashes, full)) in self.levels.iter().enumerate() {
-            if !hashes.is_empty() {
-                self.write(&level.to_string(), *full, hashes.len(), &bytes_of(hashes))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&self, level: &str, number: u64, width: usize, bytes: &[u8]) -> Result<(), ArchiveError> {
-        let path = self.folder.join(level).join(tile_name(number, width));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(ArchiveError::io("create", folder))?;
-        }
-        fs::write(&path, bytes).map_err(ArchiveError::io("write", &path))
-    }
-}
-
-fn bytes_of(hashes: &[Hash]) -> Vec<u8> {
-    hashes.iter().flat_map(|hash| *hash.as_bytes()).collect()
-}
-
-/// Groups of three digits, all but the last marked with an x; then the width of a partial tile.
-fn tile_name(number: u64, width: usize) -> String {
-    let mut name = format!("{:03}", number % 1_000);
-    let mut rest = number / 1_000;
-    while rest > 0 {
-        name = format!("x{:03}/{name}", rest % 1_000);
-        rest /= 1_000;
-    }
-    if width == TILE { name } else { format!("{name}.p/{width}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tiles_are_named_as_the_specification_does() {
-        assert_eq!(tile_name(1_234_067, TILE), "x001/x234/067");
-        assert_eq!(tile_name(0, 17), "000.p/17");
-        assert_eq!(tile_name(1_000, TILE), "x001/000");
-    }
 }

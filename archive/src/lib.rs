@@ -21,19 +21,24 @@
 mod block;
 mod error;
 mod export;
+mod exported;
 mod files;
 mod folder;
+mod frozen;
 mod manifest;
 mod reader;
 mod segment;
 mod storage;
+mod tiles;
 mod verify;
 mod writer;
 
 pub use block::{Block, Transaction};
 pub use error::ArchiveError;
 pub use export::{EXPORT_FORMAT, import};
+pub use exported::Export;
 pub use folder::Folder;
+pub use frozen::{FrozenLedger, STATEMENT, STATEMENT_FORMAT};
 pub use manifest::{ArchivedLedger, FORMAT, MANIFEST, Manifest, Segment};
 pub use reader::Archive;
 pub use storage::{Item, Storage};

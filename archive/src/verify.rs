@@ -29,11 +29,11 @@ use crate::{
 /// What the keys of the registry begin with, before a ledger's name.
 const REGISTRY: &[u8] = b"ledgers/";
 
-/// An archive that holds, under a policy. Only [`Archive::verify`] makes one.
+/// An archive that holds, under a policy. Only [`Archive::verify`] and [`Export::verify`](crate::Export::verify) make one.
 #[derive(Debug)]
 pub struct Verified {
-    cluster: ClusterOrigin,
-    ledgers: Vec<VerifiedLedger>,
+    pub(crate) cluster: ClusterOrigin,
+    pub(crate) ledgers: Vec<VerifiedLedger>,
 }
 
 /// A ledger of it.
@@ -135,7 +135,7 @@ impl Archive {
             if ledger.name.is_system() {
                 registered = state.registered().map_err(|problem| self.whole(ledger, problem))?;
             }
-            let verified = state.finish(ledger, certified);
+            let verified = state.finish(&ledger.name, certified, ledger.bytes());
             ledgers.push(verified.map_err(|problem| self.whole(ledger, problem))?);
         }
         self.check_registry(&registered)?;
@@ -171,7 +171,7 @@ impl Archive {
 
 /// A ledger, as far as its blocks were read.
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     log: Frontier,
     tree: CritTree<StateTip>,
     time: Micros,
@@ -183,10 +183,10 @@ struct State {
 }
 
 /// What is wrong, and at which leaf.
-type Problem = (LogIndex, String);
+pub(crate) type Problem = (LogIndex, String);
 
 impl State {
-    fn push(&mut self, block: &Block) -> Result<(), Problem> {
+    pub(crate) fn push(&mut self, block: &Block) -> Result<(), Problem> {
         let commit = block.commit();
         let at = commit.index().unwrap_or(commit.first_index);
         if commit.time < self.time || commit.epoch < self.epoch {
@@ -260,12 +260,14 @@ impl State {
             .collect()
     }
 
-    fn finish(
+    /// The ledger, if its leaves lead to the checkpoint. `bytes`: what it takes where it is stored.
+    pub(crate) fn finish(
         self,
-        ledger: &ArchivedLedger,
+        name: &LedgerName,
         certified: CertifiedCheckpoint,
+        bytes: u64,
     ) -> Result<VerifiedLedger, String> {
-        let (checkpoint, size, root) = (ledger.checkpoint(), self.log.size(), self.log.root());
+        let (checkpoint, size, root) = (certified.checkpoint(), self.log.size(), self.log.root());
         if (size, root) != (checkpoint.size, checkpoint.root) || size == TreeSize::ZERO {
             return Err(format!(
                 "its {size} leaves lead to the root {root}, and the checkpoint of size {} says {}",
@@ -276,14 +278,14 @@ impl State {
             return Err(format!("a value written at {index} is missing, and no operation erased it"));
         }
         Ok(VerifiedLedger {
-            name: ledger.name.clone(),
-            certified,
+            name: name.clone(),
             state_root: self.tree.root_hash(),
             time: self.time,
             transactions: self.transactions,
             keys: u64::try_from(self.tree.len()).unwrap_or(u64::MAX),
             erased: self.erased,
-            bytes: ledger.bytes(),
+            bytes,
+            certified,
         })
     }
 }

@@ -12,7 +12,8 @@ use std::{
     sync::Arc,
 };
 
-use quorate_archive::{Archive, Folder, import};
+use quorate_archive::{Archive, Export, Folder, STATEMENT, import};
+use quorate_core::frozen::FreezeState;
 use support::{Cluster, Op, put};
 
 /// A cluster with a tile that is full and one that is not, and with an erased value.
@@ -88,6 +89,8 @@ fn a_flipped_byte_in_an_export_is_refused() {
             bad[at] ^= 1;
             fs::write(&path, &bad).unwrap();
             assert!(verify_export::export(&export, &policy).is_err(), "{file}: byte {at} was flipped");
+            let ours = Export::open(&export).unwrap().verify(&cluster.policy(), |_, _| {});
+            assert!(ours.is_err(), "{file}: byte {at} was flipped, and it is verified");
             let to = dir.path().join("imported");
             // The tiles follow from the lines, and are not read by an import. (Every import is synced: not each byte.)
             let refused = file.starts_with("tile")
@@ -103,4 +106,40 @@ fn a_flipped_byte_in_an_export_is_refused() {
     }
     assert!(flipped > 2_000, "{flipped}");
     verify_export::export(&export, &policy).unwrap();
+}
+
+#[test]
+fn an_export_of_a_frozen_ledger_states_what_it_proves_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = storied();
+    let frozen = |cluster: &Cluster, name: &str| {
+        let (export, _) = exported(cluster, &dir.path().join(name));
+        let export = Export::open(&export).unwrap();
+        export.verify(&cluster.policy(), |_, _| {}).unwrap();
+        let frozen = export.frozen(&cluster.policy(), |_, _| {});
+        (export, frozen.map_err(|error| error.to_string()))
+    };
+    let refused = |cluster: &Cluster, name: &str| frozen(cluster, name).1.unwrap_err();
+    assert!(refused(&cluster, "never").contains("does not say that it is frozen"));
+    cluster.freeze(FreezeState::Frozen);
+    cluster.freeze(FreezeState::Thawed);
+    assert!(refused(&cluster, "thawed").contains("says that it is not frozen"));
+    cluster.freeze(FreezeState::Frozen);
+    let (export, proven) = frozen(&cluster, "frozen");
+    let proven = proven.unwrap();
+    assert_eq!((proven.revision().get(), proven.reason()), (3, "the year is over"));
+    assert_eq!(proven.ledger().certified().checkpoint().size, cluster.default().log.size());
+    assert!(export.check_statement(&proven).is_err(), "there is none");
+    export.state(&proven).unwrap();
+    export.check_statement(&proven).unwrap();
+    let path = dir.path().join("frozen/export").join(STATEMENT);
+    let good = fs::read_to_string(&path).unwrap();
+    for (true_word, lie) in [("\"revision\": 3", "\"revision\": 1"), ("is frozen", "is thawed"), ("}\n", "}")]
+    {
+        assert!(good.contains(true_word), "{true_word:?} is not in {good}");
+        fs::write(&path, good.replacen(true_word, lie, 1)).unwrap();
+        assert!(export.check_statement(&proven).is_err(), "{lie}");
+    }
+    let strangers = export.frozen(&Cluster::new(4).policy(), |_, _| {});
+    assert!(strangers.is_err());
 }

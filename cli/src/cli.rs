@@ -96,7 +96,7 @@ impl Cli {
             Command::Scan(args) => online(global, async |session| scan::run(session, &args).await),
             Command::Tx(args) => online(global, async |session| tx::run(session, &args).await),
             Command::Watch(args) => online(global, async |session| watch::run(session, &args).await),
-            Command::Ledger(args) => online(global, async |session| ledger::run(session, &args).await),
+            Command::Ledger(args) => ledger::run(global, &args),
             Command::Status => online(global, async |session| status::run(global, session).await),
             Command::Member(args) => {
                 online(global, async |session| member::run(global, session, &args).await)

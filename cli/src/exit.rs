@@ -7,6 +7,7 @@
 //! | 2 | the command line is wrong |
 //! | 3 | no replica answered in time; the message says whether the outcome is unknown |
 //! | 4 | not found, or an artifact that is not trusted |
+//! | 5 | the ledger is frozen: it takes no writes |
 //! | 10 | verification failed: somebody's answer or receipt is not believed |
 
 use quorate_client::{Error, Outcome};
@@ -24,6 +25,8 @@ pub(crate) enum Exit {
     Unavailable,
     /// Not found, or not trusted.
     NotFound,
+    /// The ledger takes no writes.
+    Frozen,
     /// Verification failed.
     Unverified,
 }
@@ -37,6 +40,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Unavailable => 3,
             Self::NotFound => 4,
+            Self::Frozen => 5,
             Self::Unverified => 10,
         }
     }
@@ -48,7 +52,8 @@ Every answer is verified on this machine, with a trust policy, before it is show
 replicas signed it, that it continues what was believed before, and that it is what was asked.
 
 Exit codes: 0 done · 1 error · 2 wrong command line · 3 unavailable or unknown outcome
-            4 not found, or an artifact that is not trusted · 10 verification failed";
+            4 not found, or an artifact that is not trusted · 5 the ledger is frozen
+            10 verification failed";
 
 /// Reasons of a position that the ledger does not reach.
 const END: [&str; 3] = ["out_of_range", "index_beyond_end", "size_beyond_end"];
@@ -73,7 +78,14 @@ pub(crate) fn of_client(error: &Error) -> (Exit, Option<String>) {
         Error::Rejected(rejection) if rejection.reason == "delete_of_absent" => {
             (Exit::NotFound, "`quorate history KEY` shows what became of it")
         }
+        Error::Rejected(rejection) if rejection.reason == "freeze_changed" => {
+            (Exit::Error, "`quorate ledger show NAME` shows what it is now; then decide again")
+        }
         Error::Rejected(_) => (Exit::Error, ""),
+        Error::Frozen { .. } => (
+            Exit::Frozen,
+            "`quorate ledger list` shows which ledgers take writes; reads, proofs and old receipts of this one go on",
+        ),
         Error::IdempotencyKeyReused { .. } => {
             (Exit::Error, "`quorate tx --request KEY` shows the transaction that the key belongs to")
         }
@@ -150,6 +162,8 @@ mod tests {
             (rejected("precondition_failed", Some(failed)), 1),
             (rejected("delete_of_absent", None), 4),
             (rejected("ledger_exists", None), 1),
+            (rejected("freeze_changed", None), 1),
+            (Error::Frozen { message: String::new() }, 5),
             (rejected("too_late", None), 1),
             (Error::IdempotencyKeyReused { index: LogIndex::new(1) }, 1),
             (Error::InvalidArgument { field: "key".into(), message: "empty".into() }, 2),

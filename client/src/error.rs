@@ -32,6 +32,12 @@ pub enum Error {
     /// The cluster judged the request and refused it: replicated, and nothing was written.
     #[error(transparent)]
     Rejected(Box<Rejection>),
+    /// The ledger is frozen: it takes no writes, and nothing was written. Reads and proofs go on. Unproven, like every rejection.
+    #[error("{message}")]
+    Frozen {
+        /// What the replica says: which ledger, why, and who can thaw it.
+        message: String,
+    },
     /// The idempotency key was used before, for another request; nothing was written for this one.
     #[error(
         "the idempotency key was already used for transaction {index}, which wrote something else; use a new key"

@@ -54,10 +54,10 @@ mod verify;
 mod window;
 
 pub use agreement::Agreement;
-pub use calls::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
+pub use calls::{Admin, Frozen, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
 pub use calls::{
-    Comparison, Continuation, History, HistoryPage, LedgerInfo, LedgerStatus, Lineage, LineageLedger, Member,
-    RefusedPeer, ReplicaCheckpoint, Scan, ScanPage, SnapshotTransfer, Standing, Status, Subscription,
+    Comparison, Continuation, Freeze, History, HistoryPage, LedgerInfo, LedgerStatus, Lineage, LineageLedger,
+    Member, RefusedPeer, ReplicaCheckpoint, Scan, ScanPage, SnapshotTransfer, Standing, Status, Subscription,
     WitnessStatus,
 };
 pub use client::Client;

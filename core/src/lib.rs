@@ -21,6 +21,7 @@ pub mod checkpoint;
 pub mod entry;
 pub mod epochs;
 pub mod evidence;
+pub mod frozen;
 pub mod hash;
 pub mod key;
 pub mod lineage;

@@ -107,6 +107,7 @@ fn transition(
     apply(view, tries, block, height, hash).map_err(|error| match error {
         ApplyError::Store(fault) => fault,
         ApplyError::Trie(error) => StoreFault::damaged(entry(id), error),
+        error @ ApplyError::Newer(_) => StoreFault::newer(entry(id), error),
         error => StoreFault::diverged(entry(id), "a block that can be applied", error),
     })
 }

@@ -11,6 +11,7 @@ use quorate_tests::{
     cluster::{Cluster, small_logs},
     disk::{self, Disk},
     http,
+    shell::Shell,
 };
 
 /// Size of each disk, and the reserve on it, MiB.
@@ -121,11 +122,35 @@ async fn writes_stop_before_the_disks_are_full_and_go_on_when_there_is_space() {
         let status = status.unwrap();
         assert!(status.fault.is_empty() && status.disk_free_bytes < 100 << 20, "{status:?}");
     }
+    frozen_while_full(&cluster, &client).await;
     for disk in disks.values() {
         disk.empty();
     }
+    // There is space, and still nobody writes to it until it is thawed.
+    let start = clock::now();
+    while !matches!(written.write(&client, "frozen", 5).await, Err(Error::Frozen { .. })) {
+        assert!(clock::now() - start < Duration::from_secs(30), "a frozen ledger is written to");
+    }
+    let thawed = Shell::of(&cluster).operator().run(["ledger", "thaw", "default"]);
+    assert_eq!(thawed.code, 0, "{}", thawed.stderr);
     written.until_taken(&client, "after").await;
     written.check(&cluster, &client).await;
+}
+
+/// An operator freezes the ledger although no writes are taken, and every node goes on serving it.
+async fn frozen_while_full(cluster: &Cluster, client: &Client) {
+    let freeze = ["ledger", "freeze", "default", "--reason", "the disks are full"];
+    let frozen = Shell::of(cluster).operator().run(freeze);
+    assert_eq!(frozen.code, 0, "{}", frozen.stderr);
+    for id in 1..=3 {
+        let read = only(cluster, id).ledger("default").get("before 3", ReadOptions::new()).await.unwrap();
+        assert!(read.value.is_some(), "node {id}");
+        assert_eq!(metric(cluster, id, "quorate_ledger_frozen{ledger=\"default\"}"), "1", "node {id}");
+    }
+    let archive = ["ledger", "archive", "default", "--to", "archived"];
+    let archived = Shell::of(cluster).run(archive);
+    assert_eq!(archived.code, 0, "{}", archived.stderr);
+    assert!(client.ledger("default").get("never", ReadOptions::new()).await.unwrap().value.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,6 +61,13 @@ async fn the_disks_are_nearly_full() {
     });
     let drill = Drill::on(&cluster);
     drill.page("disk-full");
+    // The page's commands did what it says, on disks that are too full for writes.
+    let documents = drill.run("quorate history frozen/default --ledger _system --oldest-first -o json");
+    let documents: serde_json::Value = serde_json::from_str(&documents.stdout).unwrap();
+    assert_eq!(documents["writes"].as_array().unwrap().len(), 2, "frozen and thawed: {documents}");
+    let archived = drill.run("quorate ledger verify archived-default --policy client/default.policy");
+    assert_eq!(archived.code, 0, "{}", archived.stderr);
+    assert!(archived.stdout.contains("frozen at size 1,"), "{}", archived.stdout);
     let refused = drill.run("quorate put a b --timeout 2s");
     assert_eq!(refused.code, 3, "{}", refused.stderr);
     assert!(refused.stderr.contains("nothing was done"), "{}", refused.stderr);

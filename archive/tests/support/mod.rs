@@ -3,12 +3,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use prost::Message as _;
 use quorate_archive::{ArchiveError, Folder, Published, Storage, Writer};
 use quorate_core::{
     checkpoint::Checkpoint,
     entry::{
         CommitLeaf, OpKind, Operation, TransactionLeaf, meta_digest, ops_root, request_id, value_digest,
     },
+    frozen::{FreezeRecord, FreezeState, frozen_key},
     hash::{Hash, leaf_hash},
     key::{CosignerKey, LogKey},
     name::{ClusterId, ClusterOrigin, LedgerName},
@@ -23,6 +25,9 @@ use quorate_proto::v1::{Content, LogEntry};
 /// The documents of `_system` that a node reads back, as far as it does: epoch 1; 15 minutes and 4 MiB.
 const COSIGNERS: &[u8] = &[0x08, 1];
 const SETTINGS: &[u8] = &[0x08, 0x80, 0xd2, 0x93, 0xad, 0x03, 0x10, 0x80, 0x80, 0x80, 0x02];
+
+/// That there is a ledger `default`.
+const REGISTERED: &[u8] = b"\x0a\x07default";
 
 /// What a transaction does.
 #[derive(Debug, Clone)]
@@ -177,12 +182,18 @@ impl Cluster {
         };
         let nodes = (1..=3).map(node).collect();
         let mut system = Ledger::new("_system");
-        let documents =
-            [("cosigners", COSIGNERS), ("settings", SETTINGS), ("ledgers/default", b"registered")];
+        let documents = [("cosigners", COSIGNERS), ("settings", SETTINGS), ("ledgers/default", REGISTERED)];
         let documents = documents.map(|(key, value)| Op::Put(key.into(), value.to_vec()));
         system.block(vec![documents.to_vec()]);
         let ledgers = vec![system, Ledger::new("default")];
         Self { origin, secret: [seed; 32], nodes, ledgers }
+    }
+
+    /// Freezes the ledger `default`, or thaws it.
+    pub(crate) fn freeze(&mut self, state: FreezeState) {
+        let record = FreezeRecord::new(&self.ledgers[1].name, state, "the year is over");
+        let key = frozen_key(&self.ledgers[1].name);
+        self.ledgers[0].block(vec![vec![Op::Put(key, record.encode_to_vec())]]);
     }
 
     /// The ledger `default`.

@@ -42,9 +42,12 @@ pub(super) async fn run(global: &Global, session: &Session, args: &CreateArgs) -
     let (mut ledgers, mut policies) = (Vec::new(), Vec::new());
     let system = LedgerName::system();
     // The registry at the size that is archived: a ledger that is born meanwhile is in the next backup.
-    let certified = copy(client, &mut writer, &system, &bar, &mut ledgers, &mut policies).await?;
+    let latest = CheckpointOptions::latest();
+    let (copied, certified) = copy(client, &mut writer, &system, latest, &bar).await?;
+    done(copied, &mut ledgers, &mut policies);
     for name in registered(client, &certified).await? {
-        copy(client, &mut writer, &name, &bar, &mut ledgers, &mut policies).await?;
+        let (copied, _) = copy(client, &mut writer, &name, latest, &bar).await?;
+        done(copied, &mut ledgers, &mut policies);
     }
     bar.finish_and_clear();
     let published = writer.publish(&joined(&policies)?)?;
@@ -60,18 +63,26 @@ pub(super) async fn run(global: &Global, session: &Session, args: &CreateArgs) -
     Ok(Exit::Done)
 }
 
-/// Copies what is new of one ledger, up to its newest certified checkpoint.
-async fn copy(
+fn done(
+    (ledger, policy): (BackupLedger, Arc<Policy>),
+    ledgers: &mut Vec<BackupLedger>,
+    policies: &mut Vec<Arc<Policy>>,
+) {
+    ledgers.push(ledger);
+    policies.push(policy);
+}
+
+/// Copies what is new of one ledger, up to a certified checkpoint.
+pub(super) async fn copy(
     client: &Client,
     writer: &mut Writer,
     name: &LedgerName,
+    which: CheckpointOptions,
     bar: &ProgressBar,
-    done: &mut Vec<BackupLedger>,
-    policies: &mut Vec<Arc<Policy>>,
-) -> Result<Arc<CertifiedCheckpoint>, CliError> {
+) -> Result<((BackupLedger, Arc<Policy>), Arc<CertifiedCheckpoint>), CliError> {
     let ledger: Ledger = client.ledger(name.as_str());
-    let certified = ledger.checkpoint(CheckpointOptions::latest()).await?;
-    policies.push(ledger.policy().await?);
+    let certified = ledger.checkpoint(which).await?;
+    let policy = ledger.policy().await?;
     let end = certified.checkpoint().size.next_index();
     let mut target = writer.ledger(name);
     let first = target.next();
@@ -85,12 +96,12 @@ async fn copy(
         }
     }
     target.finish(certified.note().clone())?;
-    done.push(BackupLedger {
+    let copied = BackupLedger {
         ledger: name.to_string(),
         added: new.to_string(),
         checkpoint: convert::checkpoint(&certified),
-    });
-    Ok(certified)
+    };
+    Ok(((copied, policy), certified))
 }
 
 /// The ledgers registered in `_system` at a checkpoint, by name.
@@ -127,7 +138,7 @@ async fn client_of(global: &Global, session: &Session, node: u64) -> Result<Clie
 }
 
 /// One policy with the logs of all, whose other lines are the same.
-fn joined(policies: &[Arc<Policy>]) -> Result<Policy, CliError> {
+pub(super) fn joined(policies: &[Arc<Policy>]) -> Result<Policy, CliError> {
     let mut text = String::new();
     let mut listed = BTreeSet::new();
     for log in policies.iter().flat_map(|policy| policy.logs()) {

@@ -9,6 +9,7 @@
 //! verify     an archive, offline
 //! restore    from an archive to a new cluster
 //! export     an archive in open formats, and back
+//! frozen     a frozen ledger, exported and verified
 //! documents  what is printed
 //! ```
 
@@ -16,6 +17,7 @@ mod args;
 mod create;
 mod documents;
 mod export;
+pub(crate) mod frozen;
 mod restore;
 #[cfg(test)]
 mod tests;

@@ -135,7 +135,9 @@ impl Failures {
             Failed::Client(Error::Unavailable { outcome: Outcome::NotDone, .. }) => &mut self.refused,
             Failed::Client(Error::Unavailable { outcome: Outcome::Unknown, .. }) => &mut self.unknown,
             Failed::Client(Error::Untrusted { .. }) => &mut self.untrusted,
-            Failed::Client(Error::Rejected(_) | Error::IdempotencyKeyReused { .. }) => &mut self.rejected,
+            Failed::Client(
+                Error::Rejected(_) | Error::Frozen { .. } | Error::IdempotencyKeyReused { .. },
+            ) => &mut self.rejected,
             Failed::Client(_) => &mut self.other,
         };
         *counter += 1;

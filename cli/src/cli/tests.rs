@@ -115,6 +115,20 @@ fn every_command_of_the_documents_is_accepted() {
 }
 
 #[test]
+fn the_commands_about_frozen_ledgers_are_accepted() {
+    for line in [
+        "ledger show builds",
+        "ledger freeze builds --reason full --expect-revision 0",
+        "ledger thaw builds --cert c --cert-key k",
+        "ledger archive builds --to d",
+        "ledger verify d --policy p --key 00ff --key-as hex",
+        "ledger verify d --receipt r",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     for line in [
         "put k v --file f",

@@ -116,6 +116,7 @@ fn replica(endpoint: &str, answer: Result<&Status, &Error>, ledger: &str) -> jso
         certified_size: on_it.map(|one| one.certified_size.to_string()),
         log_root: on_it.map(|one| hex::encode(&one.log_root)),
         state_root: on_it.map(|one| hex::encode(&one.state_root)),
+        frozen: on_it.map(|one| one.frozen),
         memory_bytes: Some(status.memory_bytes.to_string()),
         written_bytes: Some(status.written_bytes.to_string()),
         fault: Some(status.fault.clone()).filter(|fault| !fault.is_empty()),
@@ -338,6 +339,12 @@ fn table(status: &json::Status) -> String {
     }
     if let Some(mixed) = mixed(&status.replicas) {
         notes.push_str(&format!("{mixed}\n"));
+    }
+    if status.replicas.iter().any(|replica| replica.frozen == Some(true)) {
+        let name = text::line(&status.ledger);
+        notes.push_str(&format!(
+            "ledger {name} is frozen and takes no writes: `quorate ledger show {name}` says why\n"
+        ));
     }
     if let Some(file) = &status.evidence {
         notes.push_str(&format!("evidence: {}\n", text::line(file)));

@@ -264,6 +264,18 @@ pub(crate) struct Ledger {
     pub(crate) origin: String,
     pub(crate) log_vkey: String,
     pub(crate) size: Option<String>,
+    /// Whether it takes no writes.
+    pub(crate) frozen: bool,
+    /// `null`: it was never frozen.
+    pub(crate) freeze: Option<Freeze>,
+}
+
+/// Whether a ledger takes writes, as an operator said last.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Freeze {
+    pub(crate) frozen: bool,
+    pub(crate) reason: String,
+    pub(crate) revision: String,
 }
 
 /// `ledgers`: the answer of `ledger list`.
@@ -312,6 +324,8 @@ pub(crate) struct Replica {
     pub(crate) distrust: Option<String>,
     /// How what it shows stands to what the others show: `agrees`, `behind`, `silent` or `different`.
     pub(crate) history: Option<&'static str>,
+    /// Whether the ledger is frozen, so that it takes no writes, by the replica's own word.
+    pub(crate) frozen: Option<bool>,
 }
 
 /// A node that another one does not talk to.

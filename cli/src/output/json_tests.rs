@@ -176,10 +176,17 @@ fn transaction() {
 
 #[test]
 fn ledgers_and_checkpoint() {
-    let ledger =
-        Ledger { name: "default".into(), origin: "o".into(), log_vkey: "o+1+2".into(), size: text("26") };
-    let body = Ledgers { ledgers: vec![ledger], verified: true };
-    let expected = r#"{"schema": 1,"kind": "ledgers","ledgers": [{"name": "default","origin": "o","log_vkey": "o+1+2","size": "26"}],"verified": true}"#;
+    let freeze = |frozen| Freeze { frozen, reason: "full".into(), revision: "1".into() };
+    let ledger = |freeze: Option<Freeze>| Ledger {
+        name: "default".into(),
+        origin: "o".into(),
+        log_vkey: "o+1+2".into(),
+        size: text("26"),
+        frozen: freeze.is_some(),
+        freeze,
+    };
+    let body = Ledgers { ledgers: vec![ledger(None), ledger(Some(freeze(true)))], verified: true };
+    let expected = r#"{"schema": 1,"kind": "ledgers","ledgers": [{"name": "default","origin": "o","log_vkey": "o+1+2","size": "26","frozen": false,"freeze": null},{"name": "default","origin": "o","log_vkey": "o+1+2","size": "26","frozen": true,"freeze": {"frozen": true,"reason": "full","revision": "1"}}],"verified": true}"#;
     assert_eq!(compact("ledgers", &body), expected);
     let body = CheckpointNote {
         ledger: "default".into(),
@@ -212,7 +219,7 @@ fn status() {
         r#""roots": "unknown","compared_size": "26","verified": false,"evidence": null,"replicas": [{"endpoint": "https://b:1","error": "refused","node": null,"#,
         r#""version": null,"wire": null,"role": null,"leader": null,"term": null,"lag": null,"size": null,"#,
         r#""certified_size": null,"log_root": null,"state_root": null,"memory_bytes": null,"written_bytes": null,"#,
-        r#""fault": null,"limitation": null,"refused_peers": [],"kept_evidence": null,"upkeep": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null}]}"#
+        r#""fault": null,"limitation": null,"refused_peers": [],"kept_evidence": null,"upkeep": null,"proven_log_root": null,"signed_by_itself": null,"distrust": null,"history": null,"frozen": null}]}"#
     );
     assert_eq!(compact("status", &body), expected);
 }

@@ -1,10 +1,13 @@
 //! The cluster: its ledgers and its replicas.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use quorate_core::frozen::{FROZEN_PREFIX, FreezeRecord};
 use quorate_core::name::LedgerName;
-use quorate_core::position::{NodeId, TreeSize};
+use quorate_core::position::{NodeId, Revision, TreeSize};
 use quorate_core::state_tree::Query;
 use quorate_proto::v1;
 
@@ -36,8 +39,21 @@ pub struct LedgerInfo {
     pub log_vkey: String,
     /// Number of its leaves, by the word of one replica; `None` for one that the replica did not mention.
     pub size: Option<TreeSize>,
-    /// Whether name, origin and key were proven by the registry in `_system`. That takes its log in the policy.
+    /// Whether it takes writes; `None`: it was never frozen.
+    pub freeze: Option<Freeze>,
+    /// Whether name, origin, key and freeze were proven by the registry in `_system`. That takes its log in the policy.
     pub verified: bool,
+}
+
+/// What an operator said last about whether a ledger takes writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    /// Whether it takes none.
+    pub frozen: bool,
+    /// Why.
+    pub reason: String,
+    /// How often it was frozen and thawed.
+    pub revision: Revision,
 }
 
 impl Client {
@@ -60,7 +76,7 @@ impl Client {
             return Ok(claimed);
         }
         let (record, _) = registry::look_up(self, &name).await?;
-        Ok(LedgerInfo::proven(record, claimed.size))
+        Ok(LedgerInfo::proven(record, claimed.size, None))
     }
 
     /// The ledgers of the cluster, by name. If the policy lists `_system`, proven to be all of them.
@@ -80,6 +96,7 @@ impl Client {
         let system = self.ledger(LedgerName::SYSTEM);
         let query = Query::Prefix(registry::PREFIX.to_vec());
         let entries = system.scan(query, ReadOptions::new()).all().await?;
+        let mut freezes = self.freezes(answered.replica.endpoint()).await?;
         let documents = entries.into_iter().filter_map(|entry| entry.value);
         documents
             .map(|document| {
@@ -88,8 +105,27 @@ impl Client {
                         Distrust::Registry { ledger: String::new(), what: "a document does not decode" };
                     Error::untrusted(answered.replica.endpoint(), what)
                 })?;
-                let size = size_of(&record.name);
-                Ok(LedgerInfo::proven(record, size))
+                let (size, freeze) = (size_of(&record.name), freezes.remove(&record.name));
+                Ok(LedgerInfo::proven(record, size, freeze))
+            })
+            .collect()
+    }
+
+    /// What the documents under `frozen/` in `_system` say, by ledger: proven to be all of them.
+    async fn freezes(&self, endpoint: &Arc<str>) -> Result<BTreeMap<String, Freeze>, Error> {
+        let query = Query::Prefix(FROZEN_PREFIX.to_vec());
+        let entries = self.ledger(LedgerName::SYSTEM).scan(query, ReadOptions::new()).all().await?;
+        let documents = entries.into_iter().filter_map(|entry| entry.value);
+        documents
+            .map(|document| {
+                let revision = document.revision;
+                let record: FreezeRecord = prost::Message::decode(document.value).map_err(|_| {
+                    let what =
+                        Distrust::Registry { ledger: String::new(), what: "a document does not decode" };
+                    Error::untrusted(endpoint, what)
+                })?;
+                let frozen = record.is_frozen();
+                Ok((record.ledger, Freeze { frozen, reason: record.reason, revision }))
             })
             .collect()
     }
@@ -125,11 +161,23 @@ impl LedgerInfo {
             origin: info.origin,
             log_vkey: info.log_vkey,
             size: Some(TreeSize::new(info.size)),
+            freeze: info.freeze.map(|freeze| Freeze {
+                frozen: freeze.frozen,
+                reason: freeze.reason,
+                revision: Revision::new(freeze.revision),
+            }),
             verified: false,
         }
     }
 
-    fn proven(record: LedgerRecord, size: Option<TreeSize>) -> Self {
-        Self { name: record.name, origin: record.origin, log_vkey: record.log_vkey, size, verified: true }
+    fn proven(record: LedgerRecord, size: Option<TreeSize>, freeze: Option<Freeze>) -> Self {
+        let LedgerRecord { name, origin, log_vkey } = record;
+        Self { name, origin, log_vkey, size, freeze, verified: true }
+    }
+
+    /// Whether it takes no writes.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.freeze.as_ref().is_some_and(|freeze| freeze.frozen)
     }
 }

@@ -1,19 +1,21 @@
-//! The nodes of the cluster, for operators. Nothing of it is proven: it is the leader's word.
+//! The nodes of the cluster, and freezing ledgers, for operators. Nothing of it is proven: it is the leader's word.
 
 use std::time::Duration;
 
+use quorate_core::frozen::KNOWS_FREEZES;
 use quorate_core::position::NodeId;
 use quorate_proto::v1;
 
 use crate::client::Client;
 use crate::clock::Deadline;
-use crate::error::Error;
+use crate::error::{Error, Rejection};
 use crate::leader::Route;
 use crate::retry::Plan;
 use crate::transport::Rpc;
 
 pub use quorate_proto::v1::{
-    InvitationInfo, InviteResponse as Invited, ListMembersResponse as Members, MemberInfo, PeerAddress,
+    FreezeResponse as Frozen, InvitationInfo, InviteResponse as Invited, ListMembersResponse as Members,
+    MemberInfo, PeerAddress,
 };
 
 /// Calls about the nodes of the cluster. Only an operator may make them: a client whose certificate
@@ -100,6 +102,47 @@ impl Admin {
         let request = v1::DrainRequest { node_id: node.get(), drain };
         let answer = request.send(&replica, inner.settings.timeout).await;
         Ok(answer.map_err(|failure| failure.into_error(1))?.drained)
+    }
+
+    /// Freezes a ledger: from then on it takes no writes ([`Error::Frozen`]), while reads, proofs and subscriptions go on. No
+    /// error where it is frozen. Refused unless it was frozen and thawed `expected` times (`None`: however often), and while a
+    /// replica answers that does not know frozen ledgers: it would go on writing to one.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with the reason `freeze_changed` if somebody else decided otherwise at the same time, with
+    /// `older_version` if a replica has to be upgraded first.
+    pub async fn freeze(&self, ledger: &str, reason: &str, expected: Option<u64>) -> Result<Frozen, Error> {
+        self.all_know_freezes().await?;
+        let (ledger, reason) = (ledger.to_owned(), reason.to_owned());
+        self.ask(v1::FreezeRequest { ledger, reason, expected_revision: expected }).await
+    }
+
+    /// Whether every replica that answers knows what a freeze is. Whoever is silent has to be upgraded before it comes back.
+    async fn all_know_freezes(&self) -> Result<(), Error> {
+        for (endpoint, status) in self.0.status().await {
+            if let Ok(status) = status
+                && status.system_documents < KNOWS_FREEZES
+            {
+                let message = format!(
+                    "node {} at {endpoint} runs a version ({}) that does not know frozen ledgers, and would go on writing to \
+                     one: upgrade every node first",
+                    status.node_id, status.version
+                );
+                let (reason, field) = ("older_version".to_owned(), String::new());
+                let rejection = Rejection { reason, message, field, precondition: None };
+                return Err(Error::Rejected(Box::new(rejection)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a frozen ledger take writes again. As [`Admin::freeze`].
+    ///
+    /// # Errors
+    /// As [`Admin::freeze`].
+    pub async fn thaw(&self, ledger: &str, reason: &str, expected: Option<u64>) -> Result<Frozen, Error> {
+        let (ledger, reason) = (ledger.to_owned(), reason.to_owned());
+        self.ask(v1::ThawRequest { ledger, reason, expected_revision: expected }).await
     }
 
     async fn ask<R: Rpc>(&self, request: R) -> Result<R::Response, Error> {

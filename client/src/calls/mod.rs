@@ -13,11 +13,13 @@ mod scan;
 mod subscribe;
 mod transactions;
 
-pub use cluster::{LedgerInfo, LedgerStatus, Member, RefusedPeer, SnapshotTransfer, Status, WitnessStatus};
+pub use cluster::{
+    Freeze, LedgerInfo, LedgerStatus, Member, RefusedPeer, SnapshotTransfer, Status, WitnessStatus,
+};
 pub use compare::{Comparison, ReplicaCheckpoint, Standing};
 pub use history::{History, HistoryPage};
 pub use lineage::{Continuation, Lineage, LineageLedger};
-pub use members::{Admin, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
+pub use members::{Admin, Frozen, InvitationInfo, Invited, MemberInfo, Members, PeerAddress};
 pub(crate) use proofs::{MAX_WAIT_MS, checkpoint_request};
 pub use scan::{Scan, ScanPage};
 pub use subscribe::Subscription;

@@ -16,6 +16,9 @@ const NOT_LEADER: &str = "not_leader";
 /// Reason of a replica to which too few cosignatures came in time.
 const NOT_CERTIFIED: &str = "not_certified";
 
+/// Reason of a write to a ledger that takes none.
+const FROZEN: &str = "ledger_frozen";
+
 /// Reads the status of a replica.
 pub(super) fn failure(endpoint: &Arc<str>, status: &Status) -> Failure {
     let detail = detail(status).unwrap_or_default();
@@ -47,6 +50,7 @@ pub(super) fn failure(endpoint: &Arc<str>, status: &Status) -> Failure {
 fn refusal(endpoint: &Arc<str>, status: &Status, detail: ErrorDetail) -> Error {
     let message = status.message().to_owned();
     match status.code() {
+        Code::FailedPrecondition if detail.reason == FROZEN => Error::Frozen { message },
         Code::FailedPrecondition | Code::AlreadyExists => {
             Error::Rejected(Box::new(rejection(message, detail)))
         }

@@ -64,6 +64,8 @@ unary! {
     ReplaceRequest => replace -> ChangeResponse;
     TransferLeadershipRequest => transfer_leadership -> TransferLeadershipResponse;
     DrainRequest => drain -> DrainResponse;
+    FreezeRequest => freeze -> FreezeResponse;
+    ThawRequest => thaw -> FreezeResponse;
 }
 
 /// Messages of a stream, as they come.

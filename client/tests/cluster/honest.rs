@@ -374,3 +374,13 @@ async fn a_first_contact_is_told_and_can_be_refused() {
     again.ledger("default").get("k", ReadOptions::new()).await.unwrap();
     assert!(again.first_contacts().is_empty());
 }
+
+#[tokio::test]
+async fn nothing_is_frozen_while_a_replica_is_older_than_frozen_ledgers() {
+    // The replicas of these tests do not say which documents they know, like versions before there were any.
+    let cluster = Cluster::start().await;
+    let refused = client(&cluster.all()).admin().freeze("default", "", None).await.unwrap_err();
+    let Error::Rejected(rejection) = refused else { panic!("{refused}") };
+    assert_eq!(rejection.reason, "older_version");
+    assert!(rejection.message.contains("upgrade every node first"), "{}", rejection.message);
+}

@@ -5,10 +5,14 @@
 //! must not be used again. Requests are judged one after the other, each against the state that the ones before
 //! it left, and each ledger that grew gets one commit leaf.
 //!
-//! Settings and the cosigner set that a block changes hold from the next block on; a ledger that it creates is
-//! born with a commit leaf of its own and takes requests from the next block on.
+//! Settings, the cosigner set and which ledgers are frozen hold, once a block changed them, from the next block on; a ledger
+//! that it creates is born with a commit leaf of its own and takes requests from the next block on. A document of `_system` that
+//! this version does not know stops the node: what it changes is known to a newer version, and going on without would diverge.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use quorate_core::{
     entry::{EntryError, MAX_LEDGERS_PER_BLOCK, MAX_NOT_AFTER, request_id},
@@ -25,7 +29,7 @@ use crate::{
     open_ledger::{Earlier, OpenLedger},
     outcome::{BlockOutcome, Committed, NewCheckpoint, Rejection, RequestOutcome},
     registry::{CosignerSet, Registry},
-    system::{self, SystemChange},
+    system::{self, Circumstances, Refused, SystemChange},
     trie::{TrieError, Tries},
     view::{ClusterState, LeafSource, LedgerHead, LedgerId, Settings, View},
 };
@@ -70,6 +74,10 @@ pub enum ApplyError<E> {
         /// The height of the last block applied.
         last: Option<BlockHeight>,
     },
+    /// A document of `_system` is of a kind, or has a field, that this version does not know: a newer one wrote it, and what it
+    /// changes is not known here.
+    #[error("a document of _system that this version does not know: {0}")]
+    Newer(String),
     /// The first block of a cluster does not found it, or another one does.
     #[error("block {height} cannot found a cluster: {problem}")]
     Genesis {
@@ -210,6 +218,10 @@ where
         if self.after.continues.is_some() && id != SYSTEM {
             return Ok(Judged::rejected(Rejection::NotContinued));
         }
+        if let Some((ledger, reason)) = self.before.frozen.get_key_value(ledger.name()) {
+            let (ledger, reason) = (ledger.clone(), reason.clone());
+            return Ok(Judged::rejected(Rejection::Frozen { ledger, reason }));
+        }
         let settings = match self.after.continues {
             None => self.before.settings,
             // The settings are those of the cluster before: they do not bound what founds this one.
@@ -222,9 +234,16 @@ where
             return Ok(Judged::rejected(rejection));
         }
         let facts = ledger.facts(self.tries, request)?;
-        let judged = judge::judge(request, &facts, &rules).and_then(|operations| {
+        let named = if id == SYSTEM { self.named(request)? } else { BTreeSet::new() };
+        let judged = judge::judge(request, &facts, &rules).map_err(Refused::from).and_then(|operations| {
             let changes = if id == SYSTEM {
-                system::judge(request, &facts, &self.after, self.before.epoch, rules.time)?
+                let cluster = Circumstances {
+                    cluster: &self.after,
+                    epoch: self.before.epoch,
+                    time: rules.time,
+                    named: &named,
+                };
+                system::judge(request, &facts, &cluster)?
             } else {
                 Vec::new()
             };
@@ -233,7 +252,8 @@ where
         });
         let (operations, changes) = match judged {
             Ok(judged) => judged,
-            Err(rejection) => return Ok(Judged::rejected(rejection)),
+            Err(Refused::Rejected(rejection)) => return Ok(Judged::rejected(rejection)),
+            Err(Refused::Newer(document)) => return Err(ApplyError::Newer(document)),
         };
         let ledger = self.ledgers.get_mut(&id).expect("the ledger is open");
         let transaction = ledger.transactions().len();
@@ -265,6 +285,18 @@ where
         Ok(id)
     }
 
+    /// Of the ledgers that the documents of a request freeze or thaw, those that there are, born in this block too.
+    fn named(&self, request: &Request) -> Result<BTreeSet<LedgerName>, ApplyError<<V as View>::Error>> {
+        let mut named = BTreeSet::new();
+        for name in request.writes.iter().filter_map(|write| system::frozen_name(&write.key)) {
+            let is_born = self.ledgers.values().any(|ledger| *ledger.name() == name);
+            if is_born || self.view.ledger(&name).map_err(ApplyError::Store)?.is_some() {
+                named.insert(name);
+            }
+        }
+        Ok(named)
+    }
+
     /// Whether the block may still touch this ledger, and those that the request creates.
     fn check_room(&self, id: LedgerId, changes: &[SystemChange]) -> Result<(), Rejection> {
         let touched = self.ledgers.values().filter(|ledger| ledger.is_touched() || ledger.id() == id).count();
@@ -285,6 +317,12 @@ where
             }
             SystemChange::Settings(settings) => self.after.settings = settings,
             SystemChange::Continued => self.after.continues = None,
+            SystemChange::Frozen(name, reason) => {
+                Arc::make_mut(&mut self.after.frozen).insert(name, reason);
+            }
+            SystemChange::Thawed(name) => {
+                Arc::make_mut(&mut self.after.frozen).remove(&name);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use prost::bytes::Bytes;
 use quorate_core::{
     entry::{CommitLeaf, MAX_KEY_LEN, Operation, TransactionLeaf, meta_digest, ops_root},
     hash::{Hash, leaf_hash},
+    name::LedgerName,
     position::{Epoch, LogIndex, Micros, Revision},
 };
 
@@ -68,6 +69,11 @@ where
             requests: BTreeMap::new(),
             erased: Vec::new(),
         }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &LedgerName {
+        &self.before.name
     }
 
     /// The time of the leaves this block adds.

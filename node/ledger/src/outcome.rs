@@ -135,9 +135,25 @@ pub enum Rejection {
     /// The cluster continues another one, and its first transaction, which says so, is not in the log yet.
     #[error("the cluster was restored or recovered and is being founded: send the request again in a moment")]
     NotContinued,
+    /// The ledger is frozen: it takes no transactions.
+    #[error(
+        "ledger {ledger} is frozen and takes no writes{}; an operator thaws it (`quorate ledger thaw {ledger}`)",
+        because(.reason)
+    )]
+    Frozen {
+        /// The ledger.
+        ledger: LedgerName,
+        /// Why it was frozen; may be empty.
+        reason: String,
+    },
     /// The block already touches as many ledgers as a block may.
     #[error("the block touches more than 64 ledgers: send the request again")]
     TooManyLedgers,
+}
+
+/// A reason, if there is one, as it stands in a sentence.
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" (\"{}\")", reason.escape_debug()) }
 }
 
 /// The present state of a key, for people.

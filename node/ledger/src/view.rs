@@ -1,6 +1,6 @@
 //! What the transition function reads: the state of everything before the block.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use prost::bytes::Bytes;
 use quorate_core::{
@@ -42,6 +42,8 @@ pub struct ClusterState {
     /// In a cluster that continues another, until its first transaction: the encoded
     /// [`Lineage`](crate::system::Lineage) that this transaction has to write.
     pub continues: Option<Bytes>,
+    /// The ledgers that take no transactions, each with the reason that its document in `_system` gives.
+    pub frozen: Arc<BTreeMap<LedgerName, String>>,
 }
 
 /// Settings that affect apply: replicated in `_system`, never per-node configuration.

@@ -41,6 +41,8 @@ const TABLE: &[(&str, Level)] = &[
     ("Replace", Level::Operator),
     ("TransferLeadership", Level::Operator),
     ("Drain", Level::Operator),
+    ("Freeze", Level::Operator),
+    ("Thaw", Level::Operator),
 ];
 
 fn level(call: &str) -> Level {
@@ -74,8 +76,18 @@ mod tests {
     }
 
     #[test]
-    fn only_operators_change_members() {
-        for call in ["Invite", "Promote", "Remove", "Replace", "Drain", "ListMembers", "SomethingNew"] {
+    fn only_operators_change_members_and_freeze() {
+        for call in [
+            "Invite",
+            "Promote",
+            "Remove",
+            "Replace",
+            "Drain",
+            "Freeze",
+            "Thaw",
+            "ListMembers",
+            "SomethingNew",
+        ] {
             let refused = check(call, &by(true, false)).unwrap_err();
             assert!(refused.message().contains("--cert"), "{call}: {refused:?}");
             check(call, &by(true, true)).unwrap();

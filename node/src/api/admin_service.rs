@@ -1,20 +1,24 @@
-//! The service `quorate.v1.Admin`: who belongs to the cluster. Only for operators ([`access`](super::access)).
+//! The service `quorate.v1.Admin`: who belongs to the cluster, and which ledgers take writes. Only for operators ([`access`](super::access)).
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_core::position::{Epoch, NodeId};
-use quorate_ledger::registry::SECRET_LEN;
+use quorate_core::{
+    name::LedgerName,
+    position::{Epoch, NodeId},
+};
+use quorate_ledger::{registry::SECRET_LEN, system::FreezeState};
 use quorate_proto::v1::{self, admin_server::Admin};
 use tonic::{Request, Response, Status};
 
 use super::{
     errors::{Problem, Reason},
     interface::Api,
+    ledgers,
 };
 use crate::{
     consensus::{Progress, Role},
-    membership::Office,
+    membership::{Freezing, Frozen, Office},
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -94,6 +98,18 @@ impl Api {
         })
     }
 
+    async fn set_frozen(
+        &self,
+        state: FreezeState,
+        (ledger, reason): (&str, &str),
+        expected: Option<u64>,
+    ) -> Result<v1::FreezeResponse, Problem> {
+        let ledger = LedgerName::new(ledger).map_err(|error| Reason::LedgerInvalid.of("ledger", error))?;
+        let asked = Freezing { ledger: &ledger, state, reason, expected };
+        let Frozen { freeze, size } = self.office()?.freeze(asked).await?;
+        Ok(v1::FreezeResponse { freeze: freeze.map(ledgers::freeze), size: size.get() })
+    }
+
     async fn drain_node(&self, request: v1::DrainRequest) -> Result<v1::DrainResponse, Problem> {
         let (asked, me) = (node("node_id", request.node_id)?, self.parts().me);
         if asked != me {
@@ -167,6 +183,22 @@ impl Admin for Api {
             Ok(v1::TransferLeadershipResponse { leader: leader.get() })
         };
         self.call("TransferLeadership", request, work).await
+    }
+
+    async fn freeze(&self, request: Request<v1::FreezeRequest>) -> Answer<v1::FreezeResponse> {
+        let work = |api: Api, asked: v1::FreezeRequest, _| async move {
+            let about = (asked.ledger.as_str(), asked.reason.as_str());
+            api.set_frozen(FreezeState::Frozen, about, asked.expected_revision).await
+        };
+        self.call("Freeze", request, work).await
+    }
+
+    async fn thaw(&self, request: Request<v1::ThawRequest>) -> Answer<v1::FreezeResponse> {
+        let work = |api: Api, asked: v1::ThawRequest, _| async move {
+            let about = (asked.ledger.as_str(), asked.reason.as_str());
+            api.set_frozen(FreezeState::Thawed, about, asked.expected_revision).await
+        };
+        self.call("Thaw", request, work).await
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Answer<v1::DrainResponse> {

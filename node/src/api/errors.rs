@@ -85,6 +85,10 @@ reasons! {
     DeleteOfAbsent: "delete_of_absent", FailedPrecondition, None;
     EraseOfUnknown: "erase_of_unknown", FailedPrecondition, None;
     Malformed: "malformed", InvalidArgument, None;
+    LedgerFrozen: "ledger_frozen", FailedPrecondition, None;
+    NotFreezable: "not_freezable", InvalidArgument, None;
+    ReasonTooLong: "reason_too_long", InvalidArgument, None;
+    FreezeChanged: "freeze_changed", FailedPrecondition, None;
     BlockFull: "block_full", ResourceExhausted, None;
     KeysEmpty: "keys_empty", InvalidArgument, None;
     TooManyKeys: "too_many_keys", InvalidArgument, None;
@@ -240,6 +244,7 @@ impl From<Rejection> for Problem {
             }
             Rejection::Malformed { field, .. } => with_field(Reason::Malformed, &field, text),
             Rejection::NotContinued => Reason::NotFounded.refuse(text),
+            Rejection::Frozen { .. } => with_field(Reason::LedgerFrozen, "ledger", text),
             Rejection::TooManyLedgers => Reason::BlockFull.refuse(text),
         })
     }
@@ -256,6 +261,10 @@ impl From<Refusal> for Problem {
             Refusal::UnderWay(_) => Reason::ChangeUnderWay.refuse(text),
             Refusal::Behind { .. } => Reason::NotCaughtUp.refuse(text),
             Refusal::Quorum(_) => Reason::WouldLoseQuorum.refuse(text),
+            Refusal::UnknownLedger(_) => with_field(Reason::UnknownLedger, "ledger", text),
+            Refusal::NotFreezable(_) => with_field(Reason::NotFreezable, "ledger", text),
+            Refusal::ReasonTooLong { .. } => with_field(Reason::ReasonTooLong, "reason", text),
+            Refusal::Freeze { .. } => Reason::FreezeChanged.refuse(text),
             Refusal::Rules(_) => Reason::MemberRules.refuse(text),
             Refusal::Timeout(_) => Reason::Timeout.refuse(text),
             Refusal::System(_) => Reason::OutcomeUnknown.refuse(text),

@@ -24,7 +24,7 @@ use super::{
     interface::Api,
     proofs::{self, Prover, Shown, misplaced},
 };
-use crate::store::state::StoredContent;
+use crate::store::state::{Freeze, StoredContent};
 
 impl Api {
     /// Creates a ledger.
@@ -58,7 +58,7 @@ impl Api {
         };
         Ok(v1::CreateLedgerResponse {
             transaction: Some(self.registration(index, &key)?),
-            ledger: Some(self.info(&name)),
+            ledger: Some(self.info(&name)?),
         })
     }
 
@@ -89,13 +89,16 @@ impl Api {
         let mut names: Vec<LedgerName> =
             view.ledgers().iter().map(|ledger| ledger.head().name.clone()).collect();
         names.sort_unstable();
-        Ok(v1::ListLedgersResponse { ledgers: names.iter().map(|name| self.info(name)).collect() })
+        let ledgers = names.iter().map(|name| self.info(name));
+        Ok(v1::ListLedgersResponse { ledgers: ledgers.collect::<Result<_, _>>()? })
     }
 
-    fn info(&self, name: &LedgerName) -> v1::LedgerInfo {
+    fn info(&self, name: &LedgerName) -> Result<v1::LedgerInfo, Problem> {
         let LedgerRecord { name: text, origin, log_vkey } = self.record_of(name);
-        let size = self.view().ledger(name).map_or(TreeSize::ZERO, |ledger| ledger.size()).get();
-        v1::LedgerInfo { name: text, origin, log_vkey, size }
+        let view = self.view();
+        let size = view.ledger(name).map_or(TreeSize::ZERO, |ledger| ledger.size()).get();
+        let freeze = view.freeze(name)?.map(freeze);
+        Ok(v1::LedgerInfo { name: text, origin, log_vkey, size, freeze })
     }
 
     fn record_of(&self, name: &LedgerName) -> LedgerRecord {
@@ -105,6 +108,12 @@ impl Api {
             log_vkey: self.backend().log_vkey(name),
         }
     }
+}
+
+/// On the wire.
+pub(super) fn freeze(freeze: Freeze) -> v1::LedgerFreeze {
+    let frozen = freeze.record.is_frozen();
+    v1::LedgerFreeze { frozen, reason: freeze.record.reason, revision: freeze.revision.get() }
 }
 
 fn reused() -> Problem {

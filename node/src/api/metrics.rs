@@ -9,6 +9,7 @@
 //! | `quorate_ledger_size{ledger}` | gauge | leaves applied here |
 //! | `quorate_certified_size{ledger}` | gauge | leaves under the newest certified checkpoint |
 //! | `quorate_certification_lag_leaves{ledger}` | gauge | the difference |
+//! | `quorate_ledger_frozen{ledger}` | gauge | 1 when it is frozen: it takes no writes |
 //! | `quorate_root_mismatch_total` | counter | roots signed by other members that differ from the ones computed here |
 //! | `quorate_cosignatures_dropped_total` | counter | cosignatures that a slow or absent peer did not take |
 //! | `quorate_raft_term` | gauge | Raft term |
@@ -101,11 +102,14 @@ impl Api {
     }
 
     fn measure(&self) {
-        for ledger in self.view().ledgers() {
+        let view = self.view();
+        for ledger in view.ledgers() {
             let head = ledger.head();
             let name = head.name.as_str().to_owned();
             let (size, certified) = (ledger.size(), self.backend().certified_size(&head.name));
             set(gauge!("quorate_ledger_size", "ledger" => name.clone()), size.get());
+            let frozen = view.cluster().frozen.contains_key(&head.name);
+            set(gauge!("quorate_ledger_frozen", "ledger" => name.clone()), u64::from(frozen));
             set(gauge!("quorate_certified_size", "ledger" => name.clone()), certified.get());
             set(
                 gauge!("quorate_certification_lag_leaves", "ledger" => name),

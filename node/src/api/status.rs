@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_core::{
+    frozen::KNOWS_FREEZES,
     name::LedgerName,
     position::{Micros, NodeId, TreeSize},
 };
@@ -46,7 +47,7 @@ impl Api {
             last_log_index: consensus.last_log_index.unwrap_or(0),
             committed_index: index(consensus.committed),
             applied_index: index(view.applied().last),
-            ledgers: view.ledgers().iter().map(|ledger| self.ledger_status(ledger)).collect(),
+            ledgers: view.ledgers().iter().map(|ledger| self.ledger_status(&view, ledger)).collect(),
             members: members(&view, &consensus),
             fault,
             leader_silence_ms: u64::try_from(self.backend().leader_silence().as_millis()).unwrap_or(u64::MAX),
@@ -67,6 +68,7 @@ impl Api {
             oldest_wire: SPOKEN.oldest,
             newest_wire: SPOKEN.newest,
             refused_peers: refused_peers(&parts.upkeep.refused),
+            system_documents: KNOWS_FREEZES,
         }
     }
 
@@ -85,7 +87,7 @@ impl Api {
         }
     }
 
-    fn ledger_status(&self, ledger: &Arc<LedgerView>) -> v1::LedgerStatus {
+    fn ledger_status(&self, view: &ReadView, ledger: &Arc<LedgerView>) -> v1::LedgerStatus {
         let head = ledger.head();
         v1::LedgerStatus {
             name: head.name.as_str().to_owned(),
@@ -93,6 +95,7 @@ impl Api {
             log_root: head.frontier.root().as_bytes().to_vec().into(),
             state_root: head.state_root.as_bytes().to_vec().into(),
             certified_size: self.backend().certified_size(&head.name).get(),
+            frozen: view.cluster().frozen.contains_key(&head.name),
         }
     }
 

@@ -9,6 +9,7 @@ use std::{future::Future, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::{
+    frozen::KNOWS_FREEZES,
     name::{ClusterId, ClusterOrigin, LedgerName},
     position::NodeId,
 };
@@ -206,6 +207,7 @@ impl Ledger for Stopped {
             oldest_wire: SPOKEN.oldest,
             newest_wire: SPOKEN.newest,
             refused_peers: refused_peers(&parts.refused),
+            system_documents: KNOWS_FREEZES,
             ..v1::StatusResponse::default()
         }))
     }

@@ -111,6 +111,20 @@ impl Leader {
 }
 
 #[test]
+fn a_document_of_a_newer_version_stops_the_node_and_says_to_upgrade() {
+    let node = node(1, false);
+    let mut leader = Leader::new();
+    node.machine.apply(leader.founding()).unwrap();
+    let newer = leader.block(&block(START, [request("_system", "newer", [put(b"policies/default", b"")])]));
+    for again in [false, true] {
+        let fault = node.machine.apply(vec![newer.clone()]).unwrap_err();
+        assert_eq!((fault.kind(), fault.is_damage()), (FaultKind::Newer, false), "again: {again}");
+        let said = fault.to_string();
+        assert!(said.contains("policies/default") && said.contains("upgrade this node"), "{said}");
+    }
+}
+
+#[test]
 fn blocks_give_outcomes_and_checkpoints_in_order_and_other_entries_only_move_the_position() {
     let node = node(1, false);
     let mut leader = Leader::new();

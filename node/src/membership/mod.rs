@@ -16,6 +16,7 @@
 //! | [`plan`] | the next step, pure |
 //! | [`driver`] | takes the steps, on the leader |
 //! | [`office`] | what operators and joining nodes may ask for |
+//! | [`freeze`] | ledgers that take no transactions, as operators ask for it |
 //! | [`refusal`] | why not |
 //! | [`documents`] | transactions of `_system` |
 //! | [`follow`] | follows the applied state: addresses, and whether this node is a node any more |
@@ -27,6 +28,7 @@ pub(crate) mod archive;
 pub(crate) mod documents;
 pub(crate) mod driver;
 pub(crate) mod follow;
+pub(crate) mod freeze;
 pub mod invitation;
 pub mod join;
 pub(crate) mod office;
@@ -35,6 +37,7 @@ pub(crate) mod refusal;
 pub(crate) mod roster;
 mod start;
 
+pub use freeze::{Freezing, Frozen};
 pub use office::Office;
 pub use refusal::Refusal;
 pub(crate) use start::start;

@@ -27,7 +27,7 @@ use quorate_ledger::{
     },
 };
 use quorate_proto::peer::v1 as pb;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use zeroize::Zeroizing;
 
 use super::{
@@ -196,8 +196,13 @@ impl Office {
         })
     }
 
+    /// Held while something is judged and agreed on.
+    pub(super) async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.0.judging.lock().await
+    }
+
     /// Refuses what this node does not lead, and makes sure that it has seen everything agreed on before.
-    async fn lead(&self) -> Result<Arc<Registry>, Refusal> {
+    pub(super) async fn lead(&self) -> Result<Arc<Registry>, Refusal> {
         let status = self.status();
         if status.role != Role::Leader {
             return Err(SubmitError::NotLeader { leader: status.leader.map(NodeId::new) }.into());

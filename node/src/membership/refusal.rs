@@ -1,6 +1,6 @@
 //! Why a change of the members is not made.
 
-use quorate_core::position::NodeId;
+use quorate_core::{name::LedgerName, position::NodeId};
 
 use crate::{consensus::ReadError, sequencer::SubmitError, store::faults::StoreFault};
 
@@ -53,6 +53,33 @@ pub enum Refusal {
         "this would lose the quorum: {0}; start the silent nodes first, or replace them (`quorate member replace`)"
     )]
     Quorum(String),
+    /// No ledger of this name.
+    #[error("ledger {0} does not exist: `quorate ledger list` shows the ledgers")]
+    UnknownLedger(LedgerName),
+    /// The cluster could not go on without it.
+    #[error("ledger {0} is the cluster's own and cannot be frozen: freeze the ledgers that clients write to")]
+    NotFreezable(LedgerName),
+    /// More than a reason.
+    #[error("the reason has {bytes} bytes, and {most} are allowed: shorten it")]
+    ReasonTooLong {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
+    /// Somebody else froze or thawed the ledger.
+    #[error(
+        "the freeze of ledger {ledger} was expected at revision {expected}, and is at {found}: somebody else froze or thawed \
+         it; look at `quorate ledger show {ledger}`, then decide again"
+    )]
+    Freeze {
+        /// The ledger.
+        ledger: LedgerName,
+        /// What the caller expected.
+        expected: u64,
+        /// What is in force.
+        found: u64,
+    },
     /// The rules of `_system` are against it.
     #[error("{0}")]
     Rules(String),

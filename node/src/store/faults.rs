@@ -23,6 +23,8 @@ pub enum FaultKind {
     Damaged,
     /// The same blocks gave another result here than they should have.
     Diverged,
+    /// A newer version wrote it.
+    Newer,
 }
 
 impl FaultKind {
@@ -34,6 +36,10 @@ impl FaultKind {
             Self::Diverged => {
                 "this node's state contradicts the replicated log: keep its files for examination and replace it \
                  by a new node under a new id"
+            }
+            Self::Newer => {
+                "a newer version of this program wrote it, and this one would go on differently: upgrade this node, and start \
+                 the newer version on the same data directory"
             }
         }
     }
@@ -75,6 +81,11 @@ impl StoreFault {
             place: place.into(),
             problem: format!("expected {expected}, found {found}"),
         }
+    }
+
+    /// What is stored or agreed on at `place` is of a newer version.
+    pub fn newer(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        Self { kind: FaultKind::Newer, place: place.into(), problem: problem.to_string() }
     }
 
     /// RocksDB reported an error at `place` (a database's path, or a table and key).

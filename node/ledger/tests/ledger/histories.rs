@@ -2,11 +2,15 @@
 //! model says.
 
 use proptest::{prelude::*, sample::select};
-use prost::bytes::Bytes;
-use quorate_core::position::Epoch;
+use prost::{Message, bytes::Bytes};
+use quorate_core::{
+    name::LedgerName,
+    position::{Epoch, Micros},
+};
 use quorate_ledger::{
     block::{Block, Condition, Precondition, Put, Request, Write},
     outcome::{Rejection, RequestOutcome},
+    system::{FreezeRecord, FreezeState, frozen_key},
 };
 
 use super::{
@@ -14,6 +18,7 @@ use super::{
     support::{
         model::{Fate, Ledger, Model},
         replica::{Replica, START, block},
+        requests::{put, request},
     },
 };
 
@@ -98,6 +103,7 @@ fn fate(outcome: &RequestOutcome) -> Fate {
             Rejection::TooLate { .. } => Fate::Rejected("late", 0),
             Rejection::TooFarAhead { .. } => Fate::Rejected("ahead", 0),
             Rejection::Precondition { position, .. } => Fate::Rejected("precondition", *position as usize),
+            Rejection::Frozen { .. } => Fate::Rejected("frozen", 0),
             Rejection::DeleteOfAbsent { position, .. } => Fate::Rejected("delete", *position as usize),
             Rejection::EraseOfUnknown { position, .. } => Fate::Rejected("erase", *position as usize),
             other => panic!("not expected here: {other}"),
@@ -123,6 +129,32 @@ fn check(replica: &Replica, name: &str, model: &Ledger) {
     assert_eq!(contents, model.contents.clone().into_iter().collect::<Vec<_>>());
 }
 
+/// That a block freezes or thaws one of the ledgers, or neither.
+fn any_freeze() -> impl Strategy<Value = Option<(&'static str, bool)>> {
+    prop_oneof![
+        3 => Just(None),
+        2 => select(vec![Some(("a", true)), Some(("a", false)), Some(("b", true)), Some(("b", false))]),
+    ]
+}
+
+/// The block with the document at its front: what it says holds from the next block on.
+fn with_freeze(block: &Block, number: usize, freeze: Option<(&'static str, bool)>) -> Block {
+    let Some((name, frozen)) = freeze else { return block.clone() };
+    let name = LedgerName::new(name).unwrap();
+    let state = if frozen { FreezeState::Frozen } else { FreezeState::Thawed };
+    let record = FreezeRecord::new(&name, state, "");
+    let write = put(&frozen_key(&name), &record.encode_to_vec());
+    let key = format!("freeze {number}");
+    let document = request("_system", &key, Micros::new(START + 60_000_000), [write]);
+    let requests = std::iter::once(document).chain(block.requests.iter().cloned()).collect();
+    Block { requests, ..block.clone() }
+}
+
+fn without_freeze(block: &Block) -> Block {
+    let requests = block.requests.iter().filter(|request| request.ledger != "_system").cloned().collect();
+    Block { requests, ..block.clone() }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -130,6 +162,7 @@ proptest! {
     fn replicas_agree_with_each_other_and_with_the_model(
         blocks in any_blocks(),
         restarts in prop::collection::vec(any::<bool>(), 14),
+        freezes in prop::collection::vec(any_freeze(), 14),
     ) {
         let names = ["a", "b"];
         let [mut steady, mut forgetful, mut small] =
@@ -142,19 +175,32 @@ proptest! {
             replica.store.cluster.epoch = epoch;
         }
         replayed.replica.store.cluster.epoch = epoch;
-        for (block, restart) in blocks.iter().zip(restarts) {
+        for (number, ((block, restart), freeze)) in blocks.iter().zip(restarts).zip(freezes).enumerate() {
+            let block = &with_freeze(block, number, freeze);
             let effects = steady.apply(block);
-            let expected: Vec<_> = effects.ledgers.iter().map(without_state).collect();
-            prop_assert_eq!(expected, replayed.replay(&effects));
+            let mut of_ledgers = effects.clone();
+            of_ledgers.ledgers.retain(|ledger| !ledger.head.name.is_system());
+            let expected: Vec<_> = of_ledgers.ledgers.iter().map(without_state).collect();
+            prop_assert_eq!(expected, replayed.replay(&of_ledgers));
             prop_assert_eq!(&effects, &forgetful.apply(block));
             prop_assert_eq!(&effects, &small.apply(block));
             forgetful.restart();
             if restart {
                 small.restart();
             }
-            let fates: Vec<_> = effects.outcome.requests.iter().map(fate).collect();
-            prop_assert_eq!(fates, model.apply(block));
-            for ledger in &effects.ledgers {
+            let mut fates: Vec<_> = effects.outcome.requests.iter().map(fate).collect();
+            if freeze.is_some() {
+                prop_assert!(matches!(fates.remove(0), Fate::Committed(_)), "the document is judged in _system");
+            }
+            prop_assert_eq!(fates, model.apply(&without_freeze(block)));
+            if let Some((name, frozen)) = freeze {
+                if frozen { model.frozen.insert(name.to_owned()) } else { model.frozen.remove(name) };
+            }
+            prop_assert_eq!(
+                steady.store.cluster.frozen.keys().map(|name| name.as_str()).collect::<Vec<_>>(),
+                model.frozen.iter().map(String::as_str).collect::<Vec<_>>()
+            );
+            for ledger in effects.ledgers.iter().filter(|ledger| !ledger.head.name.is_system()) {
                 let leaves = ledger.transactions.iter().map(|transaction| &transaction.leaf);
                 let leaves: Vec<_> = leaves.chain([&ledger.commit_leaf]).collect();
                 let all = &model.ledgers[ledger.head.name.as_str()].leaves;

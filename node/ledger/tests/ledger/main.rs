@@ -4,6 +4,7 @@
 
 mod damage;
 mod deep;
+mod frozen;
 mod histories;
 mod lineage;
 mod membership;

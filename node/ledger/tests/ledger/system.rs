@@ -7,16 +7,20 @@ use quorate_core::{
     position::{Epoch, Micros},
 };
 use quorate_ledger::{
-    block::{Request, Write},
+    apply::ApplyError,
+    block::{Condition, Request, Write},
     outcome::{Rejection, RequestOutcome},
-    system::{COSIGNERS_KEY, Cosigner, CosignerSet, LedgerRecord, SETTINGS_KEY, SettingsRecord, ledger_key},
+    system::{
+        COSIGNERS_KEY, Cosigner, CosignerSet, FreezeRecord, FreezeState, LedgerRecord, SETTINGS_KEY,
+        SettingsRecord, Unreadable, check_known, frozen_key, ledger_key,
+    },
     view::Settings,
 };
 
 use super::support::{
     nodes::{founders, record_of},
     replica::{Replica, START, birth, block, origin, record},
-    requests::{delete, erase, put, put_until, request},
+    requests::{delete, erase, provided, put, put_until, request},
 };
 
 fn cosigner(node: u8) -> Cosigner {
@@ -155,7 +159,6 @@ fn only_documents_are_written_and_they_stay() {
     let name = LedgerName::new("a").unwrap();
     refused(replica, delete(&ledger_key(&name)), "key");
     refused(replica, erase(&ledger_key(&name), 1), "key");
-    refused(replica, put(b"something", b""), "key");
     refused(replica, put(b"ledgers/", b""), "key");
     refused(replica, put(b"ledgers/Not A Name", b""), "key");
     refused(replica, put(b"ledgers/\xff", b""), "key");
@@ -169,9 +172,54 @@ fn a_document_has_one_encoding() {
     let unknown_field = [&good[..], b"\x18\x01"].concat();
     let not_canonical = [&[0x08, 0x81, 0x00], &good[2..]].concat();
     assert_eq!(CosignerSet::decode(&*not_canonical).unwrap(), set(1));
-    for bytes in [&unknown_field, &not_canonical, &good[..good.len() - 1].to_vec()] {
-        refused(replica, put(COSIGNERS_KEY, bytes), "put.value");
+    refused(replica, put(COSIGNERS_KEY, &good[..good.len() - 1]), "put.value");
+    for bytes in [&unknown_field, &not_canonical] {
+        newer(replica, put(COSIGNERS_KEY, bytes), "cosigners");
     }
+}
+
+/// A document of a newer version is committed: it is no rejection, with which this replica would go on differently.
+#[track_caller]
+fn newer(replica: &mut Replica, write: Write, named: &str) {
+    let heads = replica.store.heads.clone();
+    let (key, value) = (write.key.clone(), write.put.as_ref().unwrap().value.clone());
+    match replica.try_apply(&block(START, [ask("newer", [write])])) {
+        Err(ApplyError::Newer(document)) => assert!(document.contains(named), "{document}"),
+        other => panic!("it went on: {other:?}"),
+    }
+    assert_eq!(replica.store.heads, heads);
+    replica.restart();
+    let found = check_known(&key, &value);
+    assert!(matches!(found, Err(Unreadable::Newer(_))), "{found:?}");
+}
+
+#[test]
+fn what_a_newer_version_writes_stops_a_replica() {
+    let replica = &mut Replica::with_ledgers(0, &["a"]);
+    replica.apply(&block(START, [ask("found", founding())]));
+    for key in [&b"something"[..], b"nodes", b"frozen", b"policies/a"] {
+        newer(replica, put(key, b""), &key.escape_ascii().to_string());
+    }
+    let with_field = |bytes: Vec<u8>| [&bytes[..], b"\xf8\x01\x01"].concat();
+    let name = LedgerName::new("a").unwrap();
+    let documents = [
+        (COSIGNERS_KEY.to_vec(), set(2).encode_to_vec()),
+        (SETTINGS_KEY.to_vec(), good_settings()),
+        (b"nodes/4".to_vec(), record_of(4).encode_to_vec()),
+        (ledger_key(&LedgerName::new("b").unwrap()), record(&origin(), &name).encode_to_vec()),
+        (frozen_key(&name), FreezeRecord::new(&name, FreezeState::Frozen, "").encode_to_vec()),
+    ];
+    for (key, document) in documents {
+        assert_eq!(check_known(&key, &document.clone().into()), Ok(()));
+        newer(replica, put(&key, &with_field(document)), &key.escape_ascii().to_string());
+    }
+    let unreadable = check_known(SETTINGS_KEY, &Bytes::from_static(b"\x08"));
+    assert!(matches!(unreadable, Err(Unreadable::Malformed(_))), "{unreadable:?}");
+    // One whose conditions do not hold is judged by them, on every version alike.
+    let request = ask("newer", [put(b"something", b"")]);
+    let request = provided(request, b"something", Condition::MustExist(true));
+    let outcome = replica.ask(START, request);
+    assert!(matches!(outcome, RequestOutcome::Rejected(Rejection::Precondition { .. })), "{outcome:?}");
 }
 
 #[test]

@@ -208,7 +208,7 @@ pub(super) fn registry(view: &ReadView) -> Result<Registry, StoreFault> {
     Ok(registry)
 }
 
-fn newest<M: Message + Default>(system: &LedgerView, key: &[u8]) -> Result<Option<M>, StoreFault> {
+pub(super) fn newest<M: Message + Default>(system: &LedgerView, key: &[u8]) -> Result<Option<M>, StoreFault> {
     match system.newest(key)? {
         Some(write) => document(system, &write, key).map(Some),
         None => Ok(None),
@@ -216,7 +216,7 @@ fn newest<M: Message + Default>(system: &LedgerView, key: &[u8]) -> Result<Optio
 }
 
 /// All documents whose keys begin so.
-fn all<M: Message + Default>(system: &LedgerView, prefix: &[u8]) -> Result<Vec<M>, StoreFault> {
+pub(super) fn all<M: Message + Default>(system: &LedgerView, prefix: &[u8]) -> Result<Vec<M>, StoreFault> {
     let range = KeyRange { first: prefix.to_vec(), end: after_prefix(prefix) };
     let writes = system.state_leaves(&range, Direction::Ascending, system.size())?;
     writes.map(|write| write.and_then(|write| document(system, &write, write.key()))).collect()

@@ -3,7 +3,8 @@
 //! Rebuilt: the right edge of each log tree, from its last leaves and the tiles below; the upper state trees, from
 //! the stored buckets. Checked: that the log root is the head's, that the last leaf is a commit leaf with the head's
 //! time and state root, and that the buckets lead to that root. A database that passes serves; what it does not
-//! read here is checked when it is read. The nodes of the cluster are read from the documents of `_system`.
+//! read here is checked when it is read. The nodes of the cluster, and which ledgers
+//! are frozen, are read from the documents of `_system`; one that this version does not know is a fault.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +21,7 @@ use quorate_ledger::{
 
 use super::{
     database::{Database, Scan},
-    epochs,
+    documents, epochs,
     ledger::LedgerView,
     meta::{self, AppliedRow},
     options::{StateOptions, Table},
@@ -58,7 +59,9 @@ pub(crate) fn load(
         names: Arc::new(names),
         ledgers,
     };
+    documents::check(&view)?;
     view.cluster.registry = Arc::new(epochs::registry(&view)?);
+    view.cluster.frozen = Arc::new(documents::frozen(&view)?);
     Ok((view, tries))
 }
 

@@ -128,6 +128,7 @@ impl AppliedRow {
             settings: Settings::default(),
             next_ledger: LedgerId(0),
             continues: None,
+            frozen: Arc::default(),
         };
         Self { cluster_id, applied: Applied::default(), cluster }
     }
@@ -184,6 +185,8 @@ impl AppliedRow {
             },
             next_ledger: LedgerId(message.next_ledger),
             continues: message.continues,
+            // Read from the documents, like the registry.
+            frozen: Arc::default(),
         };
         let last = message.log_id.map(|id| LogId { term: id.term, index: id.index });
         let membership = message.membership.map(|m| (LogId { term: m.term, index: m.index }, m.bytes));

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     disk::{MIN_RESERVE, free_bytes},
-    store::faults::StoreFault,
+    store::faults::{FaultKind, StoreFault},
 };
 
 /// What a cache is bounded by while a snapshot is only checked, bytes.
@@ -150,7 +150,11 @@ impl StateStore {
         path: &Path,
         accept: impl FnOnce(&ReadView) -> Result<(), String>,
     ) -> Result<(), SnapshotError> {
-        let refused = |fault: StoreFault| SnapshotError::Refused(fault.to_string());
+        let refused = |fault: StoreFault| match fault.kind() {
+            // Not the sender's fault: this node cannot follow the others any more.
+            FaultKind::Newer => SnapshotError::Fault(fault),
+            _ => SnapshotError::Refused(fault.to_string()),
+        };
         let database = Database::open(path, &self.checking(), Access::Read).map_err(refused)?;
         let (view, _) =
             load(Arc::new(database), self.identity.cluster_id, &self.checking()).map_err(refused)?;

@@ -1,7 +1,7 @@
 //! The transition function once more, told as plainly as possible: whole histories, no trees, no caches, its own
 //! encodings. Ledgers only; not the system documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::hash::{Hash, sha256};
 use quorate_ledger::block::{Block, Condition, Precondition, Request, Write};
@@ -41,6 +41,8 @@ pub(crate) struct Ledger {
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     pub(crate) ledgers: BTreeMap<String, Ledger>,
+    /// Those that take no transactions in the next block.
+    pub(crate) frozen: BTreeSet<String>,
     epoch: u64,
 }
 
@@ -52,7 +54,7 @@ impl Model {
             ledger.close(0, epoch);
             ((*name).to_owned(), ledger)
         };
-        Self { ledgers: names.iter().map(born).collect(), epoch }
+        Self { ledgers: names.iter().map(born).collect(), frozen: BTreeSet::new(), epoch }
     }
 
     pub(crate) fn set_epoch(&mut self, epoch: u64) {
@@ -64,7 +66,14 @@ impl Model {
             self.ledgers.iter().map(|(name, ledger)| (name.clone(), ledger.leaves.len())).collect();
         let fates = block.requests.iter().map(|request| match self.ledgers.get_mut(&request.ledger) {
             None => Fate::Rejected("ledger", 0),
-            Some(ledger) => ledger.ask(request, block.time.max(ledger.time)),
+            Some(ledger) => {
+                let time = block.time.max(ledger.time);
+                match ledger.known(request, time) {
+                    Some(index) => Fate::Known(index),
+                    None if self.frozen.contains(&request.ledger) => Fate::Rejected("frozen", 0),
+                    None => ledger.ask(request, time),
+                }
+            }
         });
         let fates = fates.collect();
         for (name, ledger) in &mut self.ledgers {
@@ -105,13 +114,13 @@ impl Ledger {
         self.leaves.push(leaf);
     }
 
+    fn known(&self, request: &Request, time: u64) -> Option<u64> {
+        let id = (request.author.clone(), request.idempotency_key.to_vec());
+        self.requests.get(&id).filter(|(_, not_after)| time <= *not_after).map(|(index, _)| *index)
+    }
+
     fn ask(&mut self, request: &Request, time: u64) -> Fate {
         let id = (request.author.clone(), request.idempotency_key.to_vec());
-        if let Some((index, not_after)) = self.requests.get(&id)
-            && time <= *not_after
-        {
-            return Fate::Known(*index);
-        }
         if request.not_after < time {
             return Fate::Rejected("late", 0);
         }

@@ -53,6 +53,7 @@ impl Store {
                 settings: Settings::default(),
                 next_ledger: LedgerId(0),
                 continues: None,
+                frozen: Arc::default(),
             },
             heads: BTreeMap::new(),
             leaves: BTreeMap::new(),

@@ -5,6 +5,7 @@ mod damage;
 mod directory;
 mod epochs;
 mod erase;
+mod frozen;
 mod model;
 mod seed;
 mod snapshot;
