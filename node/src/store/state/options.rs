@@ -5,8 +5,9 @@
 //! through one bounded cache. So memory is the sum of the configured bounds, whatever is stored.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Error,
-    FlushOptions, LruCacheOptions, Options, ReadOptions, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompactionStyle,
+    DBCompressionType, Error, FlushOptions, LruCacheOptions, Options, ReadOptions, UniversalCompactOptions,
+    WriteOptions,
 };
 
 /// Bounds of a state store.
@@ -97,6 +98,11 @@ impl Table {
         matches!(self, Self::Leaves | Self::Revisions | Self::Requests | Self::Cosignatures)
     }
 
+    /// Whether rows come anywhere among the older ones, not behind them.
+    fn is_scattered(self) -> bool {
+        matches!(self, Self::Leaves | Self::Revisions | Self::Buckets | Self::Requests)
+    }
+
     /// Whether its rows are long and compress.
     fn is_bulk(self) -> bool {
         matches!(self, Self::Blocks | Self::Contents)
@@ -108,6 +114,8 @@ const BLOOM_BITS: f64 = 10.0;
 /// A batch's rows of a table come in key order, so that each is looked for in the memtable from the one before on (in that of
 /// the same ledger).
 const IN_KEY_ORDER: &str = "memtable_insert_with_hint_prefix_extractor=fixed:4";
+/// Files of a table that are merged by size: from so many on they are.
+const RUNS: i32 = 8;
 /// Share of a memtable that its bloom filter takes.
 const MEMTABLE_BLOOM_SHARE: f64 = 0.03;
 /// Bytes of a block of a table with long rows.
@@ -166,6 +174,9 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Result<
         blocks.set_optimize_filters_for_memory(true);
     }
     let mut own = Options::default().get_options_from_string(IN_KEY_ORDER)?;
+    if table.is_scattered() {
+        merge_by_size(&mut own);
+    }
     if table.is_bulk() {
         blocks.set_block_size(BULK_BLOCK_BYTES);
         own.set_compression_type(DBCompressionType::Lz4);
@@ -183,6 +194,17 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Result<
     // One that is filled and one that is flushed: writers wait rather than fill more memory.
     own.set_max_write_buffer_number(2);
     Ok(own)
+}
+
+/// Files of about one size become one (universal compaction). With levels, every few flushes would be merged with all that
+/// is stored: rows that come anywhere would be written ten times and more. A row is looked for in at most so many files, as
+/// with levels.
+fn merge_by_size(own: &mut Options) {
+    own.set_compaction_style(DBCompactionStyle::Universal);
+    own.set_universal_compaction_options(&UniversalCompactOptions::default());
+    own.set_level_zero_file_num_compaction_trigger(RUNS);
+    own.set_level_zero_slowdown_writes_trigger(4 * RUNS);
+    own.set_level_zero_stop_writes_trigger(8 * RUNS);
 }
 
 /// Writes: no write-ahead log.
