@@ -7,15 +7,17 @@ use crate::error::{ConfigError, Error};
 /// Length of an idempotency key that the client draws, bytes.
 const IDEMPOTENCY_KEY_LEN: usize = 16;
 
-/// A salt: 16 random bytes.
+/// So many salts of 16 random bytes, drawn at once.
 ///
 /// # Errors
 /// [`ConfigError::Random`] if the operating system gives none. Nothing is sent then: a value with a guessable salt
 /// could be guessed back from its digest after it was erased.
-pub(crate) fn salt() -> Result<Salt, Error> {
-    let mut salt = Salt::default();
-    fill(&mut salt)?;
-    Ok(salt)
+pub(crate) fn salts(count: usize) -> Result<Vec<Salt>, Error> {
+    let mut salts = vec![Salt::default(); count];
+    if !salts.is_empty() {
+        fill(salts.as_flattened_mut())?;
+    }
+    Ok(salts)
 }
 
 /// A name for a request that nobody else chooses.

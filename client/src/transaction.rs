@@ -148,13 +148,10 @@ impl Transaction {
     /// [`Error::InvalidArgument`] for what no server would take; [`Error::Config`] without random numbers.
     pub(crate) fn prepare(&mut self) -> Result<Vec<u8>, Error> {
         self.check()?;
-        for write in &mut self.writes {
-            if let Write::Put { salt, .. } = write
-                && salt.is_none()
-            {
-                *salt = Some(random::salt()?);
-            }
-        }
+        let unsalted: Vec<&mut Option<Salt>> =
+            self.writes.iter_mut().filter_map(Write::missing_salt).collect();
+        let drawn = random::salts(unsalted.len())?;
+        unsalted.into_iter().zip(drawn).for_each(|(salt, drawn)| *salt = Some(drawn));
         match &self.idempotency_key {
             Some(key) => Ok(key.clone()),
             None => random::idempotency_key(),
@@ -166,20 +163,9 @@ impl Transaction {
             let message = format!("a transaction has 1 to {MAX_OPS} writes, not {}", self.writes.len());
             return Err(Error::invalid("writes", message));
         }
-        let mut keys = std::collections::BTreeSet::new();
-        for (place, write) in self.writes.iter().enumerate() {
-            let (kind, key) = match write {
-                Write::Put { key, .. } => ("put", key),
-                Write::Delete { key } => ("delete", key),
-            };
-            let field = format!("writes[{place}].{kind}.key");
-            check_key(&field, key)?;
-            if !keys.insert(key) {
-                return Err(Error::invalid(field, "the key is already written by this transaction"));
-            }
-        }
+        self.check_keys()?;
         for (place, precondition) in self.preconditions.iter().enumerate() {
-            check_key(&format!("preconditions[{place}].key"), precondition.key())?;
+            check_key(|| format!("preconditions[{place}].key"), precondition.key())?;
         }
         match self.idempotency_key.as_ref().map(Vec::len) {
             Some(len) if !(1..=MAX_IDEMPOTENCY_KEY).contains(&len) => {
@@ -187,6 +173,31 @@ impl Transaction {
                 Err(Error::invalid("idempotency_key", message))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Each write has a key, and each a key of its own.
+    fn check_keys(&self) -> Result<(), Error> {
+        let field = |place: usize| {
+            let kind = match self.writes.get(place) {
+                Some(Write::Delete { .. }) => "delete",
+                _ => "put",
+            };
+            format!("writes[{place}].{kind}.key")
+        };
+        let mut keys: Vec<(&Bytes, usize)> = Vec::with_capacity(self.writes.len());
+        for (place, write) in self.writes.iter().enumerate() {
+            let (Write::Put { key, .. } | Write::Delete { key }) = write;
+            check_key(|| field(place), key)?;
+            keys.push((key, place));
+        }
+        keys.sort_unstable();
+        let again = keys.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1);
+        match again.min() {
+            Some(place) => {
+                Err(Error::invalid(field(place), "the key is already written by this transaction"))
+            }
+            None => Ok(()),
         }
     }
 
@@ -269,6 +280,14 @@ impl Precondition {
 }
 
 impl Write {
+    /// Where its salt belongs, if it needs one that is not drawn yet.
+    fn missing_salt(&mut self) -> Option<&mut Option<Salt>> {
+        match self {
+            Self::Put { salt, .. } if salt.is_none() => Some(salt),
+            Self::Put { .. } | Self::Delete { .. } => None,
+        }
+    }
+
     fn to_wire(&self) -> v1::Write {
         let write = match self {
             Self::Put { key, value, options, salt } => v1::write::Write::Put(v1::Put {
@@ -314,10 +333,10 @@ pub(crate) fn encoded_attributes(writes: &[Write]) -> Vec<Vec<u8>> {
     attributes.collect()
 }
 
-/// A key has 1 to 1,024 bytes.
-pub(crate) fn check_key(field: &str, key: &[u8]) -> Result<(), Error> {
+/// A key has 1 to 1,024 bytes. `field`: what it is called in the error.
+pub(crate) fn check_key<F: Into<String>>(field: impl FnOnce() -> F, key: &[u8]) -> Result<(), Error> {
     if (1..=MAX_KEY_LEN).contains(&key.len()) {
         return Ok(());
     }
-    Err(Error::invalid(field, format!("a key has 1 to {MAX_KEY_LEN} bytes, not {}", key.len())))
+    Err(Error::invalid(field(), format!("a key has 1 to {MAX_KEY_LEN} bytes, not {}", key.len())))
 }

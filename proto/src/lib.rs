@@ -4,6 +4,7 @@
 //! documented `.proto` files in `proto/proto`. The generated types stop at the edge: everything behind it uses
 //! the types of `quorate-core`, and [`convert`] is the only place that maps one to the other.
 
+pub mod codec;
 pub mod convert;
 
 /// The public interface, package `quorate.v1`.

@@ -72,7 +72,7 @@ impl Ledger {
         }
         let mut session = self.begin(options.timeout).await?;
         for (place, key) in keys.iter().enumerate() {
-            check_key(&format!("keys[{place}]"), key.as_ref())?;
+            check_key(|| format!("keys[{place}]"), key.as_ref())?;
         }
         let request = v1::GetManyRequest {
             ledger: session.state.name(),
@@ -99,7 +99,7 @@ impl Ledger {
 }
 
 fn get_request(session: &Session, key: &[u8], options: ReadOptions) -> Result<v1::GetRequest, Error> {
-    check_key("key", key)?;
+    check_key(|| "key", key)?;
     Ok(v1::GetRequest {
         ledger: session.state.name(),
         key: Bytes::copy_from_slice(key),

@@ -81,7 +81,7 @@ impl History {
     /// # Errors
     /// [`Error`]; after one the history stands where it stood.
     pub async fn next_page(&mut self) -> Result<Option<HistoryPage>, Error> {
-        check_key("key", &self.key)?;
+        check_key(|| "key", &self.key)?;
         let mut place = self.place.clone().unwrap_or_else(|| HistoryPlace::new(&self.key, self.direction));
         if place.is_done() {
             return Ok(None);

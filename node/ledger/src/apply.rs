@@ -112,7 +112,7 @@ where
     V: View + LeafSource<Error = <V as View>::Error>,
 {
     let mut work = Work::begin(view, tries, block, height)?;
-    let judged = block.requests.iter().map(|request| work.judge(request));
+    let judged = block.requests.iter().enumerate().map(|(position, request)| work.judge(position, request));
     let judged = judged.collect::<Result<Vec<_>, _>>()?;
     let requests = judged.into_iter().map(|judged| work.outcome(judged)).collect();
     let before = (Arc::clone(&work.before.registry), work.before.epoch);
@@ -126,8 +126,8 @@ where
 struct Work<'a, V: LeafSource> {
     view: &'a V,
     tries: &'a mut Tries,
-    /// Those of the block, by ledger, as far as their ledger was not asked for.
-    requests: BTreeMap<&'a str, Vec<&'a Request>>,
+    /// Those of the block with their positions in it, by ledger, as far as their ledger was not asked for.
+    requests: BTreeMap<&'a str, Vec<(usize, &'a Request)>>,
     time: Micros,
     /// The state of the cluster before the block: what its requests are judged by.
     before: ClusterState,
@@ -177,8 +177,8 @@ where
             ledgers: BTreeMap::new(),
         };
         work.found(block).map_err(|problem| ApplyError::Genesis { height, problem })?;
-        for request in &block.requests {
-            work.requests.entry(&request.ledger).or_default().push(request);
+        for (position, request) in block.requests.iter().enumerate() {
+            work.requests.entry(&request.ledger).or_default().push((position, request));
         }
         Ok(work)
     }
@@ -200,8 +200,12 @@ where
         Ok(())
     }
 
-    /// Judges a request, and commits it if nothing is against it.
-    fn judge(&mut self, request: &'a Request) -> Result<Judged, ApplyError<<V as View>::Error>> {
+    /// Judges the request at this position of the block, and commits it if nothing is against it.
+    fn judge(
+        &mut self,
+        position: usize,
+        request: &'a Request,
+    ) -> Result<Judged, ApplyError<<V as View>::Error>> {
         let Some(id) = self.open(&request.ledger)? else {
             return Ok(Judged::rejected(Rejection::UnknownLedger { ledger: request.ledger.clone() }));
         };
@@ -230,10 +234,10 @@ where
             }
         };
         let rules = Rules { time: ledger.time(), settings };
-        if let Err(rejection) = judge::check_form(request, &rules) {
+        if let Err(rejection) = judge::check_form(request, ledger.repeats(position), &rules) {
             return Ok(Judged::rejected(rejection));
         }
-        let facts = ledger.facts(self.tries, request)?;
+        let facts = ledger.facts(self.tries, position, request)?;
         let named = if id == SYSTEM { self.named(request)? } else { BTreeSet::new() };
         let judged = judge::judge(request, &facts, &rules).map_err(Refused::from).and_then(|operations| {
             let changes = if id == SYSTEM {
@@ -257,7 +261,7 @@ where
         };
         let ledger = self.ledgers.get_mut(&id).expect("the ledger is open");
         let transaction = ledger.transactions().len();
-        ledger.commit(request, (request_id, again), operations);
+        ledger.commit((position, request), (request_id, again), operations);
         changes.into_iter().for_each(|change| self.change(change));
         Ok(Judged::Committed { ledger: id, transaction })
     }
@@ -277,7 +281,7 @@ where
             if found != Some(head.state_root) {
                 return Err(ApplyError::WrongTrie { ledger: head.id, expected: head.state_root, found });
             }
-            let ledger = OpenLedger::new(self.view, head, false, self.time);
+            let mut ledger = OpenLedger::new(self.view, head, false, self.time);
             ledger.prepare(self.tries, &self.requests.remove(name).unwrap_or_default());
             self.ledgers.insert(ledger.id(), ledger);
         }

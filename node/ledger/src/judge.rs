@@ -57,8 +57,8 @@ pub(crate) struct Facts {
     pub(crate) writes: Vec<WriteFacts>,
 }
 
-/// What is checked without looking at any key.
-pub(crate) fn check_form(request: &Request, rules: &Rules) -> Result<(), Rejection> {
+/// What is checked without the state of any key. `repeats`: whether two writes have the same key.
+pub(crate) fn check_form(request: &Request, repeats: bool, rules: &Rules) -> Result<(), Rejection> {
     check_time(Micros::new(request.not_after), rules)?;
     check_count("writes", request.writes.len(), 1..=MAX_OPS)?;
     check_count("preconditions", request.preconditions.len(), 0..=MAX_PRECONDITIONS)?;
@@ -66,7 +66,7 @@ pub(crate) fn check_form(request: &Request, rules: &Rules) -> Result<(), Rejecti
     for (position, precondition) in request.preconditions.iter().enumerate() {
         check_precondition(position, precondition)?;
     }
-    let mut keys = has_duplicates(&request.writes).then(BTreeSet::new);
+    let mut keys = repeats.then(BTreeSet::new);
     for (position, write) in request.writes.iter().enumerate() {
         let field = |name: &str| format!("writes[{position}].{name}");
         check_key(|| field("key"), &write.key)?;
@@ -76,13 +76,6 @@ pub(crate) fn check_form(request: &Request, rules: &Rules) -> Result<(), Rejecti
         check_write(field, write, rules)?;
     }
     Ok(())
-}
-
-/// Whether two writes have the same key.
-fn has_duplicates(writes: &[Write]) -> bool {
-    let mut keys: Vec<&[u8]> = writes.iter().map(|write| &*write.key).collect();
-    keys.sort_unstable();
-    keys.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// The operations of the request, if its preconditions hold and its writes can be made.

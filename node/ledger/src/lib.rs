@@ -15,6 +15,7 @@ pub mod apply;
 pub mod block;
 pub mod effects;
 mod judge;
+mod keys;
 mod open_ledger;
 pub mod outcome;
 pub mod registry;

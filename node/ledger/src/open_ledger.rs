@@ -15,6 +15,7 @@ use crate::{
     block::{Request, Write},
     effects::{Content, Erasure, LedgerEffects, NewRequest, TransactionRecord},
     judge::{Facts, Newest, WriteFacts, salt},
+    keys::{Key, Keys, Place, Written},
     trie::{LeafReader, TrieError, Tries},
     view::{KnownRequest, LeafSource, LedgerHead, LedgerId, View},
 };
@@ -26,8 +27,8 @@ pub(crate) struct OpenLedger<'v, V: LeafSource> {
     /// The time of the leaves this block adds.
     time: Micros,
     transactions: Vec<TransactionRecord>,
-    /// Keys the block has written, in their order.
-    written: BTreeMap<Bytes, Written>,
+    /// The keys that the block's requests name.
+    keys: Keys<'v>,
     requests: BTreeMap<Hash, NewRequest>,
     erased: Vec<Erasure>,
     view: &'v V,
@@ -44,14 +45,6 @@ pub(crate) enum Earlier {
     Never,
 }
 
-/// What the block has written to one key.
-#[derive(Debug)]
-struct Written {
-    newest: Newest,
-    /// Where the block's writes of the key are, in order of revision: transaction, operation.
-    places: Vec<(usize, usize)>,
-}
-
 impl<'v, V> OpenLedger<'v, V>
 where
     V: View + LeafSource<Error = <V as View>::Error>,
@@ -65,7 +58,7 @@ where
             before,
             born,
             transactions: Vec::new(),
-            written: BTreeMap::new(),
+            keys: Keys::default(),
             requests: BTreeMap::new(),
             erased: Vec::new(),
         }
@@ -115,54 +108,53 @@ where
         })
     }
 
-    /// Reads ahead what these requests of the block, which may be anything, will ask of the state tree.
-    pub(crate) fn prepare(&self, tries: &Tries, requests: &[&Request]) {
-        let keys = requests.iter().flat_map(|request| {
-            let asked = request.preconditions.iter().map(|precondition| &precondition.key);
-            asked.chain(request.writes.iter().map(|write| &write.key))
-        });
-        let keys = keys.map(|key| &**key).filter(|key| (1..=MAX_KEY_LEN).contains(&key.len()));
-        if let Some(trie) = tries.get(self.before.id) {
-            trie.prepare(&self.leaves, keys.collect());
+    /// Takes in the keys that these requests of the block name (with their positions in it), which may be anything, and
+    /// finds each in the state tree, in key order: neighbours are met together. What cannot be read is passed over:
+    /// whoever needs it meets it again, and says so.
+    pub(crate) fn prepare(&mut self, tries: &Tries, requests: &[(usize, &'v Request)]) {
+        self.keys = Keys::of(requests);
+        let Some(trie) = tries.get(self.before.id) else { return };
+        let valid = |key: &&mut Key<'_>| (1..=MAX_KEY_LEN).contains(&key.bytes.len());
+        for key in self.keys.iter_mut().filter(valid) {
+            let Ok(found) = trie.lookup(&self.leaves, key.bytes) else { return };
+            key.before = Some(found.map(|(index, operation)| Newest::new(index, &operation)));
         }
     }
 
-    /// Reads the state of all keys of a request, the block's earlier requests included.
+    /// Whether two writes of the request at this position of the block have the same key.
+    pub(crate) fn repeats(&self, position: usize) -> bool {
+        self.keys.repeat(position)
+    }
+
+    /// Reads the state of all keys of the request at this position of the block, the block's earlier requests included.
     pub(crate) fn facts(
         &self,
         tries: &Tries,
+        position: usize,
         request: &Request,
     ) -> Result<Facts, ApplyError<<V as View>::Error>> {
-        let preconditions = request.preconditions.iter();
+        let (asked, written) = self.keys.of_request(position).split_at(request.preconditions.len());
+        let facts = |(write, key): (&Write, &usize)| -> Result<_, ApplyError<<V as View>::Error>> {
+            let newest = self.newest(tries, *key)?;
+            Ok(WriteFacts { newest, erased: self.erased_index(write, *key, newest.as_ref())? })
+        };
         Ok(Facts {
-            preconditions: preconditions
-                .map(|precondition| self.newest(tries, &precondition.key))
-                .collect::<Result<_, _>>()?,
-            writes: request
-                .writes
-                .iter()
-                .map(|write| self.write_facts(tries, write))
-                .collect::<Result<_, _>>()?,
+            preconditions: asked.iter().map(|key| self.newest(tries, *key)).collect::<Result<_, _>>()?,
+            writes: request.writes.iter().zip(written).map(facts).collect::<Result<_, _>>()?,
         })
     }
 
-    /// Reads what a write depends on.
-    fn write_facts(
-        &self,
-        tries: &Tries,
-        write: &Write,
-    ) -> Result<WriteFacts, ApplyError<<V as View>::Error>> {
-        let newest = self.newest(tries, &write.key)?;
-        Ok(WriteFacts { newest, erased: self.erased_index(write, newest.as_ref())? })
-    }
-
     /// The newest write of a key.
-    fn newest(&self, tries: &Tries, key: &[u8]) -> Result<Option<Newest>, ApplyError<<V as View>::Error>> {
-        if let Some(written) = self.written.get(key) {
+    fn newest(&self, tries: &Tries, key: usize) -> Result<Option<Newest>, ApplyError<<V as View>::Error>> {
+        let key = &self.keys[key];
+        if let Some(written) = &key.written {
             return Ok(Some(written.newest));
         }
+        if let Some(before) = key.before {
+            return Ok(before);
+        }
         let trie = tries.get(self.before.id).expect("the tree of an open ledger was there");
-        let found = trie.lookup(&self.leaves, key)?;
+        let found = trie.lookup(&self.leaves, key.bytes)?;
         Ok(found.map(|(index, operation)| Newest::new(index, &operation)))
     }
 
@@ -170,6 +162,7 @@ where
     fn erased_index(
         &self,
         write: &Write,
+        key: usize,
         newest: Option<&Newest>,
     ) -> Result<Option<LogIndex>, ApplyError<<V as View>::Error>> {
         let (Some(revision), Some(newest)) = (write.erase.map(Revision::new), newest) else {
@@ -178,7 +171,7 @@ where
         if revision < Revision::FIRST || revision > newest.revision {
             return Ok(None);
         }
-        if let Some((transaction, _)) = self.place_of(&write.key, revision) {
+        if let Some((transaction, _)) = self.place_of(key, revision) {
             return Ok(Some(self.index_of(transaction)));
         }
         let ledger = self.before.id;
@@ -187,25 +180,27 @@ where
     }
 
     /// Where this revision of a key is, if the block wrote it.
-    fn place_of(&self, key: &[u8], revision: Revision) -> Option<(usize, usize)> {
-        let written = self.written.get(key)?;
-        let back = usize::try_from(written.newest.revision.since(revision)?).ok()?;
-        written.places.iter().rev().nth(back).copied()
+    fn place_of(&self, key: usize, revision: Revision) -> Option<Place> {
+        let written = self.keys[key].written.as_ref()?;
+        written.place_before(usize::try_from(written.newest.revision.since(revision)?).ok()?)
     }
 
-    /// Commits a request with these operations; `again`: whether the view has an earlier transaction of it.
+    /// Commits the request at this position of the block with these operations; `again`: whether the view has an
+    /// earlier transaction of it.
     pub(crate) fn commit(
         &mut self,
-        request: &Request,
+        (position, request): (usize, &Request),
         (request_id, again): (Hash, bool),
         operations: Vec<Operation>,
     ) {
         let index = self.next_index();
-        for (position, (write, operation)) in request.writes.iter().zip(&operations).enumerate() {
+        let keys = self.keys.of_request(position)[request.preconditions.len()..].to_vec();
+        for (number, (key, operation)) in keys.into_iter().zip(&operations).enumerate() {
             if operation.kind.is_write() {
-                self.note_write(index, position, &write.key, operation);
+                let place = (self.transactions.len(), number);
+                self.keys[key].write(Newest::new(index, operation), place);
             } else {
-                self.erase(&write.key, operation);
+                self.erase(key, operation);
             }
         }
         let operations = encode_all(&operations);
@@ -231,21 +226,11 @@ where
         });
     }
 
-    /// Notes a put or delete of the transaction about to be committed.
-    fn note_write(&mut self, index: LogIndex, position: usize, key: &Bytes, operation: &Operation) {
-        let newest = Newest::new(index, operation);
-        let place = (self.transactions.len(), position);
-        let written = self.written.entry(key.clone());
-        let written = written.or_insert_with(|| Written { newest, places: Vec::with_capacity(1) });
-        written.newest = newest;
-        written.places.push(place);
-    }
-
     /// Destroys what an earlier transaction wrote: at once if this block wrote it, through the store otherwise.
-    fn erase(&mut self, key: &Bytes, operation: &Operation) {
+    fn erase(&mut self, key: usize, operation: &Operation) {
         match (self.place_of(key, operation.revision), operation.prev_index) {
             (Some((transaction, position)), _) => self.transactions[transaction].contents[position] = None,
-            (None, Some(index)) => self.erased.push(Erasure { index, key: key.clone() }),
+            (None, Some(index)) => self.erased.push(Erasure { index, key: self.keys[key].bytes.clone() }),
             (None, None) => {}
         }
     }
@@ -258,7 +243,7 @@ where
     ) -> Result<LedgerEffects, TrieError<<V as View>::Error>> {
         let first_index = self.index_of(0);
         let (state_leaves, state_positions): (Vec<_>, Vec<_>) =
-            self.written.values().map(|written| self.state_leaf(written)).unzip();
+            self.keys.written().map(|written| self.state_leaf(written)).unzip();
         let trie = tries.get_mut(self.before.id).expect("the tree of an open ledger was there");
         let buckets = trie.update(&self.leaves, &state_leaves)?;
         let commit_leaf = CommitLeaf {
@@ -290,7 +275,7 @@ where
 
     /// The newest write of a key that the block has written, and its position in its transaction.
     fn state_leaf(&self, written: &Written) -> ((LogIndex, Bytes), u16) {
-        let (transaction, position) = *written.places.last().expect("a written key has a write");
+        let (transaction, position) = written.place;
         let operation = self.transactions[transaction].operations[position].clone();
         let position = u16::try_from(position).expect("the form was checked");
         ((written.newest.index, operation), position)

@@ -141,11 +141,6 @@ impl BucketCache {
         self.meter.bytes()
     }
 
-    /// How many there are in memory, those of earlier versions that somebody still holds included.
-    pub(super) fn buckets(&self) -> u64 {
-        u64::try_from(self.meter.buckets()).unwrap_or(u64::MAX)
-    }
-
     /// What they may take, bytes.
     pub(super) fn capacity(&self) -> usize {
         self.capacity

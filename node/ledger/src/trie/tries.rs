@@ -21,9 +21,6 @@ use crate::{
 /// What a bucket takes in memory besides its leaves, about, bytes: its node, its first key, and the branch above it.
 const BYTES_PER_BUCKET: u64 = 280;
 
-/// Room that there has to be in the cache for each key whose bucket is read ahead, bytes.
-const ROOM_PER_KEY: usize = 8 << 10;
-
 /// The state trees of all ledgers, which share one cache.
 #[derive(Debug)]
 pub struct Tries {
@@ -163,26 +160,6 @@ impl Trie {
         key: &[u8],
     ) -> Result<Option<(LogIndex, Operation)>, TrieError<S::Error>> {
         self.newest.lookup(reader, key)
-    }
-
-    /// Reads the buckets in which these keys lie, where they are not in memory, so that they are met there afterwards. The
-    /// keys may come in any order: they are looked for in that of the store, which finds neighbours together. What
-    /// cannot be read is passed over: whoever needs it meets it again, and says so.
-    pub(crate) fn prepare<S: LeafSource>(&self, reader: &LeafReader<'_, S>, mut keys: Vec<&[u8]>) {
-        let (newest, cache) = (&self.newest, &self.newest.cache);
-        let has_room = keys.len().saturating_mul(ROOM_PER_KEY) <= cache.capacity();
-        if keys.len() < 2 || !has_room || cache.buckets() >= newest.buckets {
-            return;
-        }
-        keys.sort_unstable();
-        for key in keys {
-            let found = newest.root.as_ref().and_then(|root| root.bucket_of(key));
-            if let Some((node, stub)) = found.filter(|(node, _)| !node.holds())
-                && newest.load(reader, node, stub).is_err()
-            {
-                return;
-            }
-        }
     }
 
     /// The newest version, to read from while the tree changes.

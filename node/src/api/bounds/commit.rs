@@ -1,7 +1,5 @@
 //! Requests that write.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use quorate_core::{entry::MAX_OPS, name::LedgerName, position::TreeSize};
 use quorate_ledger::block::{self, MAX_ATTRIBUTES, MAX_PRECONDITIONS};
@@ -101,30 +99,27 @@ fn writes(writes: Vec<v1::Write>, limits: WriteLimits) -> Result<Vec<block::Writ
         let problem = format_args!("{} writes: a transaction has at most {MAX_OPS}", writes.len());
         return Err(Reason::TooManyWrites.of("writes", problem));
     }
-    let mut keys = BTreeSet::new();
-    let mut checked = Vec::with_capacity(writes.len());
-    for (position, write) in writes.into_iter().enumerate() {
-        let (name, write) = one_write(position, write, limits)?;
-        if !keys.insert(write.key.clone()) {
-            let problem = "another write has the same key: a key occurs at most once in a transaction";
-            return Err(Reason::KeyDuplicate.of(format!("writes[{position}].{name}.key"), problem));
-        }
-        checked.push(write);
+    let writes = writes.into_iter().enumerate();
+    let checked: Vec<_> =
+        writes.map(|(position, write)| one_write(position, write, limits)).collect::<Result<_, _>>()?;
+    let mut keys: Vec<(&Bytes, usize)> = checked.iter().map(|write| &write.key).zip(0..).collect();
+    keys.sort_unstable();
+    let again = keys.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1);
+    if let Some(position) = again.min() {
+        let name = if checked[position].put.is_some() { "put" } else { "delete" };
+        let problem = "another write has the same key: a key occurs at most once in a transaction";
+        return Err(Reason::KeyDuplicate.of(format!("writes[{position}].{name}.key"), problem));
     }
     Ok(checked)
 }
 
-/// One write, and what kind it is called.
-fn one_write(
-    position: usize,
-    write: v1::Write,
-    limits: WriteLimits,
-) -> Result<(&'static str, block::Write), Status> {
+/// One write.
+fn one_write(position: usize, write: v1::Write, limits: WriteLimits) -> Result<block::Write, Status> {
     match write.write {
         None => Err(Reason::WriteMissing.of(format!("writes[{position}]"), "neither a put nor a delete")),
         Some(v1::write::Write::Delete(delete)) => {
             field::key(&delete.key, || format!("writes[{position}].delete.key"))?;
-            Ok(("delete", block::Write { key: delete.key, put: None, erase: None }))
+            Ok(block::Write { key: delete.key, put: None, erase: None })
         }
         Some(v1::write::Write::Put(put)) => {
             field::key(&put.key, || format!("writes[{position}].put.key"))?;
@@ -133,7 +128,7 @@ fn one_write(
             })?;
             let v1::Put { key, value, attributes, expires_at, salt } = put;
             let put = Some(block::Put { salt, attributes, value, expires_at });
-            Ok(("put", block::Write { key, put, erase: None }))
+            Ok(block::Write { key, put, erase: None })
         }
     }
 }

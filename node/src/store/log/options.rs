@@ -1,6 +1,6 @@
 //! Settings of the log store and of its RocksDB instance.
 
-use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, Options};
+use rocksdb::{ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options};
 
 use super::rows;
 
@@ -46,6 +46,8 @@ pub(crate) fn families(config: &LogConfig) -> [ColumnFamilyDescriptor; 3] {
     let mut log = Options::default();
     log.set_write_buffer_size(config.write_buffer_bytes);
     log.set_max_write_buffer_number(3);
+    // Said, because RocksDB's own choice changes with its version.
+    log.set_compression_type(DBCompressionType::None);
     log.set_target_file_size_base(u64::try_from(config.write_buffer_bytes).unwrap_or(u64::MAX));
     let mut meta = Options::default();
     meta.set_write_buffer_size(4 << 20);

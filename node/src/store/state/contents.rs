@@ -78,13 +78,15 @@ pub(crate) enum ContentsError {
 /// The rows of a transaction's contents: the position of the first operation in each, and the row.
 pub(crate) fn encode(contents: TransactionContents) -> Result<Vec<(u16, Vec<u8>)>, ContentsError> {
     let mut rows = Vec::new();
-    let mut row = begin(Some(&contents.meta))?;
+    let operations = &contents.operations;
+    let mut row = begin(Some(&contents.meta), operations)?;
     let mut first = 0;
     for (position, slot) in contents.operations.iter().enumerate() {
-        let position = u16::try_from(position).map_err(|_| ContentsError::Unstorable)?;
+        let number = u16::try_from(position).map_err(|_| ContentsError::Unstorable)?;
         if row.len() >= PART_BYTES && position > 0 {
-            rows.push((first, std::mem::replace(&mut row, begin(None)?)));
-            first = position;
+            let rest = operations.get(position..).unwrap_or_default();
+            rows.push((first, std::mem::replace(&mut row, begin(None, rest)?)));
+            first = number;
         }
         put_slot(&mut row, slot)?;
     }
@@ -94,13 +96,28 @@ pub(crate) fn encode(contents: TransactionContents) -> Result<Vec<(u16, Vec<u8>)
 
 /// The row of one part.
 pub(crate) fn encode_part(part: &Part) -> Result<Vec<u8>, ContentsError> {
-    let mut row = begin(part.meta.as_ref())?;
+    let mut row = begin(part.meta.as_ref(), &part.slots)?;
     part.slots.iter().try_for_each(|slot| put_slot(&mut row, slot))?;
     Ok(row)
 }
 
-fn begin(meta: Option<&StoredMeta>) -> Result<Vec<u8>, ContentsError> {
-    let mut row = vec![FORMAT];
+/// A row without slots, with room for as many of these as belong in it.
+fn begin(meta: Option<&StoredMeta>, slots: &[StoredContent]) -> Result<Vec<u8>, ContentsError> {
+    let mut room = match meta {
+        Some(StoredMeta::Present { meta, .. }) => 64 + meta.len(),
+        Some(StoredMeta::Erased { .. }) | None => 64,
+    };
+    for slot in slots {
+        if room >= PART_BYTES {
+            break;
+        }
+        room += match slot {
+            StoredContent::Present(content) => 32 + content.attributes.len() + content.value.len(),
+            StoredContent::Nothing | StoredContent::Erased { .. } => 9,
+        };
+    }
+    let mut row = Vec::with_capacity(room);
+    row.push(FORMAT);
     match meta {
         None => {}
         Some(StoredMeta::Present { meta, salt }) => {

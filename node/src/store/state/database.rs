@@ -68,7 +68,8 @@ impl Database {
     /// Opens the database in `path`.
     pub(crate) fn open(path: &Path, bounds: &StateOptions, access: Access) -> Result<Self, StoreFault> {
         let mut options = options::database(bounds);
-        let tables = options::tables(bounds);
+        let fault = |error: rocksdb::Error| StoreFault::rocksdb(path.display().to_string(), &error);
+        let tables = options::tables(bounds).map_err(fault)?;
         let opened = match access {
             Access::Read => DB::open_cf_descriptors_read_only(&options, path, tables, false),
             Access::Write => DB::open_cf_descriptors(&options, path, tables),
@@ -79,7 +80,7 @@ impl Database {
                 DB::open_cf_descriptors(&options, path, tables)
             }
         };
-        let db = opened.map_err(|error| StoreFault::rocksdb(path.display().to_string(), &error))?;
+        let db = opened.map_err(fault)?;
         let read_bytes = AtomicU64::new(0);
         Ok(Self { db, read_bytes, files: Files { path: path.to_owned(), doomed: AtomicBool::new(false) } })
     }

@@ -5,8 +5,9 @@
 //! through one bounded cache. So memory is the sum of the configured bounds, whatever is stored.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, FlushOptions,
-    LruCacheOptions, Options, ReadOptions, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompactionStyle,
+    DBCompressionType, Error, FlushOptions, LruCacheOptions, Options, ReadOptions, UniversalCompactOptions,
+    WriteOptions,
 };
 
 /// Bounds of a state store.
@@ -97,6 +98,11 @@ impl Table {
         matches!(self, Self::Leaves | Self::Revisions | Self::Requests | Self::Cosignatures)
     }
 
+    /// Whether rows come anywhere among the older ones, not behind them.
+    fn is_scattered(self) -> bool {
+        matches!(self, Self::Leaves | Self::Revisions | Self::Buckets | Self::Requests)
+    }
+
     /// Whether its rows are long and compress.
     fn is_bulk(self) -> bool {
         matches!(self, Self::Blocks | Self::Contents)
@@ -105,6 +111,11 @@ impl Table {
 
 /// Bits per key of a bloom filter: about one lookup of an absent row in a hundred reads a block.
 const BLOOM_BITS: f64 = 10.0;
+/// A batch's rows of a table come in key order, so that each is looked for in the memtable from the one before on (in that of
+/// the same ledger).
+const IN_KEY_ORDER: &str = "memtable_insert_with_hint_prefix_extractor=fixed:4";
+/// Files of a table that are merged by size: from so many on they are.
+const RUNS: i32 = 8;
 /// Share of a memtable that its bloom filter takes.
 const MEMTABLE_BLOOM_SHARE: f64 = 0.03;
 /// Bytes of a block of a table with long rows.
@@ -132,12 +143,11 @@ pub(crate) fn database(options: &StateOptions) -> Options {
 }
 
 /// The tables with their options, sharing one block cache.
-pub(crate) fn tables(options: &StateOptions) -> Vec<ColumnFamilyDescriptor> {
+pub(crate) fn tables(options: &StateOptions) -> Result<Vec<ColumnFamilyDescriptor>, Error> {
     let cache = cache(options.block_cache_bytes);
-    Table::ALL
-        .into_iter()
-        .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, options, &cache)))
-        .collect()
+    let table =
+        |table: Table| Ok(ColumnFamilyDescriptor::new(table.name(), table_options(table, options, &cache)?));
+    Table::ALL.into_iter().map(table).collect()
 }
 
 /// The cache of blocks. RocksDB would cut it into parts of 512 KiB, and what is larger than a part is in no cache: an index
@@ -150,7 +160,7 @@ fn cache(bytes: usize) -> Cache {
     Cache::new_lru_cache_opts(&lru)
 }
 
-fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options {
+fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Result<Options, Error> {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
@@ -163,7 +173,10 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options
         blocks.set_bloom_filter(BLOOM_BITS, false);
         blocks.set_optimize_filters_for_memory(true);
     }
-    let mut own = Options::default();
+    let mut own = Options::default().get_options_from_string(IN_KEY_ORDER)?;
+    if table.is_scattered() {
+        merge_by_size(&mut own);
+    }
     if table.is_bulk() {
         blocks.set_block_size(BULK_BLOCK_BYTES);
         own.set_compression_type(DBCompressionType::Lz4);
@@ -180,7 +193,18 @@ fn table_options(table: Table, options: &StateOptions, cache: &Cache) -> Options
     own.set_disable_auto_compactions(options.bulk);
     // One that is filled and one that is flushed: writers wait rather than fill more memory.
     own.set_max_write_buffer_number(2);
-    own
+    Ok(own)
+}
+
+/// Files of about one size become one (universal compaction). With levels, every few flushes would be merged with all that
+/// is stored: rows that come anywhere would be written ten times and more. A row is looked for in at most so many files, as
+/// with levels.
+fn merge_by_size(own: &mut Options) {
+    own.set_compaction_style(DBCompactionStyle::Universal);
+    own.set_universal_compaction_options(&UniversalCompactOptions::default());
+    own.set_level_zero_file_num_compaction_trigger(RUNS);
+    own.set_level_zero_slowdown_writes_trigger(4 * RUNS);
+    own.set_level_zero_stop_writes_trigger(8 * RUNS);
 }
 
 /// Writes: no write-ahead log.

@@ -58,6 +58,8 @@ impl RunWriter {
     /// Adds the next leaf.
     pub(crate) fn push(&mut self, leaf: &[u8], operations: &[impl AsRef<[u8]>]) -> Result<(), TooLong> {
         let leaf_len = u16::try_from(leaf.len()).map_err(|_| TooLong)?;
+        let bytes: usize = operations.iter().map(|operation| 4 + operation.as_ref().len()).sum();
+        self.entries.reserve(2 + leaf.len() + 4 + bytes);
         self.entries.extend_from_slice(&leaf_len.to_be_bytes());
         self.entries.extend_from_slice(leaf);
         self.entries.extend_from_slice(&length(operations.len())?.to_be_bytes());
