@@ -77,7 +77,7 @@ impl<'a> Cluster<'a> {
     async fn prepare(global: &Global, session: &'a Session, what: &What) -> Result<Self, CliError> {
         what.check(session.verify)?;
         let workload = workload(what, session.verify)?;
-        let clients = Session::forgetful(global, what.load().connections)?;
+        let clients = Session::forgetful(global, what.load().connections, what.streams())?;
         let ledgers: Vec<Ledger> =
             clients.iter().map(|client| client.ledger(session.ledger_name.as_str())).collect();
         let loaded = what.loaded().filter(|loaded| !loaded.no_load);
