@@ -93,6 +93,9 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::task::Poll;
+
     use futures::StreamExt as _;
     use tokio::sync::oneshot;
 
@@ -195,6 +198,59 @@ mod tests {
         assert!(made.pending.answer(2, Ok(v1::CommitResponse::default())));
         assert!(made.submit(2_000).is_none(), "more than a quarter of a message");
         assert!(made.submit(10).is_some());
+    }
+
+    /// What was sent, of requests that come, go and are sent in an order that the seed decides; and who waits at the end.
+    async fn story(seed: u64) -> (Vec<u64>, BTreeMap<u64, Waiter>) {
+        let mut state = seed;
+        let mut dice = move |sides: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % sides
+        };
+        let Made { pending, tickets, waiting } = made();
+        let mut messages = Box::pin(outgoing(waiting, Arc::clone(&pending)));
+        let (mut submitted, mut waiters) = (0_u64, BTreeMap::new());
+        let mut sent = Vec::new();
+        let mut note = |message: &v1::CommitStreamRequest| {
+            let bytes: usize = message.commits.iter().map(prost::Message::encoded_len).sum();
+            assert!(bytes <= SMALL || message.commits.len() == 1, "{bytes} bytes in a message");
+            sent.extend(numbers(message));
+        };
+        for _ in 0..80 {
+            match dice(4) {
+                0 | 1 => {
+                    let bytes = usize::try_from(dice(6_000)).unwrap();
+                    let waiter = pending.submit(commit(bytes), &tickets).unwrap();
+                    submitted += 1;
+                    waiters.insert(submitted, waiter);
+                }
+                2 => drop(waiters.remove(&dice(submitted + 1))),
+                _ => {
+                    // The second look is for those who can run first.
+                    for _ in 0..2 {
+                        if let Poll::Ready(Some(message)) = futures::poll!(messages.next()) {
+                            note(&message);
+                        }
+                    }
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(tickets);
+        while let Some(message) = messages.next().await {
+            note(&message);
+        }
+        (sent, waiters)
+    }
+
+    #[tokio::test]
+    async fn in_any_order_of_events_what_somebody_waits_for_is_sent_once() {
+        for seed in 1..=300 {
+            let (sent, waiters) = story(seed).await;
+            assert!(sent.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: {sent:?}");
+            let lost: Vec<&u64> = waiters.keys().filter(|number| !sent.contains(number)).collect();
+            assert!(lost.is_empty(), "seed {seed}: {lost:?} were never sent");
+        }
     }
 
     #[tokio::test]
