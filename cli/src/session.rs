@@ -45,11 +45,14 @@ impl Session {
 
     /// As many more clients of the same cluster, each with connections of its own, which keep what they believe in
     /// memory. They begin with different replicas, so that reads spread.
-    pub(crate) fn forgetful(global: &Global, count: u32) -> Result<Vec<Client>, CliError> {
+    /// Commits share streams if `grouped`.
+    pub(crate) fn forgetful(global: &Global, count: u32, grouped: bool) -> Result<Vec<Client>, CliError> {
         let mut settings = global.settings()?;
         let mut clients = Vec::new();
         for _ in 0..count {
-            clients.push(prepare(global, &settings)?.trust(Arc::new(MemoryTrust::new())).build()?);
+            let builder = prepare(global, &settings)?.trust(Arc::new(MemoryTrust::new()));
+            let builder = if grouped { builder } else { builder.single_commits() };
+            clients.push(builder.build()?);
             if let Some(first) = settings.endpoints.first().cloned() {
                 settings.endpoints.remove(0);
                 settings.endpoints.push(first);

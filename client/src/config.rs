@@ -38,6 +38,7 @@ pub struct ClientBuilder {
     agreement: Option<Agreement>,
     evidence: Option<EvidenceDir>,
     known_only: bool,
+    groups_commits: bool,
 }
 
 /// What of the settings calls look at.
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) agreement: Option<Agreement>,
     pub(crate) evidence: Option<EvidenceDir>,
     pub(crate) known_only: bool,
+    pub(crate) groups_commits: bool,
 }
 
 impl Default for ClientBuilder {
@@ -67,6 +69,7 @@ impl Default for ClientBuilder {
             agreement: None,
             evidence: None,
             known_only: false,
+            groups_commits: true,
         }
     }
 }
@@ -172,6 +175,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Sends every commit as a call of its own. Default: small commits that are under way at the same time share one
+    /// stream per replica, which takes less work on both sides; a lone commit is a call in any case.
+    pub const fn single_commits(mut self) -> Self {
+        self.groups_commits = false;
+        self
+    }
+
     /// The client. Nothing is dialled yet.
     ///
     /// # Errors
@@ -196,6 +206,7 @@ impl ClientBuilder {
             agreement: self.agreement,
             evidence: self.evidence,
             known_only: self.known_only,
+            groups_commits: self.groups_commits,
         };
         let trust = self.trust.unwrap_or_else(|| Arc::new(MemoryTrust::new()));
         Ok(Client::new(Inner::new(fleet, policy, cluster, trust, settings)))

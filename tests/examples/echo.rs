@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use futures::stream::{BoxStream, StreamExt as _};
 use quorate_core::{
     entry::{OpKind, Operation, TransactionLeaf, meta_digest, ops_root, request_id, value_digest},
     position::{Micros, Revision},
@@ -18,7 +19,7 @@ use quorate_proto::v1::{
     self,
     ledger_server::{Ledger, LedgerServer},
 };
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 /// The author that a node gives to a client without a certificate, and the message that says so.
 const AUTHOR: &str = "anonymous";
@@ -84,6 +85,24 @@ fn nothing<T>() -> Answer<T> {
 impl Ledger for Echo {
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         Self::commit(request.get_ref()).map(Response::new)
+    }
+
+    type CommitStreamStream = BoxStream<'static, Result<v1::CommitStreamResponse, Status>>;
+
+    async fn commit_stream(
+        &self,
+        request: Request<Streaming<v1::CommitStreamRequest>>,
+    ) -> Answer<Self::CommitStreamStream> {
+        let answered = request.into_inner().map(|message| {
+            let answers = message?.commits.into_iter().map(|commit| {
+                let response = Self::commit(&commit.request.unwrap_or_default())?;
+                let outcome = Some(v1::streamed_answer::Outcome::Response(response));
+                Ok::<_, Status>(v1::StreamedAnswer { number: commit.number, outcome, checkpoint: 0 })
+            });
+            let answers = answers.collect::<Result<_, Status>>()?;
+            Ok::<_, Status>(v1::CommitStreamResponse { answers, ..v1::CommitStreamResponse::default() })
+        });
+        Ok(Response::new(answered.boxed()))
     }
 
     async fn get(&self, _: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {

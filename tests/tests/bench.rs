@@ -42,6 +42,7 @@ fn every_workload_gives_its_document() {
     let shell = Shell::of(&cluster);
     for (line, expected) in [
         ("put --clients 8", [("workload", "put"), ("wait", "certified"), ("clients", "8")]),
+        ("put --clients 32 --stream", [("workload", "put"), ("wait", "certified"), ("clients", "32")]),
         ("put --wait committed --batch 20", [("wait", "committed"), ("batch", "20"), ("order", "random")]),
         (
             "put --keys 30 --batch 3 --distribution zipf:1.2",
@@ -71,6 +72,7 @@ fn every_workload_gives_its_document() {
         }
         let verified = !line.starts_with("get") && !line.contains("committed");
         assert_eq!(run["verified"], verified, "{line}");
+        assert_eq!(run["streamed"], line.contains("--stream"), "{line}");
         let operations = (number(&run["transactions"]), number(&run["operations"]));
         match line.split(' ').next() {
             Some("mixed") => {

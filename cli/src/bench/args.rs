@@ -29,6 +29,7 @@ const MAX_RUNS: usize = 32;
 #[command(after_help = "\
   quorate bench put --clients 256
   quorate bench put --rate 4000 --duration 60s
+  quorate bench put --clients 256 --stream
   quorate bench put --clients 4 --batch 1000 --wait committed -o json
   quorate bench verified-get --clients 64 --keys 1000000 --distribution zipf
   quorate bench mixed --reads 90 --clients 64
@@ -160,6 +161,10 @@ pub(super) struct PutArgs {
     /// When a write is answered
     #[arg(long, value_name = "WHEN", default_value = "certified")]
     wait: WaitFor,
+    /// Send transactions that are under way together on one stream per connection, as programs with the client library do;
+    /// otherwise each is a call of its own
+    #[arg(long)]
+    stream: bool,
 }
 
 /// Keys that are there before the measurement begins.
@@ -274,6 +279,11 @@ impl What {
             Self::Put(PutArgs { wait, .. }) | Self::Mixed(MixedArgs { wait, .. }) => Some(*wait),
             Self::Get(_) | Self::VerifiedGet(_) | Self::Scan(_) => None,
         }
+    }
+
+    /// Whether transactions share streams.
+    pub(super) const fn streams(&self) -> bool {
+        matches!(self, Self::Put(PutArgs { stream: true, .. }))
     }
 
     /// Operations in one transaction; 1 for reads.

@@ -78,7 +78,7 @@ impl<'a> Cluster<'a> {
     async fn prepare(global: &Global, session: &'a Session, what: &What) -> Result<Self, CliError> {
         what.check(session.verify)?;
         let workload = workload(what, session.verify)?;
-        let clients = Session::forgetful(global, what.load().connections)?;
+        let clients = Session::forgetful(global, what.load().connections, what.streams())?;
         let names = spread::names(&session.ledger_name, what.ledgers());
         if what.ledgers().is_some() {
             spread::create_missing(&session.client, &names).await?;

@@ -77,6 +77,7 @@ pub(super) fn document(
         ledgers: what.ledgers().map(|ledgers| ledgers.to_string()),
         workload: what.word(),
         wait: what.wait().map(wait),
+        streamed: what.streams(),
         verified: what.verifies(verify),
         clients: load.clients().to_string(),
         connections: load.connections.to_string(),
@@ -213,10 +214,11 @@ fn setting(bench: &Bench) -> String {
 
 /// What a call is.
 pub(super) fn call(bench: &Bench) -> String {
+    let calls = if bench.streamed { " on streams" } else { "" };
     match (&bench.page, &bench.read_percent, bench.wait) {
         (Some(page), ..) => format!("pages of {page}"),
         (None, Some(reads), _) => format!("{reads} % reads"),
-        (None, None, Some(_)) => format!("batches of {}", bench.batch),
+        (None, None, Some(_)) => format!("batches of {}{calls}", bench.batch),
         (None, None, None) => "a key a call".to_owned(),
     }
 }

@@ -207,6 +207,7 @@ fn what_means_nothing_is_refused() {
     assert!(what("put --keys 10 --batch 10").check(true).is_ok());
     assert!(what("put --distribution zipf").check(true).is_err());
     assert!(what("put --distribution zipf --keys 10").check(true).is_ok());
+    assert!(what("put --stream").streams() && !what("put").streams() && !what("mixed").streams());
     assert!(what("verified-get").check(false).is_err());
     assert!(what("get").check(false).is_ok());
     assert!(what("mixed").check(false).is_ok() && !what("mixed").verifies(false));

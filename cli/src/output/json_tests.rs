@@ -336,6 +336,7 @@ fn bench_of_one_node() -> Bench {
         ledgers: text("3"),
         workload: "put",
         wait: Some("certified"),
+        streamed: false,
         verified: true,
         clients: "1000".into(),
         connections: "4".into(),
@@ -367,7 +368,7 @@ fn bench_of_one_node() -> Bench {
 
 /// The fields of `bench` behind its head, of [`bench_of_one_node`].
 const BENCH: &str = concat!(
-    r#""ledger": "default","ledgers": "3","workload": "put","wait": "certified","verified": true,"#,
+    r#""ledger": "default","ledgers": "3","workload": "put","wait": "certified","streamed": false,"verified": true,"#,
     r#""clients": "1000","connections": "4","rate": "10","batch": "1","page": null,"read_percent": null,"#,
     r#""key_bytes": "16","value_bytes": "256","keys": null,"order": "random","distribution": null,"#,
     r#""warm_up_seconds": "2.000","seconds": "10.000","transactions": "80","operations": "80","errors": "5","#,

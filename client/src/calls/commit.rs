@@ -15,6 +15,7 @@ use crate::ledger::{Accepted, Ledger, Session};
 use crate::options::CheckpointOptions;
 use crate::retry::Answered;
 use crate::transaction::{Transaction, Wait, encoded_attributes, sent_operations};
+use crate::transport::Grouped;
 use crate::values::{Committed, TransactionId};
 use crate::verify::{self, Rebuilt};
 
@@ -38,6 +39,11 @@ impl Ledger {
     /// The answer is verified: the leaf is rebuilt from what was sent and proven to be in the log, under a checkpoint
     /// that the policy accepts. With [`Wait::Committed`] nothing is proven yet.
     ///
+    /// Small commits that are under way at the same time share a stream and its messages
+    /// ([`ClientBuilder::single_commits`](crate::ClientBuilder::single_commits) has each sent as a call of its own). They stay
+    /// separate transactions, with receipts and outcomes of their own, and none waits for another to come; a future that
+    /// is dropped takes nothing from the others.
+    ///
     /// # Errors
     /// [`Error::Rejected`]: nothing was written. [`Error::Unavailable`]: says whether something may have been; committing
     /// the same [`Transaction`] again is only safe if it names its idempotency key.
@@ -55,7 +61,11 @@ impl Ledger {
             idempotency_key,
         };
         let request = sent.to_wire(&session);
-        let answered = session.state.fleet.call(&request, session.plan(Route::Leader)).await?;
+        let (fleet, plan) = (&session.state.fleet, session.plan(Route::Leader));
+        let answered = match session.state.settings.groups_commits {
+            true => fleet.call(&Grouped(request), plan).await?,
+            false => fleet.call(&request, plan).await?,
+        };
         self.verify_commit(&mut session, &sent, answered).await
     }
 

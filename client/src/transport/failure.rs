@@ -77,7 +77,7 @@ fn or(text: String, otherwise: &str) -> String {
 }
 
 /// Whether the request cannot have left this machine: there was no connection.
-fn was_never_sent(status: &Status) -> bool {
+pub(super) fn was_never_sent(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
         if error.is::<ConnectError>() {

@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use tonic::transport::Channel;
 
 use super::EndpointAddress;
+use super::lane::Lane;
 use crate::error::ConfigError;
 
 /// Largest answer that is read, bytes: a page of large values.
@@ -26,6 +27,7 @@ pub(crate) struct Replica {
     retired: AtomicBool,
     client: LedgerClient<Channel>,
     admin: AdminClient<Channel>,
+    lane: Lane,
 }
 
 impl Replica {
@@ -36,7 +38,14 @@ impl Replica {
         let client = LedgerClient::new(channel)
             .max_decoding_message_size(MAX_ANSWER)
             .max_encoding_message_size(MAX_REQUEST);
-        Ok(Self { address, node: OnceLock::new(), retired: AtomicBool::new(false), client, admin })
+        Ok(Self {
+            address,
+            node: OnceLock::new(),
+            retired: AtomicBool::new(false),
+            client,
+            admin,
+            lane: Lane::default(),
+        })
     }
 
     /// Its address, as text.
@@ -71,6 +80,11 @@ impl Replica {
     /// A handle to send one call with.
     pub(super) fn client(&self) -> LedgerClient<Channel> {
         self.client.clone()
+    }
+
+    /// The commits that may share a stream.
+    pub(super) const fn lane(&self) -> &Lane {
+        &self.lane
     }
 
     /// The same for the calls of operators.

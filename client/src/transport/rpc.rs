@@ -10,6 +10,7 @@ use tonic::{Request, Status};
 
 use super::Replica;
 use super::failure::failure;
+use crate::clock::Deadline;
 use crate::error::Failure;
 
 /// A request that is answered with one message.
@@ -66,6 +67,27 @@ unary! {
     DrainRequest => drain -> DrainResponse;
     FreezeRequest => freeze -> FreezeResponse;
     ThawRequest => thaw -> FreezeResponse;
+}
+
+/// A commit that may go out together with others, see [`lane`](super::lane).
+#[derive(Debug, Clone)]
+pub(crate) struct Grouped(pub(crate) v1::CommitRequest);
+
+impl Rpc for Grouped {
+    type Response = v1::CommitResponse;
+
+    async fn send(self, replica: &Replica, timeout: Duration) -> Result<v1::CommitResponse, Failure> {
+        let lane = replica.lane();
+        let place = lane.enter();
+        if place.is_alone {
+            return self.0.send(replica, timeout).await;
+        }
+        let deadline = Deadline::after(timeout);
+        match lane.send((replica.client(), replica.endpoint()), &self.0, timeout).await {
+            Some(answer) => answer,
+            None => self.0.send(replica, deadline.remaining().unwrap_or_default()).await,
+        }
+    }
 }
 
 /// Messages of a stream, as they come.

@@ -5,6 +5,7 @@
 mod agreement;
 mod epochs;
 mod failover;
+mod grouped;
 mod honest;
 mod lies;
 mod subscribe;

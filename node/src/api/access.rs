@@ -20,6 +20,7 @@ enum Level {
 /// The table. Nobody is authenticated for reads and writes yet: keep the port private.
 const TABLE: &[(&str, Level)] = &[
     ("Commit", Level::Anybody),
+    ("CommitStream", Level::Anybody),
     ("Get", Level::Anybody),
     ("GetMany", Level::Anybody),
     ("Scan", Level::Anybody),

@@ -43,6 +43,9 @@ use crate::{
 /// Streams of the log that are served at once, at most.
 pub(super) const MAX_STREAMS: usize = 256;
 
+/// Streams of commits that are served at once, at most; each waits for its client most of the time.
+pub(super) const MAX_COMMIT_STREAMS: usize = 1_024;
+
 /// How long a read waits for old signatures to be renewed.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -84,8 +87,10 @@ pub(super) struct Inner {
     pub(super) parts: ApiParts,
     /// One permit per call at work.
     pub(super) calls: Semaphore,
-    /// One permit per stream.
+    /// One permit per stream of the log.
     pub(super) streams: Arc<Semaphore>,
+    /// One permit per stream of commits.
+    pub(super) commit_streams: Arc<Semaphore>,
     /// True once this node stops: streams that have no end of their own end then.
     pub(super) stopping: watch::Sender<bool>,
     /// Commit leaves with their paths, of sizes asked for lately.
@@ -129,6 +134,7 @@ impl Api {
             parts,
             calls,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            commit_streams: Arc::new(Semaphore::new(MAX_COMMIT_STREAMS)),
             stopping: watch::Sender::new(false),
             commits: Mutex::default(),
             renewed: Mutex::default(),

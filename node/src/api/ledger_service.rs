@@ -6,10 +6,11 @@
 use std::{future::Future, time::Duration};
 
 use quorate_proto::v1::{self, ledger_server::Ledger};
-use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     access,
+    commit_stream::Answers,
     errors::{Problem, Reason},
     interface::{Api, Deadline},
     metrics,
@@ -29,16 +30,30 @@ impl Api {
         F: Future<Output = Result<A, Problem>> + Send,
     {
         access::check(name, &request)?;
+        let asked = timeout_of(request.metadata());
+        let work = |deadline| work(self.clone(), request.into_inner(), deadline);
+        self.timed(name, asked, work).await.map(Response::new)
+    }
+
+    /// Does the work of a call that was let in, in the time that the caller gives, and counts it.
+    pub(super) async fn timed<A, F>(
+        &self,
+        name: &'static str,
+        asked: Option<Duration>,
+        work: impl FnOnce(Deadline) -> F,
+    ) -> Result<A, Status>
+    where
+        F: Future<Output = Result<A, Problem>> + Send,
+    {
         let clock = &self.parts().clock;
         let started = clock.monotonic();
         let limit = Duration::from_millis(self.parts().limits.call_timeout_ms);
-        let time = timeout_of(request.metadata()).map_or(limit, |asked| asked.min(limit));
+        let time = asked.map_or(limit, |asked| asked.min(limit));
         let deadline = Deadline::after(clock, time);
-        let result =
-            self.admitted(deadline.clone(), work(self.clone(), request.into_inner(), deadline)).await;
+        let result = self.admitted(deadline.clone(), work(deadline)).await;
         let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
         metrics::answered(name, code, clock.monotonic().saturating_sub(started));
-        result.map(Response::new)
+        result
     }
 
     async fn admitted<A>(
@@ -98,10 +113,16 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Ledger for Api {
     type ListTransactionsStream = Entries;
     type SubscribeStream = Feed;
+    type CommitStreamStream = Answers;
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         self.call("Commit", request, |api, asked, until| async move { api.answer_commit(asked, until).await })
             .await
+    }
+
+    async fn commit_stream(&self, request: Request<Streaming<v1::CommitStreamRequest>>) -> Answer<Answers> {
+        let work = |api: Api, asked: Streaming<_>, _| async move { api.answer_commit_stream(asked) };
+        self.call("CommitStream", request, work).await
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {

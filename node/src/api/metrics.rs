@@ -23,6 +23,7 @@
 //! | `quorate_leader_silence_seconds` | gauge | since a leader was heard |
 //! | `quorate_calls_at_work` | gauge | calls, of `limits.calls` |
 //! | `quorate_streams_at_work` | gauge | streams of the log |
+//! | `quorate_commit_streams_at_work` | gauge | streams of commits; each request on one counts as a call, `Commit` |
 //! | `quorate_connections_refused_total{listener,reason}` | counter | connections over the limit, or whose handshake failed |
 //! | `quorate_certificate_expiry_seconds{certificate}` | gauge | when the certificate in use ends, Unix time |
 //! | `quorate_certificate_reloads_total{certificate,result}` | counter | new certificates `taken` or `refused` |
@@ -126,6 +127,10 @@ impl Api {
         set(
             gauge!("quorate_streams_at_work"),
             used(super::interface::MAX_STREAMS, streams.available_permits()),
+        );
+        set(
+            gauge!("quorate_commit_streams_at_work"),
+            used(super::interface::MAX_COMMIT_STREAMS, self.0.commit_streams.available_permits()),
         );
         set(gauge!("quorate_read_only"), u64::from(self.limitation().is_some()));
         set(gauge!("quorate_evidence_files"), u64::try_from(parts.evidence.count()).unwrap_or(u64::MAX));

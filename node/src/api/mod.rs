@@ -17,7 +17,7 @@
 //! | `stopped` | the same for a node that cannot be started |
 //! | `interface`, `backend` | the shared handle, and what stands behind it |
 //! | `bounds`, `errors`, `page_token` | bad input, refusals, tokens |
-//! | `commit`, `ledgers` | writes |
+//! | `commit`, `commit_stream`, `ledgers` | writes |
 //! | `read`, `item`, `scan`, `history` | keys |
 //! | `transactions`, `subscribe`, `log`, `checkpoint`, `epochs`, `proofs` | the log, and proofs |
 //! | `status`, `contact`, `resources`, `metrics`, `http_source` | how this node is |
@@ -30,6 +30,7 @@ mod backend;
 mod bounds;
 mod checkpoint;
 mod commit;
+mod commit_stream;
 mod contact;
 mod epochs;
 mod errors;

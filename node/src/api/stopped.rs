@@ -17,9 +17,10 @@ use quorate_proto::v1::{
     self,
     ledger_server::{Ledger, LedgerServer},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    commit_stream::Answers,
     errors::Reason,
     metrics, resources,
     serve::{ServeError, serve},
@@ -117,8 +118,13 @@ impl Stopped {
 impl Ledger for Stopped {
     type ListTransactionsStream = Entries;
     type SubscribeStream = Feed;
+    type CommitStreamStream = Answers;
 
     async fn commit(&self, _: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
+        self.refuse()
+    }
+
+    async fn commit_stream(&self, _: Request<Streaming<v1::CommitStreamRequest>>) -> Answer<Answers> {
         self.refuse()
     }
 

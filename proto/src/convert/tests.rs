@@ -116,6 +116,40 @@ fn parts_do_not_come_alone() {
     refused(KeyRange::try_from(empty), "end", &WireProblem::EmptyRange);
 }
 
+/// The numbers of fields are what two versions have in common: these bytes stay.
+#[test]
+fn messages_of_a_stream_of_commits_keep_their_bytes() {
+    use prost::Message as _;
+    let request = v1::CommitRequest { ledger: "l".to_owned(), ..v1::CommitRequest::default() };
+    let commit = v1::StreamedCommit { number: 7, request: Some(request), timeout_ms: 9 };
+    let sent = v1::CommitStreamRequest { commits: vec![commit] };
+    assert_eq!(sent.encode_to_vec(), b"\x0a\x09\x08\x07\x12\x03\x0a\x01l\x18\x09");
+    let response = v1::CommitResponse { known: true, ..v1::CommitResponse::default() };
+    let detail = v1::ErrorDetail { reason: "r".to_owned(), ..v1::ErrorDetail::default() };
+    let refusal = v1::CommitRefusal { code: 9, message: "m".to_owned(), detail: Some(detail) };
+    let answered = v1::CommitStreamResponse {
+        limits: Some(v1::CommitStreamLimits { requests: 1, message_bytes: 2 }),
+        checkpoints: vec![v1::CheckpointProof { note: "n".to_owned(), ..v1::CheckpointProof::default() }],
+        answers: vec![
+            v1::StreamedAnswer {
+                number: 7,
+                outcome: Some(v1::streamed_answer::Outcome::Response(response)),
+                checkpoint: 1,
+            },
+            v1::StreamedAnswer {
+                number: 8,
+                outcome: Some(v1::streamed_answer::Outcome::Refusal(refusal)),
+                checkpoint: 0,
+            },
+        ],
+    };
+    let bytes = answered.encode_to_vec();
+    let expected = b"\x0a\x04\x08\x01\x10\x02\x12\x03\x0a\x01n\x1a\x08\x08\x07\x12\x02\x18\x01\x20\x01\
+        \x1a\x0e\x08\x08\x1a\x0a\x08\x09\x12\x01m\x1a\x03\x0a\x01r";
+    assert_eq!(bytes, expected);
+    assert_eq!(v1::CommitStreamResponse::decode(&*bytes), Ok(answered));
+}
+
 #[test]
 fn a_status_carries_its_detail() {
     let sent = v1::ErrorDetail { reason: "not_leader".to_owned(), leader: 3, ..v1::ErrorDetail::default() };

@@ -8,7 +8,7 @@ use quorate_proto::v1::{
     ledger_server::{Ledger, LedgerServer},
 };
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     transport::{Channel, Server},
 };
 
@@ -146,6 +146,15 @@ impl Ledger for Front {
         self.committed(&request, &mut answer).await?;
         self.checkpoint(&mut answer.checkpoint, request.trusted_size).await?;
         Ok(Response::new(answer))
+    }
+
+    type CommitStreamStream = BoxStream<'static, Result<v1::CommitStreamResponse, Status>>;
+
+    async fn commit_stream(
+        &self,
+        request: Request<Streaming<v1::CommitStreamRequest>>,
+    ) -> Result<Response<Self::CommitStreamStream>, Status> {
+        Ok(Response::new(self.clone().streamed(request.into_inner())))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {

@@ -20,6 +20,7 @@ pub mod stolen;
 pub mod upstream;
 
 mod alter;
+mod streamed;
 
 /// Stands in every build of this package, so that a test can look for it in what is shipped.
 pub const MARKER: &str = "quorate-liar: this program lies, and is for tests only";

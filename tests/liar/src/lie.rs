@@ -33,6 +33,10 @@ pub enum Lie {
     SwappedReceipt,
     /// Another transaction than the one just committed.
     AnothersIndex,
+    /// Each of two requests on a stream of commits answered with the other's answer.
+    SwappedAnswers,
+    /// A request on a stream of commits answered twice.
+    AnsweredTwice,
     /// A block dated two minutes ahead (between nodes).
     DatedAhead,
     /// Another block first, then the honest one (between nodes).
@@ -60,6 +64,8 @@ const NAMES: &[(Lie, &str)] = &[
     (Lie::OmittedRevision, "omitted-revision"),
     (Lie::SwappedReceipt, "swapped-receipt"),
     (Lie::AnothersIndex, "anothers-index"),
+    (Lie::SwappedAnswers, "swapped-answers"),
+    (Lie::AnsweredTwice, "answered-twice"),
     (Lie::DatedAhead, "dated-ahead"),
     (Lie::Equivocation, "equivocation"),
     (Lie::AnotherBlock, "another-block"),

@@ -60,6 +60,8 @@ pub(crate) struct Bench {
     pub(crate) workload: &'static str,
     /// `committed` or `certified`; `null` where nothing is written.
     pub(crate) wait: Option<&'static str>,
+    /// Whether transactions that are under way together share streams; otherwise each is a call.
+    pub(crate) streamed: bool,
     /// Whether answers were verified; those to writes with `committed` never are.
     pub(crate) verified: bool,
     /// Calls that were under way at any time; in an open loop, the most.

@@ -8,6 +8,7 @@ mod feed;
 pub(crate) mod model;
 pub(crate) mod server;
 mod service;
+mod streamed;
 
 use std::sync::Arc;
 use std::time::Duration;

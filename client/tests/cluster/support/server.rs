@@ -46,6 +46,8 @@ pub(crate) struct Alterations {
     pub(crate) entries: Option<Alter<v1::ListTransactionsResponse>>,
     pub(crate) consistency: Option<Alter<v1::ConsistencyProofResponse>>,
     pub(crate) feed: Option<Alter<v1::SubscribeResponse>>,
+    /// Messages of answers on a stream of commits.
+    pub(crate) answers: Option<Alter<v1::CommitStreamResponse>>,
 }
 
 /// What a replica is like at the moment.
@@ -60,6 +62,10 @@ pub(crate) struct State {
     pub(crate) alter: Alterations,
     /// The changes of replicas that it tells of.
     pub(crate) epochs: Vec<v1::EpochProof>,
+    /// Whether it is of a version without streams of commits.
+    pub(crate) has_no_streams: bool,
+    /// A stream of commits ends after so many messages.
+    pub(crate) cut_after: Option<usize>,
 }
 
 /// A replica.
@@ -70,6 +76,8 @@ pub(crate) struct Node {
     state: Arc<Mutex<State>>,
     /// Requests that reached it, by any method.
     pub(crate) calls: Arc<AtomicUsize>,
+    /// Messages of streams of commits that reached it.
+    pub(crate) streamed: Arc<AtomicUsize>,
     /// All replicas of the cluster, by id.
     pub(super) peers: Arc<Mutex<Vec<(u64, SocketAddr)>>>,
 }
@@ -130,12 +138,15 @@ impl Node {
             cosign_time: 2_000_000_000,
             alter: Alterations::default(),
             epochs: Vec::new(),
+            has_no_streams: false,
+            cut_after: None,
         };
         let node = Self {
             id,
             address: incoming.local_addr().unwrap(),
             state: Arc::new(Mutex::new(state)),
             calls: Arc::default(),
+            streamed: Arc::default(),
             peers: Arc::default(),
         };
         let service = ledger_server::LedgerServer::new(node.clone());
@@ -157,6 +168,11 @@ impl Node {
 
     pub(crate) fn alter(&self, change: impl FnOnce(&mut Alterations)) {
         change(&mut self.state().alter);
+    }
+
+    /// It names no other replica.
+    pub(crate) fn peers_are_unknown(&self) {
+        self.peers.lock().unwrap().clear();
     }
 
     pub(crate) fn calls(&self) -> usize {

@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use quorate_core::answer::{Contents, KeyRange};
 use quorate_proto::convert;
 use quorate_proto::v1::{self, ledger_server};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::answers::read_token;
 use super::model::{Ask, LedgerModel};
@@ -78,6 +78,18 @@ impl ledger_server::Ledger for Node {
             alter(&mut response);
         }
         self.answer(response).await
+    }
+
+    type CommitStreamStream = BoxStream<'static, Result<v1::CommitStreamResponse, Status>>;
+
+    async fn commit_stream(
+        &self,
+        request: Request<Streaming<v1::CommitStreamRequest>>,
+    ) -> Result<Response<Self::CommitStreamStream>, Status> {
+        if self.state().has_no_streams {
+            return Err(Status::unimplemented("an older replica"));
+        }
+        Ok(Response::new(super::streamed::answers(self.clone(), request.into_inner())))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {

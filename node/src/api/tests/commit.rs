@@ -20,7 +20,11 @@ use super::{
 use crate::sequencer::SubmitError;
 
 /// Verifies the answer to a commit as a client does.
-fn verified(world: &World, request: &v1::CommitRequest, answer: v1::CommitResponse) -> IncludedTransaction {
+pub(super) fn verified(
+    world: &World,
+    request: &v1::CommitRequest,
+    answer: v1::CommitResponse,
+) -> IncludedTransaction {
     let transaction: quorate_core::answer::TransactionProof = answer.transaction.unwrap().try_into().unwrap();
     let added = transaction.operations.iter().map(|shown| {
         let operation = Operation::decode(&shown.operation).unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod commit;
+mod commit_stream;
 mod epochs;
 mod history;
 mod keys;

@@ -10,7 +10,7 @@ mod members;
 
 use std::collections::BTreeSet;
 
-use quorate_client::{LogIndex, Query, ReadOptions, Transaction};
+use quorate_client::{Error, LogIndex, Query, ReadOptions, Transaction};
 use quorate_liar::{
     lie::Lie,
     row::{Row, Table},
@@ -159,6 +159,28 @@ async fn anothers_index(stage: &Stage) -> Row {
     unsigned(row, "another request")
 }
 
+/// What one of many says who commit at the same time, and so share a stream.
+async fn streamed(stage: &Stage, lie: Lie, trust: &str) -> Error {
+    let liar = stage.lie(lie, &[2]);
+    let ledger = deceived(stage, &liar, trust).await;
+    let commits = (0..16).map(|n| {
+        let own = Transaction::new().put(format!("{trust}/{n}"), "value");
+        ledger.commit(own.timeout(std::time::Duration::from_secs(5)))
+    });
+    let said = futures::future::join_all(commits).await;
+    said.into_iter().find_map(|said| said.err().filter(Error::is_untrusted)).expect("somebody notices")
+}
+
+async fn swapped_answers(stage: &Stage) -> Row {
+    let error = streamed(stage, Lie::SwappedAnswers, "swapped answers").await;
+    unsigned(stage.refused("two requests of a stream answered with each other's answer", &error), "")
+}
+
+async fn answered_twice(stage: &Stage) -> Row {
+    let error = streamed(stage, Lie::AnsweredTwice, "twice").await;
+    unsigned(stage.refused("a request of a stream answered twice", &error), "not under way")
+}
+
 /// The lies about answers, against one cluster.
 async fn told_to_clients() -> Vec<Row> {
     let stage = Stage::start(LIAR);
@@ -182,6 +204,8 @@ async fn told_to_clients() -> Vec<Row> {
         withheld_cosignatures(&stage).await,
         a_false_erasure(&stage).await,
         anothers_index(&stage).await,
+        swapped_answers(&stage).await,
+        answered_twice(&stage).await,
     ]
 }
 
