@@ -150,7 +150,7 @@ mod tests {
         let woken: Vec<_> = (0..20)
             .map(|_| {
                 let (pending, tickets) = (Arc::clone(&made.pending), made.tickets.clone());
-                tokio::spawn(async move { pending.submit(commit(1), &tickets).unwrap() })
+                tokio::spawn(async move { pending.submit(commit(1), &tickets) })
             })
             .collect();
         assert_eq!(numbers(&messages.next().await.unwrap()).len(), 20);

@@ -5,8 +5,8 @@
 //! which a checkpoint that several answers have is said once. A refusal is an answer, and the stream goes on. Once an answer
 //! says that this node does not lead any more, or stops, nothing more is read: what was read is answered, and the stream ends.
 //!
-//! Bounded: so many requests and bytes of them are at work or answered and not taken yet; beyond that nothing is read, and
-//! the connection holds the client back. Whoever takes no answer for as long as a call may take has its stream ended.
+//! Bounded: so many requests and bytes of them are at work or answered, beside those of the one message that waits to be
+//! taken; beyond that nothing is read, and the connection holds the client back. Whoever takes no answer for as long as a call may take has its stream ended.
 //! *If the stream breaks*, what was submitted goes on and is committed or not, as with a call whose connection breaks: the
 //! client asks again with the same idempotency key.
 

@@ -194,7 +194,8 @@ async fn a_client_that_takes_no_answers_is_read_no_further_and_loses_none() {
         }
         seen = now;
     }
-    assert!(seen < 2 * MAX_IN_FLIGHT, "{seen} requests were read of a client that takes no answers");
+    // As many again have their answers in the one message that waits to be taken.
+    assert!(seen <= 2 * MAX_IN_FLIGHT, "{seen} requests were read of a client that takes no answers");
     let numbers: Vec<u64> = all(answers).await.into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, (1..=count as u64).collect::<Vec<_>>());
 }
