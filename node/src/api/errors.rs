@@ -87,7 +87,7 @@ reasons! {
     Malformed: "malformed", InvalidArgument, None;
     LedgerFrozen: "ledger_frozen", FailedPrecondition, None;
     NotFreezable: "not_freezable", InvalidArgument, None;
-    ReasonTooLong: "reason_too_long", InvalidArgument, None;
+    FreezeReasonTooLong: "reason_too_long", InvalidArgument, None;
     FreezeChanged: "freeze_changed", FailedPrecondition, None;
     BlockFull: "block_full", ResourceExhausted, None;
     KeysEmpty: "keys_empty", InvalidArgument, None;
@@ -263,7 +263,7 @@ impl From<Refusal> for Problem {
             Refusal::Quorum(_) => Reason::WouldLoseQuorum.refuse(text),
             Refusal::UnknownLedger(_) => with_field(Reason::UnknownLedger, "ledger", text),
             Refusal::NotFreezable(_) => with_field(Reason::NotFreezable, "ledger", text),
-            Refusal::ReasonTooLong { .. } => with_field(Reason::ReasonTooLong, "reason", text),
+            Refusal::ReasonTooLong { .. } => with_field(Reason::FreezeReasonTooLong, "reason", text),
             Refusal::Freeze { .. } => Reason::FreezeChanged.refuse(text),
             Refusal::Rules(_) => Reason::MemberRules.refuse(text),
             Refusal::Timeout(_) => Reason::Timeout.refuse(text),
