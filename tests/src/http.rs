@@ -23,6 +23,15 @@ pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
     ask(address, "GET", path, "")
 }
 
+/// The value of a metric that has one row, its name and labels as they stand; `None` while there is none.
+#[must_use]
+pub fn metric(address: SocketAddr, name: &str) -> Option<u64> {
+    let answer = get(address, "/metrics").ok()?;
+    let text = String::from_utf8(answer.body).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.split('.').next()?.parse().ok()
+}
+
 /// Sends a body to a path. Blocking; gives up after five seconds.
 ///
 /// # Errors

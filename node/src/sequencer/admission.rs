@@ -93,6 +93,10 @@ mod tests {
         (0..asked).filter_map(|_| admission.enter().ok()).collect()
     }
 
+    fn micros_each(admission: &Admission) -> u64 {
+        admission.each.load(Ordering::Acquire) / 1_000
+    }
+
     #[test]
     fn as_many_are_let_in_as_can_be_done_within_the_limit() {
         let admission = Admission::new(Some(LIMIT));
@@ -125,7 +129,7 @@ mod tests {
         assert_eq!(let_in(&admission, 4_000).len() as u64, ALWAYS);
         admission.arrived(256, at(400), at(420));
         admission.arrived(256, at(410), at(440));
-        assert_eq!(let_in(&admission, 4_000).len(), 4_000);
+        assert!(let_in(&admission, 4_000).len() > 3_500);
     }
 
     #[test]
@@ -133,9 +137,9 @@ mod tests {
         let admission = Admission::new(Some(LIMIT));
         // Two blocks on their way at a time, each for 20 ms, one arrival every 10 ms.
         (2..50).for_each(|block| admission.arrived(100, at(10 * block - 20), at(10 * block)));
-        assert_eq!(admission.each.load(Ordering::Acquire) / 1_000, 100);
+        assert!((98..=101).contains(&micros_each(&admission)), "{}", micros_each(&admission));
         // Nothing for an hour, then a block of 10 ms.
         admission.arrived(100, at(3_600_000), at(3_600_010));
-        assert_eq!(admission.each.load(Ordering::Acquire) / 1_000, 100);
+        assert!((98..=101).contains(&micros_each(&admission)), "{}", micros_each(&admission));
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{cluster::Cluster, http};
+use crate::cluster::Cluster;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(50);
@@ -95,12 +94,4 @@ fn anonymous(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-/// The value of a metric of a node; `None` if the node does not answer or has none.
-pub(crate) fn metric(address: SocketAddr, name: &str) -> Option<u64> {
-    let answer = http::get(address, "/metrics").ok()?;
-    let text = String::from_utf8(answer.body).ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    value.split('.').next()?.parse().ok()
 }

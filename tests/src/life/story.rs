@@ -8,12 +8,12 @@ use tempfile::TempDir;
 use super::{
     account::{Account, Open},
     archive,
-    gauge::{Gauge, metric},
+    gauge::Gauge,
     hand::{Hands, Kept, Seen},
     load, members,
     plan::Plan,
 };
-use crate::{clock::now, cluster::Cluster, shell::Shell};
+use crate::{clock::now, cluster::Cluster, http::metric, shell::Shell};
 
 /// A life that goes on.
 pub(super) struct Story {

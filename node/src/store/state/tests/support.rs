@@ -41,7 +41,8 @@ pub(crate) fn identity(node_id: u64) -> Identity {
 pub(crate) fn options() -> StateOptions {
     StateOptions {
         block_cache_bytes: 1 << 20,
-        write_buffer_bytes: 8 << 20,
+        // Nothing is flushed that is not asked for: memtables take more where a thread moves between cores.
+        write_buffer_bytes: 64 << 20,
         trie_cache_bytes: 16 << 10,
         tile_cache_bytes: 64 << 10,
         flush_entries: u64::MAX,
