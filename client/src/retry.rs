@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, Stopwatch};
 use crate::error::{Error, Failure, Outcome};
 use crate::leader::{Fleet, Route};
 use crate::random;
@@ -115,9 +115,10 @@ impl Fleet {
         };
         let timeout = attempt_time(plan.deadline.remaining()?, plan.patience, self.len());
         progress.attempts = progress.attempts.saturating_add(1);
+        let sent = Stopwatch::start();
         let answer = request.clone().send(replica, timeout).await;
         match (&answer, &place) {
-            (Ok(_), Some(_)) => self.window.accepted(),
+            (Ok(_), Some(_)) => self.window.accepted(sent.elapsed()),
             (Err(Failure::Busy { .. }), Some(_)) => self.window.refused(),
             _ => {}
         }

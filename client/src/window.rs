@@ -3,8 +3,9 @@
 //! Contract: every write passes here before it is sent. While nothing is refused, the window grows and nobody waits. Once the leader
 //! refuses because it has more than it can do, the window shrinks by a third (once, for all that were refused about the same time),
 //! and grows again by a thirty-second of what is accepted. So a program that asks for more than the cluster does waits in its own
-//! memory, where waiting costs nothing, and not in a storm of refusals that takes from the cluster what it is short of. What waits
-//! here to its deadline was not sent: its outcome is certain.
+//! memory, where waiting costs nothing, and not in a storm of refusals that takes from the cluster what it is short of. What has waited
+//! here so long that the rest of its time is less than an answer takes at present is not sent: its outcome is certain, and the
+//! leader does no work that nobody waits for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,8 @@ struct State {
     /// Places that are to go, once they are given back.
     owed: usize,
     accepted: usize,
+    /// How long answers take: of about the last eight.
+    answer: Duration,
     shrank: Option<Stopwatch>,
 }
 
@@ -49,22 +52,25 @@ pub(crate) struct Place<'a> {
 
 impl Window {
     pub(crate) fn new() -> Self {
-        let state = State { size: FIRST, owed: 0, accepted: 0, shrank: None };
+        let state = State { size: FIRST, owed: 0, accepted: 0, answer: Duration::ZERO, shrank: None };
         Self { places: Semaphore::new(FIRST), state: Mutex::new(state) }
     }
 
-    /// Waits for a place; `None` if there is none before the deadline.
+    /// Waits for a place; `None` if there is none before it is too late.
     pub(crate) async fn enter(&self, deadline: Deadline) -> Option<Place<'_>> {
         if let Ok(permit) = self.places.try_acquire() {
             return Some(Place { window: self, permit: Some(permit) });
         }
         let waited = tokio::time::timeout(deadline.remaining()?, self.places.acquire()).await;
-        Some(Place { window: self, permit: Some(waited.ok()?.ok()?) })
+        let place = Place { window: self, permit: Some(waited.ok()?.ok()?) };
+        let answer = self.state().answer;
+        deadline.remaining().filter(|left| *left >= answer).map(|_| place)
     }
 
-    /// The leader took a write.
-    pub(crate) fn accepted(&self) {
+    /// The leader took a write, and answered after so long.
+    pub(crate) fn accepted(&self, took: Duration) {
         let mut state = self.state();
+        state.answer = state.answer * 7 / 8 + took / 8;
         state.accepted += 1;
         if state.accepted >= ACCEPTED_PER_PLACE && state.size < MOST {
             state.accepted = 0;
@@ -163,9 +169,20 @@ mod tests {
         drop(window.enter(soon()).await);
         window.refused();
         let before = window.state().size;
-        (0..10 * ACCEPTED_PER_PLACE).for_each(|_| window.accepted());
+        (0..10 * ACCEPTED_PER_PLACE).for_each(|_| window.accepted(Duration::ZERO));
         assert_eq!(window.state().size, before + 10);
         assert_eq!(all(&window).await.len(), before + 10);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_late_to_be_answered_is_not_sent() {
+        let window = Window::new();
+        let places = all(&window).await;
+        window.state().answer = Duration::from_secs(60);
+        let (late, in_time) = (Duration::from_secs(30), Duration::from_secs(600));
+        let (late, in_time) = (window.enter(Deadline::after(late)), window.enter(Deadline::after(in_time)));
+        let (late, in_time, ()) = tokio::join!(late, in_time, async { drop(places) });
+        assert!(late.is_none() && in_time.is_some());
     }
 
     #[tokio::test]
