@@ -12,8 +12,8 @@
 //! | key | document | effect |
 //! |---|---|---|
 //! | `cosigners` | [`CosignerSet`] | the epoch of the blocks that follow, at most one in a block |
-//! | `nodes/<id>` | [`NodeRecord`](crate::registry::NodeRecord) | who was ever a node of the cluster, and what became of it |
-//! | `invitations/<id>` | [`InvitationRecord`](crate::registry::InvitationRecord) | the id is taken; who has the secret may register under it |
+//! | `nodes/<id>` | [`NodeRecord`] | who was ever a node of the cluster, and what became of it |
+//! | `invitations/<id>` | [`InvitationRecord`] | the id is taken; who has the secret may register under it |
 //! | `settings` | [`SettingsRecord`] | the settings by which the blocks that follow are judged |
 //! | `ledgers/<name>` | [`LedgerRecord`] | the ledger is born in this block; written once and never again |
 //! | `frozen/<name>` | [`FreezeRecord`] | the ledger takes transactions or takes none, from the next block on |
