@@ -1,6 +1,6 @@
 //! How many writes are under way at once: as many as the cluster takes.
 //!
-//! Contract: every write passes here before it is sent. While nothing is refused, the window grows and nobody waits. Once the leader
+//! Contract: every write passes here before it is sent. While nothing is refused, it grows, and who waits does so for those before it alone. Once the leader
 //! refuses because it has more than it can do, the window shrinks by a third (once, for all that were refused about the same time),
 //! and grows again by a thirty-second of what is accepted. So a program that asks for more than the cluster does waits in its own
 //! memory, where waiting costs nothing, and not in a storm of refusals that takes from the cluster what it is short of. What has waited
