@@ -11,6 +11,7 @@
 use std::{path::Path, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use prost::Message;
 use quorate_core::{hash::Hash, name::ClusterId, position::BlockHeight};
 use quorate_ledger::{
@@ -24,12 +25,12 @@ use quorate_ledger::{
 
 use crate::{
     block::CarriedBlock,
-    consensus::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotError, SnapshotHandle},
+    consensus::{CommittedEntry, Copied, InstallError, Machine, Outcome, Position, SnapshotHandle},
     signer::heads,
     store::{
         faults::StoreFault,
         log::{LogId, Payload},
-        state::{Applied, ReadView, SnapshotError as StoreSnapshotError, StateStore},
+        state::{Applied, ReadView, SnapshotError, StateStore},
     },
 };
 
@@ -49,11 +50,9 @@ pub trait CheckpointSink: Send + Sync + 'static {
     /// Why not: the snapshot is refused.
     fn accepts(&self, snapshot: &ReadView, notes: &[String]) -> Result<(), String>;
 
-    /// The notes that certify these heads, which were applied here. Waits for them for a while, on this thread.
-    ///
-    /// # Errors
-    /// Who has not signed which.
-    fn certificates(&self, heads: &[Arc<LedgerHead>]) -> Result<Vec<String>, String>;
+    /// The notes that certify these heads, which were applied here, once they are signed; after a while, who has not signed
+    /// which.
+    fn certificates(&self, heads: Vec<Arc<LedgerHead>>) -> BoxFuture<'static, Result<Vec<String>, String>>;
 }
 
 /// The machine of this node.
@@ -137,10 +136,10 @@ fn undecodable(id: LogId, error: impl std::fmt::Display) -> StoreFault {
     StoreFault::diverged(entry(id), "a block", format!("bytes that do not decode ({error})"))
 }
 
-fn install_error(error: StoreSnapshotError) -> InstallError {
+fn install_error(error: SnapshotError) -> InstallError {
     match error {
-        StoreSnapshotError::Refused(problem) => InstallError::Refused(problem),
-        StoreSnapshotError::Fault(fault) => InstallError::Fault(fault),
+        SnapshotError::Refused(problem) => InstallError::Refused(problem),
+        SnapshotError::Fault(fault) => InstallError::Fault(fault),
     }
 }
 
@@ -165,21 +164,21 @@ impl Machine for StateMachine {
         Ok(outcomes)
     }
 
-    fn flush(&self) -> Result<(), StoreFault> {
-        self.store.flush()
+    fn snapshot(&self) -> Result<Copied, StoreFault> {
+        let copy = self.store.flushed_copy()?;
+        let notes = self.sink.certificates(copy.heads);
+        // From here on the handle removes the files.
+        Ok(Copied { files: SnapshotHandle::new(position(copy.applied), Vec::new(), copy.path), notes })
     }
 
-    fn snapshot(&self) -> Result<SnapshotHandle, SnapshotError> {
-        let copy = self.store.snapshot()?;
-        // From here on the handle removes the files.
-        let files = |notes| SnapshotHandle::new(position(copy.applied), notes, copy.path);
-        match self.sink.certificates(&copy.heads) {
-            Ok(notes) => Ok(files(notes)),
-            Err(missing) => {
-                drop(files(Vec::new()));
-                Err(SnapshotError::Uncertified(missing))
-            }
-        }
+    fn keep(&self, snapshot: &SnapshotHandle) -> Result<(), StoreFault> {
+        self.store.keep_copy(snapshot.dir(), &snapshot.label())
+    }
+
+    fn kept(&self) -> Option<SnapshotHandle> {
+        let (path, label) = self.store.kept_copy()?;
+        let handle = SnapshotHandle::from_label(path, &label);
+        handle.inspect_err(|error| tracing::warn!(%error, "a snapshot that was kept is not used")).ok()
     }
 
     fn begin_install(&self, bytes: u64) -> Result<PathBuf, InstallError> {

@@ -35,6 +35,12 @@ impl Load {
         Self(Arc::new(written))
     }
 
+    /// Bytes so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        (self.0)()
+    }
+
     /// Nobody writes.
     #[must_use]
     pub fn none() -> Self {
@@ -44,7 +50,7 @@ impl Load {
 
 impl std::fmt::Debug for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Load").field(&(self.0)()).finish()
+        f.debug_tuple("Load").field(&self.written()).finish()
     }
 }
 
@@ -65,7 +71,7 @@ impl Pace {
     /// A pace that begins now.
     #[must_use]
     pub fn new(rates: Rates, load: Load, clock: Clock) -> Self {
-        let (paid_at, written) = (clock.monotonic(), (load.0)());
+        let (paid_at, written) = (clock.monotonic(), load.written());
         Self { rates, load, clock, paid_at, written, changed_at: None }
     }
 
@@ -95,7 +101,7 @@ impl Pace {
     }
 
     fn is_busy(&mut self, now: Duration) -> bool {
-        let written = (self.load.0)();
+        let written = self.load.written();
         if written != self.written {
             (self.written, self.changed_at) = (written, Some(now));
         }

@@ -10,9 +10,12 @@ use quorate_proto::peer::v1 as pb;
 
 use crate::store::log::{LogEntry, LogId, MissingField, Vote, next_index};
 
-use super::types::{
-    Member, Membership, TypeConfig, from_raft_entry, from_raft_id, from_raft_vote, to_raft_entry, to_raft_id,
-    to_raft_vote,
+use super::{
+    machine::Position,
+    types::{
+        Member, Membership, TypeConfig, from_raft_entry, from_raft_id, from_raft_vote, to_raft_entry,
+        to_raft_id, to_raft_vote,
+    },
 };
 
 /// A message of a peer that no correct peer sends.
@@ -277,4 +280,18 @@ pub(crate) fn transfer_result(
             actual: found.actual.map(|id| to_raft_id(id.into())),
         }),
     })
+}
+/// Encodes the position of a snapshot.
+pub(crate) fn encode_position(position: &Position) -> pb::SnapshotMeta {
+    pb::SnapshotMeta {
+        last_log_id: position.last.map(Into::into),
+        membership_log_id: position.membership.as_ref().map(|(id, _)| (*id).into()),
+        membership: position.membership.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default(),
+    }
+}
+
+/// Decodes the position of a snapshot.
+pub(crate) fn decode_position(meta: &pb::SnapshotMeta) -> Position {
+    let membership = meta.membership_log_id.map(|id| (LogId::from(id), meta.membership.clone()));
+    Position { last: meta.last_log_id.map(Into::into), membership }
 }

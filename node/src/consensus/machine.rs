@@ -3,15 +3,21 @@
 //!
 //! Contract. `apply` is called on one thread of its own, in log order, each entry once per start. State
 //! need not be durable when `apply` returns; `applied` tells only what *is* durable, and after a crash
-//! consensus applies again from there. A [`StoreFault`] from any method stops the node: a fault is never
-//! an answer.
+//! consensus applies again from there. It is made durable by taking a snapshot, and not otherwise. A
+//! [`StoreFault`] from any method stops the node: a fault is never an answer.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use prost::Message;
+use quorate_proto::peer::v1 as pb;
+
+use super::codec::{decode_position, encode_position};
 
 use crate::store::{
     faults::StoreFault,
@@ -33,20 +39,28 @@ pub struct Position {
     pub membership: Option<(LogId, Bytes)>,
 }
 
-/// A snapshot on disk. Its directory is removed when the handle is dropped.
+/// A snapshot on disk. Its directory is removed when the handle is dropped, unless it stays.
 #[derive(Debug)]
 pub struct SnapshotHandle {
     position: Position,
     notes: Vec<String>,
     dir: PathBuf,
+    stays: AtomicBool,
 }
 
 impl SnapshotHandle {
-    /// Takes over a directory of plain files (no directories in it) that hold the state at `position`,
-    /// which must have been read from those very files. `notes`: what certifies it.
+    /// Takes over a directory of plain files (no directories in it) that hold exactly the state at `position`.
+    /// `notes`: what certifies it.
     #[must_use]
     pub fn new(position: Position, notes: Vec<String>, dir: PathBuf) -> Self {
-        Self { position, notes, dir }
+        Self { position, notes, dir, stays: AtomicBool::new(false) }
+    }
+
+    /// The same, certified by `notes`.
+    #[must_use]
+    pub fn certified(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
     }
 
     /// For each ledger the cosigned note of its head in these files.
@@ -66,25 +80,47 @@ impl SnapshotHandle {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+
+    /// What is noted of it where it is kept.
+    #[must_use]
+    pub fn label(&self) -> Vec<u8> {
+        let (meta, notes) = (Some(encode_position(&self.position)), self.notes.clone());
+        pb::SnapshotHeader { meta, notes, ..pb::SnapshotHeader::default() }.encode_to_vec()
+    }
+
+    /// The snapshot in `dir` of which this was noted; it stays.
+    ///
+    /// # Errors
+    /// When it is no [`SnapshotHandle::label`].
+    pub fn from_label(dir: PathBuf, label: &[u8]) -> Result<Self, prost::DecodeError> {
+        let pb::SnapshotHeader { meta, notes, .. } = pb::SnapshotHeader::decode(label)?;
+        let position = decode_position(&meta.unwrap_or_default());
+        Ok(Self { position, notes, dir, stays: AtomicBool::new(true) })
+    }
+
+    /// Whether the files stay when the handle is dropped, for the next start.
+    pub fn stay(&self, stays: bool) {
+        self.stays.store(stays, Ordering::Release);
+    }
 }
 
 impl Drop for SnapshotHandle {
     fn drop(&mut self) {
+        if self.stays.load(Ordering::Acquire) {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "a snapshot directory could not be removed");
         }
     }
 }
 
-/// Why no snapshot can be made.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// What is in it is not certified by a majority yet: nobody would take it.
-    #[error("its heads are not certified: {0}")]
-    Uncertified(String),
-    /// This node failed: it stops.
-    #[error(transparent)]
-    Fault(#[from] StoreFault),
+/// A snapshot that was just made.
+pub struct Copied {
+    /// Its files.
+    pub files: SnapshotHandle,
+    /// The notes that certify its heads, when a majority has signed them; after a while, who has not.
+    pub notes: BoxFuture<'static, Result<Vec<String>, String>>,
 }
 
 /// Why a received snapshot is not installed.
@@ -114,18 +150,21 @@ pub trait Machine: Send + Sync + 'static {
     /// A fault stops the node.
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<Vec<Outcome>, StoreFault>;
 
-    /// Makes all that was applied before the call durable. May run while `apply` runs.
+    /// Makes durable all that was applied before the call, and a snapshot of what is durable then. May run while `apply`
+    /// runs, also of another call.
     ///
     /// # Errors
     /// A fault stops the node.
-    fn flush(&self) -> Result<(), StoreFault>;
+    fn snapshot(&self) -> Result<Copied, StoreFault>;
 
-    /// A snapshot of a state that includes all that was durable before the call, with its position read
-    /// from the snapshot itself. Waits a while until it is certified. May run while `apply` runs.
+    /// Notes durably that a snapshot is the one that stands: [`Machine::kept`] finds it after a start.
     ///
     /// # Errors
-    /// [`SnapshotError::Uncertified`]: perhaps later; a fault stops the node.
-    fn snapshot(&self) -> Result<SnapshotHandle, SnapshotError>;
+    /// A fault stops the node.
+    fn keep(&self, snapshot: &SnapshotHandle) -> Result<(), StoreFault>;
+
+    /// The snapshot that an earlier run kept, if it is still there.
+    fn kept(&self) -> Option<SnapshotHandle>;
 
     /// A directory on the file system of the state, for the files of a snapshot of so many bytes. What was received of
     /// one that was not installed is still in it, also after a start.

@@ -1,20 +1,26 @@
 //! When the state is flushed and the log purged: by entries and by bytes, whichever comes first.
 //!
 //! After a crash the log is applied again from the flushed position, so this bounds both the log on disk
-//! and the time of a start. Purging follows each flush by itself, up to the flushed position less what is
-//! kept for followers that are slightly behind. While a follower fetches a snapshot, the log behind that snapshot is kept
-//! for it, within a bound.
+//! and the time of a start. With each flush a certified snapshot takes the place of the one that stands
+//! ([`super::snapshot_kept`]), and purging follows by itself, up to that snapshot less what is kept for followers that are
+//! slightly behind. While a follower fetches a snapshot, the log behind it is kept for it, within a bound.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::store::log::{LogId, LogStore, next_index};
 
 use super::{inbound::Inbound, settings::ConsensusConfig, snapshot_kept::Outgoing, types::Raft};
 
-/// Between two looks at whether a snapshot is still fetched.
-const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether a snapshot stands, although nothing is applied.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two attempts when none stands, or an old one.
+const AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// Age from which a snapshot is replaced although little was applied: it keeps files that RocksDB has replaced.
+const OLD: Duration = Duration::from_secs(600);
 
 /// Watches what is applied and triggers flushes. The task ends when consensus does.
 pub(crate) fn start(
@@ -29,21 +35,32 @@ pub(crate) fn start(
     tokio::spawn(async move {
         let mut base_index = next_index(*applied.borrow_and_update());
         let mut base_bytes = log.appended_bytes();
-        while applied.changed().await.is_ok() {
+        let mut tried: Option<Instant> = None;
+        loop {
+            if let Ok(Err(_)) = tokio::time::timeout(LOOK_EVERY, applied.changed()).await {
+                return;
+            }
             let index = next_index(*applied.borrow_and_update());
             let appended = log.appended_bytes();
-            let due =
+            let grown =
                 index.saturating_sub(base_index) >= entries || appended.saturating_sub(base_bytes) >= bytes;
-            if !due || outgoing.holds_log(appended.saturating_sub(base_bytes)) {
+            let may_try = index > 0 && tried.is_none_or(|at| at.elapsed() >= AGAIN_AFTER);
+            let due = grown || (may_try && lacks(&outgoing, &log));
+            if !due || outgoing.holds_log() {
                 continue;
             }
             if raft.trigger().snapshot().await.is_err() {
                 return;
             }
-            (base_index, base_bytes) = (index, appended);
+            (base_index, base_bytes, tried) = (index, appended, Some(Instant::now()));
             discard_incoming(&inbound).await;
         }
     })
+}
+
+/// Whether no snapshot stands from which a follower could be brought back, or an old one.
+fn lacks(outgoing: &Outgoing, log: &LogStore) -> bool {
+    outgoing.position(log.bounds().purged).is_none() || outgoing.age().is_some_and(|age| age > OLD)
 }
 
 /// A node that has been given the log by entries needs no snapshot: what is left of one only takes space.
@@ -62,16 +79,4 @@ async fn discard_incoming(inbound: &Inbound) {
         Ok(Err(fault)) => tracing::warn!(%fault, "what is left of a snapshot could not be removed"),
         Err(error) => tracing::warn!(%error, "what is left of a snapshot could not be removed"),
     }
-}
-
-/// Gives up snapshots that nobody fetches any more. Never ends.
-pub(crate) fn expire(outgoing: Outgoing) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(EXPIRE_EVERY).await;
-            let outgoing = outgoing.clone();
-            // An error means that it panicked, which ends the process.
-            tokio::task::spawn_blocking(move || outgoing.expire()).await.ok();
-        }
-    })
 }

@@ -46,7 +46,7 @@ pub use crate::store::log::{LogEntry, LogId, Payload, Vote};
 pub use codec::Malformed;
 pub use envelope::EnvelopeError;
 pub use guard::{BlockGuard, Refusal};
-pub use machine::{CommittedEntry, InstallError, Machine, Outcome, Position, SnapshotError, SnapshotHandle};
+pub use machine::{CommittedEntry, Copied, InstallError, Machine, Outcome, Position, SnapshotHandle};
 pub use members::Progress;
 pub use node::{Consensus, MembershipError, Proposal, ProposeError, StartError};
 pub use reads::ReadError;

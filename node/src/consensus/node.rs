@@ -213,11 +213,10 @@ impl Consensus {
             transfers: transfers.clone(),
             disk: Arc::default(),
         };
-        let (log_of, kept) = (log.clone(), outgoing.clone());
+        let (raft_of, log_of) = (raft.clone(), log.clone());
         let maintain =
-            maintenance::start(config, raft.clone(), log_of, applied.clone(), kept, inbound.clone());
-        let expire = maintenance::expire(outgoing);
-        let tasks = [follow, maintain, expire, lead, read].iter().map(|task| task.abort_handle()).collect();
+            maintenance::start(config, raft_of, log_of, applied.clone(), outgoing, inbound.clone());
+        let tasks = [follow, maintain, lead, read].iter().map(|task| task.abort_handle()).collect();
         let offer_again = Duration::from_millis((config.heartbeat_ms / 4).max(1));
         let inner = Inner { raft, offer_again, log, inbound, network, member_reads, status, applied, tasks };
         Ok(Self { inner: Arc::new(inner) })

@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    codec::Malformed,
+    codec::{Malformed, decode_position},
     guard::Refusal,
     inbound::Inbound,
     machine::{InstallError, Position},
@@ -187,8 +187,7 @@ fn check_header(header: &pb::SnapshotHeader, peer: NodeId) -> Result<(Vote, Posi
         return Err(format!("node {peer} sends a snapshot with the vote: {vote}").into());
     }
     let meta = header.meta.as_ref().ok_or(MissingField("meta"))?;
-    let membership = meta.membership_log_id.map(|id| (LogId::from(id), meta.membership.clone()));
-    let position = Position { last: meta.last_log_id.map(Into::into), membership };
+    let position = decode_position(meta);
     if position.last.is_none() {
         return Err("a snapshot of nothing".to_owned().into());
     }

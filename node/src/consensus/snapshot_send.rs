@@ -1,7 +1,7 @@
 //! Sending a snapshot: offered, then what the receiver lacks of it, in pieces and at a bounded pace.
 //!
-//! The position sent is the one read from the files themselves. It may be later than the one openraft
-//! asked for (the machine went on), which is safe: openraft assumes less of the follower than it has.
+//! The position sent is that of the files. It may be later than the one openraft asked for (the machine went on), which is
+//! safe: openraft assumes less of the follower than it has.
 //! A transfer that is cut is begun again by openraft, with another offer of the same files ([`super::snapshot_kept`]).
 
 use std::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    machine::Position,
+    codec::encode_position,
     network::{Network, failed, timeout},
     snapshot_kept::{Kept, Outgoing},
     transport::PeerError,
@@ -54,14 +54,14 @@ pub(crate) async fn send(
 ) -> Result<Vote, PeerError> {
     // No copy is made for a node that is away: it would hold the log for as long as openraft tries.
     network.ask_room(node).await?;
-    let kept = outgoing.get(least).await.map_err(|why| failed(node, why))?;
-    let _transfer = outgoing.transfer(&kept);
+    let transfer = outgoing.get(least).await.map_err(|why| failed(node, why))?;
+    let kept = transfer.kept();
     let clock = Clock::system();
     let began = clock.monotonic();
-    let header = header(&kept, vote);
+    let header = header(kept, vote);
     let total = header.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
     let offered = offer(network, node, &header, total).await?;
-    outgoing.touch(&kept);
+    outgoing.touch(kept);
     let parts = match offered {
         Offered::Settled(answered) => return Ok(answered),
         Offered::Missing(parts) => parts,
@@ -75,7 +75,7 @@ pub(crate) async fn send(
     let (pieces, receiver) = mpsc::channel(QUEUE);
     let taken = Arc::new(AtomicU64::new(0));
     let reader = Reader {
-        kept: Arc::clone(&kept),
+        kept: Arc::clone(kept),
         outgoing: outgoing.clone(),
         header,
         parts,
@@ -92,7 +92,7 @@ pub(crate) async fn send(
     let answer = patience.wait(node, call, &taken, missing).await;
     if matches!(&answer, Err(PeerError::Failed { why, .. }) if why.contains(super::snapshot_receive::WRONG)) {
         // Whoever made it, it is not sent again.
-        outgoing.forget(&kept);
+        outgoing.forget(kept);
     }
     let answer = answer?;
     let read = reading.await.map_err(|e| failed(node, e))?;
@@ -110,20 +110,11 @@ pub(crate) async fn send(
     Ok(answered)
 }
 
-/// Encodes the position of a snapshot.
-pub(crate) fn encode_position(position: &Position) -> pb::SnapshotMeta {
-    pb::SnapshotMeta {
-        last_log_id: position.last.map(Into::into),
-        membership_log_id: position.membership.as_ref().map(|(id, _)| (*id).into()),
-        membership: position.membership.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default(),
-    }
-}
-
 fn header(kept: &Kept, vote: Vote) -> pb::SnapshotHeader {
     pb::SnapshotHeader {
         vote: Some(vote.into()),
         meta: Some(encode_position(kept.snapshot.position())),
-        files: kept.files.clone(),
+        files: kept.files().to_vec(),
         notes: kept.snapshot.notes().to_vec(),
     }
 }
@@ -243,7 +234,7 @@ impl Reader {
 
     /// Gives the pieces of one file from an offset on; `false` when nobody takes them any more.
     fn file(&self, (number, offset): Part, pace: &mut Pace) -> io::Result<bool> {
-        let announced = self.kept.files.get(number).ok_or_else(|| io::Error::other("no such file"))?;
+        let announced = self.kept.files().get(number).ok_or_else(|| io::Error::other("no such file"))?;
         let mut file = File::open(self.kept.snapshot.dir().join(&announced.name))?;
         file.seek(SeekFrom::Start(offset))?;
         let (number, mut offset) = (u32::try_from(number).map_err(io::Error::other)?, offset);

@@ -1,8 +1,7 @@
 //! The machine, as openraft wants it.
 //!
-//! To openraft, "building a snapshot" here means making the state durable: its metadata is the durable
-//! position, the log may then be purged up to it, and no files are copied. The files of a real snapshot
-//! are made when a follower needs one, at a position that is the same or later (`snapshot_send`).
+//! To openraft, "building a snapshot" here means making the state durable and linking its files; once a majority has
+//! signed what is in them, that is the snapshot that stands, and the log may be purged up to it (`snapshot_kept`).
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -21,7 +20,7 @@ use super::{
     codec::decode_membership,
     machine::{Machine, Outcome, Position},
     own_fault::OwnFault,
-    snapshot_kept::Outgoing,
+    snapshot_kept::{NotRenewed, Outgoing},
     types::{
         Applied, RaftLogId, RaftStored, TypeConfig, from_raft_entry, from_raft_id, to_raft_id,
         to_raft_membership,
@@ -66,10 +65,15 @@ impl RaftMachine {
     }
 
     /// The durable position, as openraft's metadata.
-    fn durable(&self) -> io::Result<(Option<RaftLogId>, RaftStored)> {
+    fn durable(&self) -> io::Result<Placed> {
         let position = self.machine.applied().map_err(|e| self.fault.of(e))?;
         self.log.raise_purge_limit(next_index(position.last));
-        Ok((position.last.map(to_raft_id), stored_membership(&position)?))
+        placed(&position)
+    }
+
+    /// The position of the snapshot that stands, the same way.
+    fn standing(&self) -> io::Result<Option<Placed>> {
+        self.outgoing.position(self.log.bounds().purged).map(|position| placed(&position)).transpose()
     }
 
     async fn apply_batch(&self, batch: &mut Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
@@ -101,6 +105,13 @@ impl RaftMachine {
     }
 }
 
+/// A position, as openraft's metadata.
+type Placed = (Option<RaftLogId>, RaftStored);
+
+fn placed(position: &Position) -> io::Result<Placed> {
+    Ok((position.last.map(to_raft_id), stored_membership(position)?))
+}
+
 /// The membership of a position, as openraft stores it.
 pub(crate) fn stored_membership(position: &Position) -> io::Result<RaftStored> {
     let Some((id, bytes)) = &position.membership else {
@@ -110,19 +121,28 @@ pub(crate) fn stored_membership(position: &Position) -> io::Result<RaftStored> {
     Ok(RaftStored::new(Some(to_raft_id(*id)), membership))
 }
 
-/// Makes the state durable; the metadata of "the snapshot" is the durable position after that.
+/// Makes the state durable; the metadata of "the snapshot" is the position of the one that stands after that.
 pub(crate) struct Flush(RaftMachine);
 
 impl RaftSnapshotBuilder<TypeConfig> for Flush {
     type SnapshotData = SnapshotSource;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotSource>> {
-        let machine = Arc::clone(&self.0.machine);
-        let flushed = tokio::task::spawn_blocking(move || machine.flush());
-        flushed.await.map_err(|e| self.0.fault.of(e))?.map_err(|e| self.0.fault.of(e))?;
-        let (last_log_id, last_membership) = self.0.durable()?;
+        let Self(this) = self;
+        let renewed = this.outgoing.renew().await;
+        let durable = this.durable()?;
+        let (last_log_id, last_membership) = match renewed {
+            Ok(kept) => placed(kept.snapshot.position())?,
+            Err(NotRenewed::Uncertified(missing)) => {
+                tracing::info!(%missing, "no new snapshot stands: its heads are not certified");
+                metrics::counter!("quorate_snapshots_uncertified_total").increment(1);
+                // What nobody certifies does not keep the log for ever.
+                if this.outgoing.is_large() { durable } else { this.standing()?.unwrap_or_default() }
+            }
+            Err(fault) => return Err(this.fault.of(fault)),
+        };
         let meta = SnapshotMetaOf::<TypeConfig> { last_log_id, last_membership };
-        Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Local(self.0.outgoing.clone()) })
+        Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotSource::Local(this.outgoing.clone()) })
     }
 }
 
@@ -174,15 +194,16 @@ impl RaftStateMachine<TypeConfig> for RaftMachine {
             return Err(io::Error::other("a snapshot is installed under another position than its own"));
         }
         self.applier.install(position.clone(), dir).await.map_err(|e| self.fault.of(e))?;
+        // What stood is of a state that is gone; the log does not reach back to it.
+        self.outgoing.clear();
         self.log.raise_purge_limit(next_index(position.last));
         self.applied.send_replace(position.last);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotSource>>> {
-        let (last_log_id, last_membership) = match self.outgoing.position(self.log.bounds().purged) {
-            // A follower fetches it, or did until a moment ago: it goes on with the same.
-            Some(kept) => (kept.last.map(to_raft_id), stored_membership(&kept)?),
+        let (last_log_id, last_membership) = match self.standing()? {
+            Some(standing) => standing,
             None => self.durable()?,
         };
         Ok(last_log_id.map(|last| SnapshotOf::<TypeConfig, _> {

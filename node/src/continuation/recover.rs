@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::{FutureExt as _, future, future::BoxFuture};
 use quorate_core::{
     checkpoint::Checkpoint,
     key::LogKey,
@@ -251,8 +252,8 @@ impl CheckpointSink for NobodySigns {
         Err("a recovery takes no snapshot".to_owned())
     }
 
-    fn certificates(&self, _: &[Arc<LedgerHead>]) -> Result<Vec<String>, String> {
-        Err("a recovery sends no snapshot".to_owned())
+    fn certificates(&self, _: Vec<Arc<LedgerHead>>) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        future::ready(Err("a recovery sends no snapshot".to_owned())).boxed()
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::{FutureExt as _, future, future::BoxFuture};
 use prost::Message;
 use quorate_core::{
     block::BlockKey,
@@ -18,7 +19,7 @@ use quorate_ledger::{block::Block, outcome::NewCheckpoint, view::LedgerHead};
 use super::{CheckpointSink, StateMachine};
 use crate::{
     block::{Link, seal},
-    consensus::{CommittedEntry, InstallError, Machine, Position},
+    consensus::{CommittedEntry, Copied, InstallError, Machine, Position, SnapshotHandle},
     store::{
         faults::{FaultKind, StoreFault},
         log::{LogEntry, LogId, Payload},
@@ -44,8 +45,9 @@ impl CheckpointSink for Sink {
         self.seen.lock().unwrap().push(checkpoint);
     }
 
-    fn certificates(&self, heads: &[Arc<LedgerHead>]) -> Result<Vec<String>, String> {
-        Ok(heads.iter().map(|head| format!("{} {}", head.name, head.frontier.size())).collect())
+    fn certificates(&self, heads: Vec<Arc<LedgerHead>>) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        let notes = heads.iter().map(|head| format!("{} {}", head.name, head.frontier.size())).collect();
+        future::ready(Ok(notes)).boxed()
     }
 
     fn accepts(&self, _: &ReadView, _: &[String]) -> Result<(), String> {
@@ -138,7 +140,7 @@ fn blocks_give_outcomes_and_checkpoints_in_order_and_other_entries_only_move_the
     let view = node.store.view();
     assert_eq!(view.applied().last, Some(LogId { term: 3, index: 5 }));
     assert_eq!(view.cluster().last_block, leader.last.map(|link| (link.height, link.hash)));
-    node.machine.flush().unwrap();
+    node.store.flush().unwrap();
     let position = node.machine.applied().unwrap();
     let members = Some((LogId { term: 3, index: 0 }, Bytes::from_static(b"members")));
     assert_eq!(position, Position { last: view.applied().last, membership: members });
@@ -178,6 +180,45 @@ fn what_is_no_committed_block_of_this_chain_is_a_fault_and_changes_nothing() {
     }
 }
 
+fn snapshot(node: &Node) -> SnapshotHandle {
+    let Copied { files, notes } = node.machine.snapshot().unwrap();
+    files.certified(notes.now_or_never().unwrap().unwrap())
+}
+
+#[test]
+fn a_snapshot_that_is_kept_is_there_after_a_start_and_no_other_is() {
+    let node = node(1, false);
+    let mut leader = Leader::new();
+    node.machine.apply(leader.founding()).unwrap();
+    let (first, other) = (snapshot(&node), snapshot(&node));
+    node.machine.apply(vec![leader.write("a")]).unwrap();
+    let second = snapshot(&node);
+    assert!(second.position().last > first.position().last);
+    for kept in [&first, &second] {
+        node.machine.keep(kept).unwrap();
+    }
+    for left in [&first, &other, &second] {
+        left.stay(true);
+    }
+    let Node { _home: home, store, machine, .. } = node;
+    drop((machine, store));
+    let path = home.path().join("state");
+    let store = Arc::new(StateStore::open(&path, identity(1), options()).unwrap());
+    assert_eq!((first.dir().exists(), other.dir().exists(), second.dir().exists()), (false, false, true));
+    let machine = StateMachine::new(Arc::clone(&store), ClusterId::new(CLUSTER), Arc::new(Sink::default()));
+    let kept = machine.kept().unwrap();
+    assert_eq!(
+        (kept.position(), kept.notes(), kept.dir()),
+        (second.position(), second.notes(), second.dir())
+    );
+    // What cannot be read is not used, and stops nobody.
+    let record = path.join("STANDING");
+    let mut bytes = fs::read(&record).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&record, bytes).unwrap();
+    assert!(machine.kept().is_none());
+}
+
 #[test]
 fn a_snapshot_goes_from_machine_to_machine_and_its_heads_are_signed() {
     let (from, to) = (node(1, false), node(2, false));
@@ -185,7 +226,7 @@ fn a_snapshot_goes_from_machine_to_machine_and_its_heads_are_signed() {
     let mut entries = leader.founding();
     entries.push(leader.write("a"));
     from.machine.apply(entries).unwrap();
-    let snapshot = from.machine.snapshot().unwrap();
+    let snapshot = snapshot(&from);
     assert_eq!(snapshot.position().last, from.store.view().applied().last);
     assert_eq!(snapshot.notes(), ["_system 3", "default 3"], "the heads of the copy itself are certified");
     let received = to.machine.begin_install(0).unwrap();
@@ -208,7 +249,7 @@ fn a_snapshot_goes_from_machine_to_machine_and_its_heads_are_signed() {
 fn a_snapshot_that_contradicts_what_was_signed_is_refused() {
     let (from, to) = (node(1, false), node(2, true));
     from.machine.apply(Leader::new().founding()).unwrap();
-    let snapshot = from.machine.snapshot().unwrap();
+    let snapshot = snapshot(&from);
     let received = to.machine.begin_install(0).unwrap();
     copy_directory(snapshot.dir(), &received);
     let refused = to.machine.check_install(snapshot.position(), snapshot.notes(), &received);

@@ -20,13 +20,13 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use zeroize::Zeroizing;
 
 mod rounds;
+mod waiting;
 
 use super::{
     anchor::Anchor,
     book::{Book, Change, Refused, Signed},
     haste::Haste,
     intake::consistent,
-    need::Need,
     notes,
     outside::Outside,
     pen::Pen,
@@ -311,41 +311,6 @@ impl Signer {
         Arc::clone(keys.entry(ledger.clone()).or_insert_with(derive))
     }
 
-    /// Waits until enough have signed the checkpoint of `size` with `root`, which this node has applied, and gives its note.
-    ///
-    /// # Errors
-    /// [`WaitError`]: who is missing when `timeout` is over.
-    pub async fn wait(
-        &self,
-        ledger: &LedgerName,
-        size: TreeSize,
-        root: Hash,
-        need: &Need,
-        timeout: Duration,
-    ) -> Result<Certified, WaitError> {
-        self.check_possible(need)?;
-        let by_majority = *need == Need::default();
-        let enough = async {
-            let mut changed = self.0.changed.subscribe();
-            loop {
-                changed.mark_unchanged();
-                if let Some(certified) = self.certified_at(ledger, size, root, need)? {
-                    return Ok(certified);
-                }
-                self.hurry();
-                if by_majority {
-                    self.until_certified(ledger, size).await;
-                } else if changed.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        match tokio::time::timeout(timeout, enough).await {
-            Ok(result) => result,
-            Err(_) => Err(self.missing(ledger, size, need)),
-        }
-    }
-
     /// Signs the head of a ledger again, here and at the other members, if it was last signed more than 10 s ago.
     pub async fn refresh(&self, ledger: &LedgerName) {
         // Whoever asks the witnesses looks how old their signatures are.
@@ -361,31 +326,6 @@ impl Signer {
 
     fn others(&self) -> Vec<NodeId> {
         lock(&self.0.book).newest().keys().keys().filter(|id| **id != self.0.me).copied().collect()
-    }
-
-    /// Returns when a majority has signed a larger size of a ledger than this.
-    pub async fn certified_beyond(&self, ledger: &LedgerName, size: TreeSize) {
-        let mut watch = self.watch_certified(ledger);
-        if self.certified_size(ledger) <= size && watch.wait_for(|certified| *certified > size).await.is_err()
-        {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    fn watch_certified(&self, ledger: &LedgerName) -> watch::Receiver<TreeSize> {
-        let mut all = lock(&self.0.certified);
-        all.entry(ledger.clone()).or_insert_with(|| watch::Sender::new(TreeSize::ZERO)).subscribe()
-    }
-
-    async fn until_certified(&self, ledger: &LedgerName, size: TreeSize) {
-        let mut watch = self.watch_certified(ledger);
-        // A size that is not certified itself although a larger one is has too few signatures for ever: look once,
-        // then wait for the deadline.
-        if *watch.borrow() >= size {
-            tokio::time::sleep(SAVE_EVERY).await;
-        } else if watch.wait_for(|certified| *certified >= size).await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 
     /// Takes the consequences of a change; true when somebody may be waiting for it.

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use quorate_core::{
     hash::Hash,
     name::{ClusterOrigin, LedgerName},
@@ -19,7 +20,6 @@ use tokio::sync::mpsc;
 use super::{
     anchor::Anchor,
     desk::Signer,
-    need::Need,
     notes::heads,
     pen::{LastSigned, PenFault, promises},
 };
@@ -61,13 +61,17 @@ impl CheckpointSink for Intake {
         certified(&heads, notes, self.signer.origin(), &self.signer.anchor(snapshot)?)
     }
 
-    fn certificates(&self, heads: &[Arc<LedgerHead>]) -> Result<Vec<String>, String> {
-        let waiting = heads.iter().map(|head| async move {
-            let (size, root) = (head.frontier.size(), head.frontier.root());
-            let certified = self.signer.wait(&head.name, size, root, &Need::default(), CERTIFIED_IN).await;
-            certified.map(|certified| certified.note.to_string()).map_err(|error| error.to_string())
-        });
-        tokio::runtime::Handle::current().block_on(futures::future::try_join_all(waiting))
+    fn certificates(&self, heads: Vec<Arc<LedgerHead>>) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        let signer = self.signer.clone();
+        async move {
+            let waiting = heads.iter().map(|head| async {
+                let (size, root) = (head.frontier.size(), head.frontier.root());
+                let certified = signer.certified(&head.name, size, root, CERTIFIED_IN).await;
+                certified.map(|certified| certified.note.to_string()).map_err(|error| error.to_string())
+            });
+            futures::future::try_join_all(waiting).await
+        }
+        .boxed()
     }
 }
 

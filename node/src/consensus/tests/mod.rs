@@ -13,7 +13,7 @@ use super::machine::{Machine, Position};
 
 /// A snapshot of one machine, copied to where another one installs from: what the network does otherwise.
 pub(crate) fn copy_snapshot(from: &Arc<dyn Machine>, to: &Arc<dyn Machine>) -> (PathBuf, Position) {
-    let snapshot = from.snapshot().unwrap();
+    let snapshot = from.snapshot().unwrap().files;
     let dir = to.begin_install(0).unwrap();
     for entry in fs::read_dir(snapshot.dir()).unwrap() {
         let entry = entry.unwrap();

@@ -10,15 +10,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use prost::Message;
 use quorate_core::position::BlockHeight;
 use quorate_ledger::outcome::BlockOutcome;
 use quorate_proto::peer::v1 as pb;
+use tokio::sync::watch;
 
 use crate::{
     consensus::{
-        CommittedEntry, InstallError, LogId, Machine, Outcome, Payload, Position, SnapshotError,
-        SnapshotHandle, snapshot_send::encode_position,
+        CommittedEntry, Copied, InstallError, LogId, Machine, Outcome, Payload, Position, SnapshotHandle,
+        codec::encode_position,
     },
     store::{faults::StoreFault, log::next_index},
 };
@@ -44,6 +46,19 @@ pub(super) struct Toy {
     pub(super) installs: AtomicU64,
     /// How many snapshots were made.
     pub(super) snapshots: AtomicU64,
+    /// Whether a majority signs what is in a snapshot.
+    pub(super) certifying: watch::Sender<Certifying>,
+}
+
+/// What becomes of the certificates of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certifying {
+    /// They are there at once.
+    Now,
+    /// They are waited for.
+    Later,
+    /// There are none.
+    Never,
 }
 
 impl Toy {
@@ -53,9 +68,10 @@ impl Toy {
             durable: Mutex::new(start),
             lenient,
             scratch: scratch.to_owned(),
-            names: AtomicU64::new(0),
+            names: AtomicU64::new(fs::read_dir(scratch).map_or(0, |entries| entries.count() as u64)),
             installs: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
+            certifying: watch::Sender::new(Certifying::Now),
         }
     }
 
@@ -130,18 +146,32 @@ impl Machine for Toy {
         Ok(outcomes)
     }
 
-    fn flush(&self) -> Result<(), StoreFault> {
-        let present = self.present();
-        *self.durable.lock().unwrap() = present;
-        Ok(())
-    }
-
-    fn snapshot(&self) -> Result<SnapshotHandle, SnapshotError> {
+    fn snapshot(&self) -> Result<Copied, StoreFault> {
         let state = self.present();
+        *self.durable.lock().unwrap() = state.clone();
         let dir = self.new_dir("snapshot");
         write_state(&dir, &state);
         self.snapshots.fetch_add(1, Ordering::Relaxed);
-        Ok(SnapshotHandle::new(state.position, vec!["a note".to_owned()], dir))
+        let mut certifying = self.certifying.subscribe();
+        let notes = async move {
+            match certifying.wait_for(|answer| *answer != Certifying::Later).await.map(|answer| *answer) {
+                Ok(Certifying::Now) => Ok(vec!["a note".to_owned()]),
+                _ => Err("nobody signs".to_owned()),
+            }
+        };
+        Ok(Copied { files: SnapshotHandle::new(state.position, Vec::new(), dir), notes: notes.boxed() })
+    }
+
+    fn keep(&self, snapshot: &SnapshotHandle) -> Result<(), StoreFault> {
+        fs::write(self.scratch.join("label"), snapshot.label()).unwrap();
+        fs::write(self.scratch.join("kept"), snapshot.dir().to_str().unwrap()).unwrap();
+        Ok(())
+    }
+
+    fn kept(&self) -> Option<SnapshotHandle> {
+        let dir = PathBuf::from(fs::read_to_string(self.scratch.join("kept")).ok()?);
+        let label = fs::read(self.scratch.join("label")).unwrap();
+        dir.exists().then(|| SnapshotHandle::from_label(dir, &label).unwrap())
     }
 
     fn begin_install(&self, _: u64) -> Result<PathBuf, InstallError> {

@@ -1,14 +1,14 @@
 //! The directory of a state store: whose it is, and which database in it is the present one.
 //!
 //! `IDENTITY` (text: format, cluster, node, checksum) · `CURRENT` (the name of a database directory) ·
-//! `db-<number>/` (RocksDB) · `snapshot-<number>/` (of this run only) · `incoming/` (what was received of a snapshot so
-//! far) · `SCRUBBED` (when everything was read and found right last) · `DAMAGED` (why this state is not to be used any
+//! `db-<number>/` (RocksDB) · `snapshot-<number>/` (a copy; all but the one that stands are of this run only) · `STANDING` (the
+//! name of that one, and what certifies it) · `incoming/` (what was received of a snapshot so far) · `SCRUBBED` (when everything was read and found right last) · `DAMAGED` (why this state is not to be used any
 //! more; there only when damage was found).
 //!
 //! **If we crash**: a new store is made under another name and renamed as a whole, so it is there completely or not
 //! at all. `CURRENT` is replaced by rename, after what it names is complete and synced; so at any moment it names a
-//! complete database, the old or the new one. Every other database is removed at the next start; what was received of a
-//! snapshot is kept, and the transfer goes on with it.
+//! complete database, the old or the new one. Every other database is removed at the next start, and every copy but the one
+//! that `STANDING` names; what was received of a snapshot is kept, and the transfer goes on with it.
 
 use std::{
     fs::{self, File},
@@ -28,6 +28,8 @@ pub const FORMAT_VERSION: u32 = 2;
 
 const IDENTITY: &str = "IDENTITY";
 const CURRENT: &str = "CURRENT";
+/// Which copy stands, and what its owner noted of it.
+const STANDING: &str = "STANDING";
 /// When a scrubbing pass ended last, seconds since the Unix epoch.
 const SCRUBBED: &str = "SCRUBBED";
 /// Why this state must not be used any more.
@@ -103,6 +105,26 @@ impl Directory {
     /// A path for a snapshot that is being taken; nothing is there.
     pub(crate) fn new_snapshot(&self) -> Result<PathBuf, StoreFault> {
         self.unused(SNAPSHOT)
+    }
+
+    /// Notes that the snapshot in `path` stands. When this returns it is so after a crash too.
+    pub(crate) fn keep_snapshot(&self, path: &Path, label: &[u8]) -> Result<(), StoreFault> {
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with(SNAPSHOT));
+        let name = name.ok_or_else(|| {
+            StoreFault::mismatch(path.display().to_string(), "the directory of a snapshot", "another name")
+        })?;
+        self.replace(STANDING, &standing_text(name, label))
+    }
+
+    /// The snapshot that stands, with its label. What cannot be read says nothing: another one is made.
+    pub(crate) fn kept_snapshot(&self) -> Option<(PathBuf, Vec<u8>)> {
+        let text = fs::read_to_string(self.path.join(STANDING)).ok()?;
+        let Some((name, label)) = parse_standing(&text) else {
+            tracing::warn!(file = STANDING, "it does not match its checksum, and is not used");
+            return None;
+        };
+        let path = self.path.join(name);
+        path.is_dir().then_some((path, label))
     }
 
     /// The path of the snapshot that is being received.
@@ -226,12 +248,14 @@ impl Directory {
 
     /// Removes what `current` does not need. Only names of our own making are touched.
     fn clean(&self, current: &str) -> Result<(), StoreFault> {
+        let standing = self.kept_snapshot().map(|(path, _)| path);
         for name in entries(&self.path)? {
             let path = self.path.join(&name);
             let ours = [DATABASE, SNAPSHOT].iter().any(|prefix| name.starts_with(prefix));
-            let result = if ours && name != current && path.is_dir() {
+            let is_needed = name == current || standing.as_ref() == Some(&path);
+            let result = if ours && !is_needed && path.is_dir() {
                 fs::remove_dir_all(&path)
-            } else if [IDENTITY, CURRENT, SCRUBBED, DAMAGED]
+            } else if [IDENTITY, CURRENT, STANDING, SCRUBBED, DAMAGED]
                 .iter()
                 .any(|file| name == format!("{file}.{TEMPORARY}"))
             {
@@ -271,17 +295,34 @@ fn identity_text(identity: Identity) -> String {
 }
 
 fn parse_identity(text: &str) -> Option<FoundIdentity<'_>> {
-    let (facts, checksum) = text.strip_suffix('\n')?.rsplit_once("\nsha256 ")?;
-    let facts = text.get(..=facts.len())?;
-    if sha256(&[facts.as_bytes()]).to_string() != checksum {
-        return None;
-    }
-    let mut lines = facts.lines();
+    let mut lines = checked(text)?.lines();
     Some(FoundIdentity {
         format: lines.next()?.strip_prefix("quorate-state ")?.parse().ok()?,
         cluster: lines.next()?.strip_prefix("cluster ")?,
         node: lines.next()?.strip_prefix("node ")?.parse().ok()?,
     })
+}
+
+fn standing_text(name: &str, label: &[u8]) -> String {
+    let facts = format!("quorate-snapshot 1\nname {name}\nlabel {}\n", hex::encode(label));
+    let checksum = sha256(&[facts.as_bytes()]);
+    format!("{facts}sha256 {checksum}\n")
+}
+
+fn parse_standing(text: &str) -> Option<(&str, Vec<u8>)> {
+    let mut lines = checked(text)?.lines();
+    let known = lines.next()? == "quorate-snapshot 1";
+    let name = lines.next()?.strip_prefix("name ")?;
+    let number = name.strip_prefix(SNAPSHOT)?;
+    let label = hex::decode(lines.next()?.strip_prefix("label ")?).ok()?;
+    (known && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some((name, label))
+}
+
+/// The text before its last line, which has to be the checksum of it.
+fn checked(text: &str) -> Option<&str> {
+    let (facts, checksum) = text.strip_suffix('\n')?.rsplit_once("\nsha256 ")?;
+    let facts = text.get(..=facts.len())?;
+    (sha256(&[facts.as_bytes()]).to_string() == checksum).then_some(facts)
 }
 
 /// The names in a directory, sorted.

@@ -6,7 +6,7 @@
 //! read here is checked when it is read. The nodes of the cluster, and which ledgers
 //! are frozen, are read from the documents of `_system`; one that this version does not know is a fault.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use quorate_core::{
     hash::{Hash, leaf_hash},
@@ -67,7 +67,18 @@ pub(crate) fn load(
 
 /// The row that says what was applied.
 pub(crate) fn read_applied(database: &Database) -> Result<AppliedRow, StoreFault> {
-    let row = database.get(Table::Meta, rows::APPLIED)?;
+    decode_applied(database, database.get(Table::Meta, rows::APPLIED)?)
+}
+
+/// The same as a crash would leave it.
+pub(crate) fn persisted(database: &Database) -> Result<AppliedRow, StoreFault> {
+    decode_applied(database, database.get_persisted(Table::Meta, rows::APPLIED)?)
+}
+
+fn decode_applied(
+    database: &Database,
+    row: Option<impl Deref<Target = [u8]>>,
+) -> Result<AppliedRow, StoreFault> {
     let row = row.ok_or_else(|| database.damaged(Table::Meta, rows::APPLIED, "the row is missing"))?;
     AppliedRow::decode(&row).map_err(|error| database.damaged(Table::Meta, rows::APPLIED, error))
 }

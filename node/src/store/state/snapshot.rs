@@ -1,7 +1,11 @@
 //! Snapshots: a copy of the whole state in plain files, made without stopping and installed without a gap.
 //!
-//! Made: a RocksDB checkpoint with a forced flush (hard links, no copying), whose position is read by opening the
-//! checkpoint itself; so files and position cannot part.
+//! Made: a RocksDB checkpoint (hard links, no copying), in one of two ways. [`StateStore::snapshot`] flushes first and opens
+//! the checkpoint to read its position, so files and position cannot part. [`StateStore::flushed_copy`] reads nothing: it
+//! asks the open database what a crash would leave, before the files are linked and after; where the answers are equal,
+//! that is what the files hold.
+//!
+//! Kept: of one copy the store notes that it stands, with what its owner wants to know of it; it is there after a start.
 //!
 //! Installed: the files are in a directory of their own. They are opened and every hash in them is recomputed
 //! ([`mod@super::scrub`]) before anything changes: the sender is not believed. Then: sync the files, give the
@@ -15,16 +19,17 @@ use std::{
     sync::Arc,
 };
 
-use quorate_ledger::view::LedgerHead;
+use quorate_ledger::view::{LedgerHead, LedgerId};
 use rocksdb::checkpoint::Checkpoint;
 
 use super::{
     database::{Access, Database},
     directory::{sync_directory, sync_file},
     epochs,
-    load::{heads, load, read_applied},
-    meta::Applied,
-    options::StateOptions,
+    load::{heads, load, persisted, read_applied},
+    meta::{self, Applied, AppliedRow},
+    options::{StateOptions, Table},
+    rows,
     scrub::scrub,
     store::{StateStore, Writer},
     view::ReadView,
@@ -36,6 +41,10 @@ use crate::{
 
 /// What a cache is bounded by while a snapshot is only checked, bytes.
 const CHECK_CACHE: usize = 8 << 20;
+
+/// To RocksDB, a checkpoint with a flush before it, and one without.
+const WITH_FLUSH: u64 = 0;
+const WITHOUT_FLUSH: u64 = u64::MAX;
 
 /// Why a received snapshot is not installed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,25 +68,69 @@ pub struct StateCopy {
     pub path: PathBuf,
 }
 
+/// How often the files are linked again because the database wrote some meanwhile.
+const LINKED_AGAIN: usize = 16;
+
 impl StateStore {
+    /// Makes durable what was applied before the call, and a copy of what is durable then. Takes the space of the files that
+    /// are replaced while it exists. May run beside [`StateStore::apply`].
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn flushed_copy(&self) -> Result<StateCopy, StoreFault> {
+        let view = self.view();
+        let database = &view.database;
+        database.flush(true)?;
+        database.check_background()?;
+        for _ in 0..LINKED_AGAIN {
+            let before = persisted(database)?;
+            let heads = persisted_heads(database, &before)?;
+            let path = self.link_files(database, WITHOUT_FLUSH)?;
+            if persisted(database)?.applied == before.applied {
+                return Ok(StateCopy { applied: before.applied, heads, path });
+            }
+            // A flush came between. They come after many entries, so the next look will be between two of them.
+            remove(&path)?;
+        }
+        // Then it is opened and read.
+        drop(view);
+        self.snapshot()
+    }
+
+    /// Hard links to the files of a database, in a directory of their own.
+    fn link_files(&self, database: &Database, flush_above: u64) -> Result<PathBuf, StoreFault> {
+        let _alone = self.naming.lock();
+        let path = self.directory.new_snapshot()?;
+        let place = || path.display().to_string();
+        let checkpoint = Checkpoint::new(database.rocksdb());
+        let checkpoint = checkpoint.map_err(|error| StoreFault::rocksdb(place(), &error))?;
+        checkpoint
+            .create_checkpoint_with_log_size(&path, flush_above)
+            .map_err(|error| StoreFault::rocksdb(place(), &error))?;
+        Ok(path)
+    }
+
+    /// Notes that the copy in `path` stands, durably: it is there after a start, with `label`. The one that stood is not
+    /// removed.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn keep_copy(&self, path: &Path, label: &[u8]) -> Result<(), StoreFault> {
+        self.directory.keep_snapshot(path, label)
+    }
+
+    /// The copy that stands, with its label.
+    pub fn kept_copy(&self) -> Option<(PathBuf, Vec<u8>)> {
+        self.directory.kept_snapshot()
+    }
+
     /// Makes a copy of a state that includes all that was applied before the call. Takes the space of the files that are
     /// replaced while it exists. May run beside [`StateStore::apply`].
     ///
     /// # Errors
     /// A fault of the store.
     pub fn snapshot(&self) -> Result<StateCopy, StoreFault> {
-        let view = self.view();
-        let path = {
-            let _alone = self.naming.lock();
-            let path = self.directory.new_snapshot()?;
-            let place = || path.display().to_string();
-            let checkpoint = Checkpoint::new(view.database.rocksdb());
-            let checkpoint = checkpoint.map_err(|error| StoreFault::rocksdb(place(), &error))?;
-            checkpoint
-                .create_checkpoint_with_log_size(&path, 0)
-                .map_err(|error| StoreFault::rocksdb(place(), &error))?;
-            path
-        };
+        let path = self.link_files(&self.view().database, WITH_FLUSH)?;
         match self.read_snapshot(&path) {
             Ok((applied, heads)) => Ok(StateCopy { applied, heads, path }),
             Err(fault) => {
@@ -228,6 +281,23 @@ impl StateStore {
             ..self.options.clone()
         }
     }
+}
+
+/// The heads of all ledgers as a crash would leave them.
+fn persisted_heads(database: &Database, row: &AppliedRow) -> Result<Vec<Arc<LedgerHead>>, StoreFault> {
+    let head = |id| {
+        let key = rows::head(LedgerId(id));
+        let damaged = |problem: &dyn std::fmt::Display| database.damaged(Table::Meta, &key, problem);
+        let stored =
+            database.get_persisted(Table::Meta, &key)?.ok_or_else(|| damaged(&"the row is missing"))?;
+        let head = meta::decode_head(&stored).map_err(|error| damaged(&error))?;
+        if head.id == LedgerId(id) { Ok(head) } else { Err(damaged(&"it holds the head of another ledger")) }
+    };
+    (0..row.cluster.next_ledger.0).map(head).collect()
+}
+
+fn remove(path: &Path) -> Result<(), StoreFault> {
+    fs::remove_dir_all(path).map_err(|error| StoreFault::file(path, "removing", &error))
 }
 
 fn check_position(expected: &Applied, view: &ReadView) -> Result<(), SnapshotError> {

@@ -25,7 +25,7 @@ use super::{
     directory::Directory,
     epochs,
     ledger::LedgerView,
-    load::load,
+    load::{load, persisted},
     meta::{Applied, AppliedRow},
     options::{StateOptions, Table},
     parking::Guarded,
@@ -212,11 +212,7 @@ impl StateStore {
     pub fn durable(&self) -> Result<Applied, StoreFault> {
         let view = self.view();
         view.database.check_background()?;
-        let row = view.database.get_persisted(Table::Meta, rows::APPLIED)?;
-        let damaged =
-            |problem: &dyn std::fmt::Display| view.database.damaged(Table::Meta, rows::APPLIED, problem);
-        let row = row.ok_or_else(|| damaged(&"the row is missing"))?;
-        Ok(AppliedRow::decode(&row).map_err(|error| damaged(&error))?.applied)
+        Ok(persisted(&view.database)?.applied)
     }
 
     /// Makes durable what was applied before the call.

@@ -46,10 +46,16 @@ fn receive(from: &Path, store: &StateStore) -> std::path::PathBuf {
 
 /// Takes a snapshot and installs it.
 fn transfer(from: &StateStore, to: &StateStore) -> Applied {
-    let StateCopy { applied: position, path: files, .. } = from.snapshot().unwrap();
+    install_copy(from.snapshot().unwrap(), to)
+}
+
+fn install_copy(copy: StateCopy, to: &StateStore) -> Applied {
+    let StateCopy { applied: position, path: files, heads } = copy;
     let received = receive(&files, to);
     to.check_snapshot(&position, &received, |_| Ok(())).unwrap();
-    to.install(&position, &received).unwrap();
+    let installed = to.install(&position, &received).unwrap();
+    let found: Vec<_> = installed.ledgers().iter().map(|ledger| ledger.head().clone()).collect();
+    assert_eq!(found, heads);
     fs::remove_dir_all(files).unwrap();
     position
 }
@@ -89,6 +95,9 @@ fn a_snapshot_is_whole_while_blocks_are_applied() {
         for _ in 0..3 {
             let to = Rig::of(identity(3));
             transfer(from.store(), to.store());
+            scrub(&to.view()).unwrap();
+            let to = Rig::of(identity(4));
+            install_copy(from.store().flushed_copy().unwrap(), to.store());
             scrub(&to.view()).unwrap();
         }
         writer.join().unwrap();
