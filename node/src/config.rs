@@ -206,9 +206,9 @@ pub struct Snapshot {
     pub bytes_per_second: u64,
     /// Bytes per second while clients write; 0: no limit.
     pub busy_bytes_per_second: u64,
-    /// How long a snapshot that nobody fetches is kept for somebody who goes on with it, seconds.
+    /// How long after its last piece a snapshot is not replaced, for somebody who goes on with it, seconds.
     pub kept_seconds: u64,
-    /// Bytes of the Raft log that are kept behind it meanwhile, at most.
+    /// Bytes of the Raft log that are kept behind a snapshot that is fetched, or while none is certified, at most.
     pub held_log_bytes: u64,
 }
 

@@ -313,26 +313,6 @@ impl Cluster {
         }
     }
 
-    /// Waits until no node that runs is further behind than the log that the others keep, so that none needs a snapshot. Two
-    /// faults at once are more than three nodes bear: a snapshot of a head that only one node has cannot be certified
-    /// (docs/decisions/0015).
-    pub fn wait_level(&self) {
-        /// Entries; the shortest log that a test keeps has some more.
-        const LEVEL: u64 = 12;
-        let start = now();
-        let running = || self.nodes.values().filter(|node| node.process.is_some());
-        loop {
-            let ends: Vec<_> =
-                running().map(|node| http::metric(node.http, "quorate_raft_last_log_index")).collect();
-            let range = ends.iter().flatten().min().zip(ends.iter().flatten().max());
-            if ends.iter().all(Option::is_some) && range.is_some_and(|(least, most)| most - least <= LEVEL) {
-                return;
-            }
-            assert!(now() - start < READY_IN, "some nodes stay behind: {ends:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// Waits until a node is not ready for a reason that contains `words`, and gives the reason.
     pub fn wait_unready(&self, id: u64, words: &str) -> String {
         let start = now();

@@ -28,6 +28,7 @@
 //! | `quorate_certificate_expiry_seconds{certificate}` | gauge | when the certificate in use ends, Unix time |
 //! | `quorate_certificate_reloads_total{certificate,result}` | counter | new certificates `taken` or `refused` |
 //! | `quorate_snapshots_sent_total` | counter | snapshots that a follower installed from this leader |
+//! | `quorate_snapshots_uncertified_total` | counter | copies of the state that no majority signed in time; the one before stands on |
 //! | `quorate_snapshots_installed_total` | counter | snapshots that this node received and installed |
 //! | `quorate_snapshot_bytes_total{direction}` | counter | bytes of these, `sent` and `installed` |
 //! | `quorate_snapshot_done_bytes{direction}` | gauge | of snapshots on their way now: what the receiver has |

@@ -44,9 +44,9 @@ pub struct ConsensusConfig {
 pub struct SnapshotSettings {
     /// How fast files are read for it.
     pub rates: Rates,
-    /// How long a snapshot that nobody fetches is kept for somebody who goes on with it.
+    /// How long after its last piece a snapshot is not replaced, for somebody who goes on with it.
     pub kept: Duration,
-    /// Bytes of the log that are kept behind such a snapshot, at most.
+    /// Bytes of the log that are kept behind such a snapshot, or while none is certified, at most.
     pub held_log_bytes: u64,
 }
 

@@ -27,7 +27,6 @@ pub(super) async fn joins_by_snapshot(story: &mut Story) {
 /// A node is killed and loses its directory; a new one takes its place.
 pub(super) async fn dead_node_is_replaced(story: &mut Story) {
     let mut step = Open::step("a node dies with its directory, and is replaced");
-    story.cluster.wait_level();
     let since = now();
     story.cluster.forget(3);
     fs::remove_dir_all(story.cluster.path().join("node-3"))
