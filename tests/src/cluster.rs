@@ -139,7 +139,7 @@ impl Cluster {
 
     /// Starts a node that does not run: this command is `quorate`, or whatever becomes it.
     pub fn start_node_by(&mut self, id: u64, program: &mut Command) {
-        let log = self.path().join(format!("node-{id}.log"));
+        let log = self.log_file(id);
         let node = self.nodes.get_mut(&id).expect("a node of the cluster");
         let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
         let process = program
@@ -329,9 +329,14 @@ impl Cluster {
         panic!("node {id} does not say {words:?}, but {said:?}:\n{}", self.log(id));
     }
 
+    /// The file that a node's log is in.
+    pub fn log_file(&self, id: u64) -> PathBuf {
+        self.path().join(format!("node-{id}.log"))
+    }
+
     /// The end of a node's log.
     pub fn log(&self, id: u64) -> String {
-        let text = fs::read_to_string(self.path().join(format!("node-{id}.log"))).unwrap_or_default();
+        let text = fs::read_to_string(self.log_file(id)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

@@ -26,10 +26,21 @@ pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
 /// The value of a metric that has one row, its name and labels as they stand; `None` while there is none.
 #[must_use]
 pub fn metric(address: SocketAddr, name: &str) -> Option<u64> {
-    let answer = get(address, "/metrics").ok()?;
-    let text = String::from_utf8(answer.body).ok()?;
+    let text = all_metrics(address)?;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     value.split('.').next()?.parse().ok()
+}
+
+/// The sum of the metrics in whose lines all of these words are; `None` where nobody answers.
+#[must_use]
+pub fn metrics(address: SocketAddr, words: &[&str]) -> Option<u64> {
+    let text = all_metrics(address)?;
+    let lines = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+    Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+}
+
+fn all_metrics(address: SocketAddr) -> Option<String> {
+    String::from_utf8(get(address, "/metrics").ok()?.body).ok()
 }
 
 /// Sends a body to a path. Blocking; gives up after five seconds.

@@ -39,10 +39,15 @@ pub fn wait(child: &mut Child, limit: Duration) -> bool {
     true
 }
 
+/// Sends a signal such as `CONT` to a process of ours.
+pub fn send(pid: u32, signal: &str) {
+    let sent = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
+    assert!(sent.expect("kill can be run").success(), "a process of ours can be signalled");
+}
+
 /// Sends a signal such as `TERM` and waits until the process has ended; one that does not within `limit` is killed.
 pub fn signal(child: &mut Child, signal: &str, limit: Duration) -> ExitStatus {
-    let sent = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
-    assert!(sent.expect("kill can be run").success(), "a process of ours can be signalled");
+    send(child.id(), signal);
     if !wait(child, limit) {
         child.kill().expect("a process of ours can be killed");
     }

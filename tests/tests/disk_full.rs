@@ -74,11 +74,8 @@ fn only(cluster: &Cluster, id: u64) -> Client {
         .unwrap()
 }
 
-fn metric(cluster: &Cluster, id: u64, name: &str) -> String {
-    let answer = http::get(cluster.nodes[&id].http, "/metrics").unwrap();
-    let text = String::from_utf8(answer.body).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
-    line.unwrap_or_default()
+fn metric(cluster: &Cluster, id: u64, name: &str) -> Option<u64> {
+    http::metric(cluster.nodes[&id].http, name)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,7 +114,7 @@ async fn writes_stop_before_the_disks_are_full_and_go_on_when_there_is_space() {
     let read = client.ledger("default").get("before 3", ReadOptions::new()).await.unwrap();
     assert!(read.value.is_some());
     let leader = cluster.leader(&client).await;
-    assert_eq!(metric(&cluster, leader, "quorate_read_only"), "1");
+    assert_eq!(metric(&cluster, leader, "quorate_read_only"), Some(1));
     for (_, status) in client.status().await {
         let status = status.unwrap();
         assert!(status.fault.is_empty() && status.disk_free_bytes < 100 << 20, "{status:?}");
@@ -145,7 +142,7 @@ async fn frozen_while_full(cluster: &Cluster, client: &Client) {
     for id in 1..=3 {
         let read = only(cluster, id).ledger("default").get("before 3", ReadOptions::new()).await.unwrap();
         assert!(read.value.is_some(), "node {id}");
-        assert_eq!(metric(cluster, id, "quorate_ledger_frozen{ledger=\"default\"}"), "1", "node {id}");
+        assert_eq!(metric(cluster, id, "quorate_ledger_frozen{ledger=\"default\"}"), Some(1), "node {id}");
     }
     let archive = ["ledger", "archive", "default", "--to", "archived"];
     let archived = Shell::of(cluster).run(archive);
@@ -176,7 +173,7 @@ async fn a_leader_without_space_hands_over_to_a_node_that_has_some() {
     for n in 0..10 {
         written.until_taken(&client, &format!("led by another {n}")).await;
     }
-    assert_eq!(metric(&cluster, full, "quorate_read_only"), "1", "a follower says so too");
+    assert_eq!(metric(&cluster, full, "quorate_read_only"), Some(1), "a follower says so too");
     let limited = client.status().await.into_iter().filter_map(|(_, status)| status.ok());
     let limited: Vec<u64> = limited.filter(|one| !one.limitation.is_empty()).map(|one| one.node_id).collect();
     assert_eq!(limited, [full]);

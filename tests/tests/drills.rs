@@ -43,15 +43,10 @@ async fn write(client: &Client, key: &str, timeout: Duration) -> Result<(), Erro
     client.ledger("default").commit(write).await.map(drop)
 }
 
-fn metrics(cluster: &Cluster, id: u64) -> String {
-    String::from_utf8(http::get(cluster.nodes[&id].http, "/metrics").unwrap().body).unwrap()
-}
-
-/// The sum of the metrics whose lines begin with a name and contain these words.
+/// The sum of the metrics with this name whose lines contain these words.
+#[track_caller]
 fn metric(cluster: &Cluster, id: u64, name: &str, words: &str) -> u64 {
-    let text = metrics(cluster, id);
-    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(words));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    http::metrics(cluster.nodes[&id].http, &[name, words]).unwrap()
 }
 
 /// Waits until something is so.

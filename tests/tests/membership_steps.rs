@@ -1,8 +1,8 @@
 //! kill -9 at each named step of a change of members, and of `quorate join`: the change goes on with the next leader, or with the same
 //! command, and nothing acknowledged is lost.
 //!
-//! The leader says in its log which step it is about to take. strace holds the thread that says so, right after the line is
-//! written: the step is announced and not taken when the node is killed.
+//! The leader says in its log which step it is about to take. It is stopped at every line that it writes, and killed at the one
+//! that a test waits for: the step is announced, and not taken.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
@@ -18,15 +18,15 @@ use quorate_tests::{
     cluster::{Cluster, Invited, binary},
     process,
     shell::Shell,
-    strace::{self, Faulty},
+    strace::{self, Stepped},
     writer::{self, Writers},
 };
 
 /// How long a step may take to be announced.
 const SOON: Duration = Duration::from_secs(30);
 
-/// How long the thread that announces a step is held: far longer than it takes to kill the node.
-const HELD: &str = "delay_exit=3000000";
+/// How long the others are left alone with the command that asked: they have elected a leader by then, if they can.
+const ALONE: Duration = Duration::from_secs(3);
 
 /// Runs a command of an operator that has to succeed, whatever became of it before.
 #[track_caller]
@@ -59,33 +59,26 @@ async fn killed_at(
     ask: impl FnOnce(&Cluster) -> Option<Vec<String>>,
 ) -> String {
     let leader = cluster.leader(client).await;
-    let log = cluster.path().join(format!("node-{leader}.log"));
-    let from = fs::read_to_string(&log).unwrap().len();
-    let held = Faulty::attach_to_file(cluster, leader, "write", HELD, &log);
+    let mut stepped = Stepped::attach(cluster, leader);
     let asking = ask(cluster).map(|command| {
         let shell = Shell::of(cluster).operator();
         std::thread::spawn(move || shell.run(command))
     });
-    let start = clock::now();
-    let line = loop {
-        let text = fs::read_to_string(&log).unwrap();
-        if let Some(line) =
-            text[from..].lines().find(|line| line.contains("members: ") && line.contains(words))
-        {
-            break line.to_owned();
-        }
-        assert!(clock::now() - start < SOON, "no step {words:?} in:\n{}", &text[from..]);
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    };
+    let line = stepped.until(SOON, |line| line.contains("members: ") && line.contains(words));
     cluster.kill(leader);
-    drop(held);
-    // What became of the command that asked does not matter.
-    if let Some(asking) = asking {
-        asking.join().unwrap();
+    drop(stepped);
+    // The others go on, where they are enough for that.
+    let start = clock::now();
+    while clock::now() - start < ALONE && asking.as_ref().is_some_and(|asking| !asking.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Who goes on is not ready before somebody leads; who was removed meanwhile never is again.
     cluster.start_node(leader);
     cluster.leader(client).await;
+    // What became of the command that asked does not matter.
+    if let Some(asking) = asking {
+        asking.join().unwrap();
+    }
     line
 }
 
@@ -94,7 +87,6 @@ fn command(words: &str) -> Option<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "held at an earlier step the leader loses its lead, and never announces the later ones"]
 async fn a_change_of_members_goes_on_from_every_step() {
     if !strace::available("a_change_of_members_goes_on_from_every_step") {
         return;

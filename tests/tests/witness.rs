@@ -49,14 +49,6 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A metric of a node with these words in its line, summed.
-fn metric(at: SocketAddr, words: &[&str]) -> u64 {
-    let text = http::get(at, "/metrics").map(|answer| answer.body).unwrap_or_default();
-    let text = String::from_utf8(text).unwrap();
-    let lines = text.lines().filter(|line| words.iter().all(|word| line.contains(word)));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
 async fn put(client: &Client, key: &str, value: &str) -> Result<(), quorate_client::Error> {
     let transaction =
         Transaction::new().put(key.to_owned(), value.to_owned()).timeout(Duration::from_secs(20));
@@ -116,7 +108,7 @@ async fn whatever_a_witness_answers_the_cluster_goes_on_and_says_what_is_wrong()
         cluster
             .nodes
             .values()
-            .map(|node| metric(node.http, &["submissions_total", "\"accepted\""]))
+            .filter_map(|node| http::metrics(node.http, &["submissions_total", "\"accepted\""]))
             .sum::<u64>()
     };
     for (mood, result) in [
@@ -134,7 +126,8 @@ async fn whatever_a_witness_answers_the_cluster_goes_on_and_says_what_is_wrong()
     ] {
         naive.becomes(mood);
         let labels = ["submissions_total", &format!("result=\"{result}\"")];
-        let named = || cluster.nodes.values().map(|node| metric(node.http, &labels)).sum::<u64>();
+        let named =
+            || cluster.nodes.values().filter_map(|node| http::metrics(node.http, &labels)).sum::<u64>();
         let before = named();
         put(&plain, "other", "for those who ask no witness").await.unwrap();
         until(&format!("{mood:?} is counted as {result}"), || named() > before);
