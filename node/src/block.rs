@@ -64,6 +64,19 @@ pub fn seal(
     previous: Option<Link>,
     body: Bytes,
 ) -> (Link, Bytes) {
+    let (block, payload) = seal_carried(key, cluster, proposer, term, previous, body);
+    (block.link(), payload)
+}
+
+/// As [`seal`]: the block, and its encoding.
+pub fn seal_carried(
+    key: &BlockKey,
+    cluster: ClusterId,
+    proposer: NodeId,
+    term: Term,
+    previous: Option<Link>,
+    body: Bytes,
+) -> (CarriedBlock, Bytes) {
     let (height, before) = match previous {
         None => (BlockHeight::new(0), Hash::ZERO),
         Some(link) => (BlockHeight::new(link.height.get() + 1), link.hash),
@@ -75,10 +88,10 @@ pub fn seal(
         height: height.get(),
         previous: before.as_bytes().to_vec().into(),
         proposer: proposer.get(),
-        body,
+        body: body.clone(),
         signature: signed.signature.to_vec().into(),
     };
-    (Link { height, hash: header.hash() }, message.encode_to_vec().into())
+    (CarriedBlock { proposer, body, signed }, message.encode_to_vec().into())
 }
 
 impl CarriedBlock {

@@ -7,6 +7,8 @@
 //! not more than a minute ahead of this node's clock. A second block for an entry whose block is known is refused, and
 //! with both signatures it is evidence: a leader uses each (term, height) once.
 //!
+//! A block that was checked is kept decoded until it is applied ([`DecodedBlocks`]).
+//!
 //! Whose signatures count is what the applied state says; before there is one, the founders'. A node that catches up gets
 //! blocks of a node together with the earlier one that registers it, and has applied neither. So the keys of a registration
 //! in a checked block count for the blocks behind it at once: it is proven that the node has them, and the block that says
@@ -38,6 +40,7 @@ use crate::{
     clock::Clock,
     cluster::Cluster,
     consensus::BlockGuard,
+    decoded::{DecodedBlock, DecodedBlocks},
     evidence::EvidenceFiles,
     peer::BlockHandler,
     store::{
@@ -68,6 +71,7 @@ pub struct Chain {
     evidence: EvidenceFiles,
     known: Mutex<BTreeMap<(u64, u64), Known>>,
     keys: Mutex<Keys>,
+    decoded: Arc<DecodedBlocks>,
 }
 
 /// A block that was taken: its place, and what its proposer signed. In the log, unless Raft did not take it.
@@ -127,7 +131,13 @@ impl Chain {
             evidence,
             known: Mutex::default(),
             keys: Mutex::default(),
+            decoded: Arc::default(),
         }
+    }
+
+    /// The blocks that were sealed or checked here, for whoever applies them.
+    pub fn decoded(&self) -> &Arc<DecodedBlocks> {
+        &self.decoded
     }
 
     /// The key of a proposer, if it is or was a node of this cluster.
@@ -296,7 +306,8 @@ impl Chain {
 
     fn check_entry(&self, id: LogId, payload: bytes::Bytes, previous: Option<Link>) -> Result<Link, String> {
         let refuse = |problem: String| format!("entry {id}: {problem}");
-        let block = CarriedBlock::parse(self.cluster, payload).map_err(|error| refuse(error.to_string()))?;
+        let block =
+            CarriedBlock::parse(self.cluster, payload.clone()).map_err(|error| refuse(error.to_string()))?;
         let link = block.link();
         if let Some(known) = self.taken(id).map_err(refuse)? {
             self.no_second(id, &known, &block).map_err(refuse)?;
@@ -317,6 +328,7 @@ impl Chain {
         }
         self.announce(&body);
         self.remember(id, Known::of(&block));
+        self.decoded.keep(payload, DecodedBlock { carried: block, block: body });
         Ok(link)
     }
 }

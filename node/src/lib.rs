@@ -5,7 +5,7 @@
 //! * [`config`], [`cluster`], [`provision`] — what a node is told, what a cluster is, how both are made
 //! * [`store`] — all of RocksDB: the Raft log, and the state that follows from it
 //! * [`consensus`] — all of openraft: agreement on the order of blocks
-//! * [`block`], [`chain`], [`sequencer`] — blocks: signed, chained, made of requests
+//! * [`block`], [`decoded`], [`chain`], [`sequencer`] — blocks: signed, chained, made of requests
 //! * [`machine`] — committed blocks in, the next state out, through the pure `quorate-ledger`
 //! * [`signer`] — cosigns what was computed here, and counts the others' cosignatures
 //! * [`witness`] — asks outside witnesses to cosign too
@@ -28,6 +28,7 @@ pub mod cluster;
 pub mod config;
 pub mod consensus;
 pub mod continuation;
+pub mod decoded;
 pub mod disk;
 pub mod doctor;
 pub mod evidence;

@@ -26,6 +26,7 @@ use quorate_ledger::{
 use crate::{
     block::CarriedBlock,
     consensus::{CommittedEntry, Copied, InstallError, Machine, Outcome, Position, SnapshotHandle},
+    decoded::{DecodedBlock, DecodedBlocks},
     signer::heads,
     store::{
         faults::StoreFault,
@@ -60,12 +61,19 @@ pub struct StateMachine {
     store: Arc<StateStore>,
     cluster: ClusterId,
     sink: Arc<dyn CheckpointSink>,
+    decoded: Arc<DecodedBlocks>,
 }
 
 impl StateMachine {
     /// A machine over `store`, of the cluster `cluster`.
     pub fn new(store: Arc<StateStore>, cluster: ClusterId, sink: Arc<dyn CheckpointSink>) -> Self {
-        Self { store, cluster, sink }
+        Self { store, cluster, sink, decoded: Arc::default() }
+    }
+
+    /// The same, which takes blocks from here where they are decoded already.
+    #[must_use]
+    pub fn with_decoded(self, decoded: Arc<DecodedBlocks>) -> Self {
+        Self { decoded, ..self }
     }
 
     fn apply_entry(&self, entry: CommittedEntry) -> Result<Option<Outcome>, StoreFault> {
@@ -76,9 +84,17 @@ impl StateMachine {
         }
     }
 
-    fn apply_block(&self, id: LogId, payload: Bytes) -> Result<Outcome, StoreFault> {
+    fn decode(&self, id: LogId, payload: Bytes) -> Result<DecodedBlock, StoreFault> {
         let carried = CarriedBlock::parse(self.cluster, payload).map_err(|error| undecodable(id, error))?;
         let block = Block::decode(carried.body.clone()).map_err(|error| undecodable(id, error))?;
+        Ok(DecodedBlock { carried, block })
+    }
+
+    fn apply_block(&self, id: LogId, payload: Bytes) -> Result<Outcome, StoreFault> {
+        let DecodedBlock { carried, block } = match self.decoded.take(&payload) {
+            Some(decoded) => decoded,
+            None => self.decode(id, payload)?,
+        };
         let header = *carried.header();
         if header.term.get() != id.term {
             return Err(StoreFault::diverged(entry(id), format!("a block of term {}", id.term), header.term));

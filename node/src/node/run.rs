@@ -344,7 +344,8 @@ impl Node {
         let (intake, checkpoints) = intake(log.clone(), signer.clone());
         let blocks = (log.clone(), Arc::clone(&state));
         let chain = Arc::new(Chain::new(cluster, blocks, clock.clone(), evidence.clone()));
-        let machine = Arc::new(StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake)));
+        let machine = StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake));
+        let machine = Arc::new(machine.with_decoded(Arc::clone(chain.decoded())));
         let consensus = agree(config, cluster, log, machine, peers.clone(), Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
         handover::start(&consensus, &disk);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use prost::Message;
 use quorate_ledger::{block::Request, outcome::RequestOutcome};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -14,8 +13,10 @@ const MAX_LEDGERS: usize = 64;
 /// A request that waits for its block.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// What is asked; `None` asks for the founding block.
+    /// What is asked, until it is in a block; `None` asks for the founding block.
     pub(super) request: Option<Request>,
+    /// Its bytes: to count them is to go through all of it.
+    pub(super) weight: usize,
     /// Whom to tell.
     pub(super) reply: oneshot::Sender<Result<Option<RequestOutcome>, SubmitError>>,
     /// Its share of the queue's bytes, given back when the block is on its way.
@@ -23,10 +24,6 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn weight(&self) -> usize {
-        self.request.as_ref().map_or(0, Message::encoded_len)
-    }
-
     /// Itself, unless nobody waits for the answer any more: the call was ended, or its time is over.
     pub(super) fn if_waited_for(self) -> Option<Self> {
         if self.reply.is_closed() {
@@ -63,7 +60,7 @@ pub(super) struct OpenBlock {
 impl OpenBlock {
     /// A block with its first request, whatever its size; the founding block takes no other.
     pub(super) fn new(first: Waiting, bounds: BlockBounds) -> Self {
-        let bytes = first.weight();
+        let bytes = first.weight;
         let ledgers = first.request.iter().map(|request| request.ledger.clone()).collect();
         Self { bounds, requests: vec![first], bytes, ledgers, held: None }
     }
@@ -86,12 +83,12 @@ impl OpenBlock {
         let Some(next) = next.if_waited_for() else { return };
         let another_ledger =
             next.request.as_ref().is_none_or(|request| !self.ledgers.contains(&request.ledger));
-        let fits = self.bytes + next.weight() <= self.bounds.bytes && next.request.is_some();
+        let fits = self.bytes + next.weight <= self.bounds.bytes && next.request.is_some();
         if !fits || (another_ledger && self.ledgers.len() == MAX_LEDGERS) {
             self.held = Some(next);
             return;
         }
-        self.bytes += next.weight();
+        self.bytes += next.weight;
         if another_ledger {
             self.ledgers.extend(next.request.iter().map(|request| request.ledger.clone()));
         }
@@ -115,6 +112,8 @@ impl OpenBlock {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     type Answer = oneshot::Receiver<Result<Option<RequestOutcome>, SubmitError>>;
@@ -126,7 +125,8 @@ mod tests {
             ..Request::default()
         };
         let (reply, answer) = oneshot::channel();
-        (Waiting { request: Some(request), reply, share: None }, answer)
+        let weight = request.encoded_len();
+        (Waiting { request: Some(request), weight, reply, share: None }, answer)
     }
 
     /// One that is waited for to the end.

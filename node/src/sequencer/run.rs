@@ -27,11 +27,12 @@ use super::{
     gather::{BlockBounds, OpenBlock, Waiting},
 };
 use crate::{
-    block::{Link, seal},
+    block::{Link, seal_carried},
     chain::Chain,
     clock::Clock,
     config::Limits,
     consensus::{Consensus, Outcome, ProposeError, Role},
+    decoded::DecodedBlock,
     health::Health,
 };
 
@@ -126,9 +127,10 @@ impl Sequencer {
             LedgerName::SYSTEM => None,
             _ => Some(self.admission.enter().map_err(|expected| SubmitError::Late { expected })?),
         };
-        let weight = u32::try_from(request.encoded_len()).map_err(|_| SubmitError::Full)?;
-        let share = Arc::clone(&self.bytes).try_acquire_many_owned(weight).map_err(|_| SubmitError::Full)?;
-        match self.wait(Some(request), Some(share)).await? {
+        let weight = request.encoded_len();
+        let permits = u32::try_from(weight).map_err(|_| SubmitError::Full)?;
+        let share = Arc::clone(&self.bytes).try_acquire_many_owned(permits).map_err(|_| SubmitError::Full)?;
+        match self.wait(Some(request), weight, Some(share)).await? {
             Some(outcome) => Ok(outcome),
             None => Err(SubmitError::OutcomeUnknown),
         }
@@ -139,12 +141,13 @@ impl Sequencer {
     /// # Errors
     /// As [`Sequencer::submit`].
     pub async fn found(&self) -> Result<(), SubmitError> {
-        self.wait(None, None).await.map(drop)
+        self.wait(None, 0, None).await.map(drop)
     }
 
     async fn wait(
         &self,
         request: Option<Request>,
+        weight: usize,
         share: Option<OwnedSemaphorePermit>,
     ) -> Result<Option<RequestOutcome>, SubmitError> {
         if let Some(fault) = self.health.fault() {
@@ -158,7 +161,7 @@ impl Sequencer {
             }
         }
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { request, reply, share }).map_err(|error| match error {
+        self.queue.try_send(Waiting { request, weight, reply, share }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Full,
             mpsc::error::TrySendError::Closed(_) => {
                 SubmitError::Stopped("the sequencer has ended".to_owned())
@@ -220,12 +223,12 @@ impl Sealer {
             let Some(first) = first.if_waited_for() else { continue };
             let mut open = OpenBlock::new(first, self.bounds);
             let slot = self.fill(&mut open, &mut queue).await;
-            let (block, next) = open.close();
+            let (mut block, next) = open.close();
             held = next;
             self.last_len = block.len();
             metrics::histogram!("quorate_block_requests")
                 .record(u32::try_from(block.len()).unwrap_or(u32::MAX));
-            match self.seal(&block) {
+            match self.seal(&mut block) {
                 Ok((term, link, payload)) => self.propose(term, link, payload, block, slot).await,
                 Err(error) => block.into_iter().for_each(|waiting| waiting.tell(Err(error.clone()))),
             }
@@ -252,8 +255,8 @@ impl Sealer {
         }
     }
 
-    /// Seals the block: its time, its place in the chain, its signature.
-    fn seal(&mut self, block: &[Waiting]) -> Result<(Term, Link, Bytes), SubmitError> {
+    /// Seals the block: its requests, its time, its place in the chain, its signature.
+    fn seal(&mut self, waiting: &mut [Waiting]) -> Result<(Term, Link, Bytes), SubmitError> {
         if let Some(fault) = self.parts.health.fault() {
             return Err(SubmitError::Stopped(fault));
         }
@@ -262,7 +265,7 @@ impl Sealer {
         let Some(lead) = &mut self.lead else {
             return Err(SubmitError::NotLeader { leader: None });
         };
-        let requests: Vec<Request> = block.iter().filter_map(|waiting| waiting.request.clone()).collect();
+        let requests: Vec<Request> = waiting.iter_mut().filter_map(|one| one.request.take()).collect();
         let founded = lead.last.is_some() || self.parts.chain.is_founded();
         let genesis = match (founded, requests.is_empty()) {
             (false, true) => Some(Genesis {
@@ -273,9 +276,12 @@ impl Sealer {
             (true, false) => None,
         };
         let time = lead.time.next(now, monotonic).get();
-        let body = Block { time, requests, genesis }.encode_to_vec().into();
-        let (link, payload) =
-            seal(&self.parts.key, self.parts.cluster, self.parts.me, lead.term, lead.last, body);
+        let block = Block { time, requests, genesis };
+        let body = block.encode_to_vec().into();
+        let (carried, payload) =
+            seal_carried(&self.parts.key, self.parts.cluster, self.parts.me, lead.term, lead.last, body);
+        let link = carried.link();
+        self.parts.chain.decoded().keep(payload.clone(), DecodedBlock { carried, block });
         Ok((lead.term, link, payload))
     }
 
@@ -344,8 +350,8 @@ fn finish(block: Vec<Waiting>, result: Result<Outcome, ProposeError>) {
         Ok(outcome) => {
             let mut outcomes = outcome.requests.iter();
             for waiting in block {
-                let answer = waiting.request.as_ref().and_then(|_| outcomes.next().cloned());
-                waiting.tell(Ok(answer));
+                // The founding block has no request, and no outcome of one.
+                waiting.tell(Ok(outcomes.next().cloned()));
             }
             return;
         }
