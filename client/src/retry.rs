@@ -120,6 +120,7 @@ impl Fleet {
         match (&answer, &place) {
             (Ok(_), Some(_)) => self.window.accepted(sent.elapsed()),
             (Err(Failure::Busy { .. }), Some(_)) => self.window.refused(),
+            (Err(Failure::TryAgain { no_effect: false, .. }), Some(_)) => self.window.late(sent.elapsed()),
             _ => {}
         }
         Some(answer)

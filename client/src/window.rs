@@ -4,8 +4,9 @@
 //! refuses because it has more than it can do, the window shrinks by a third (once, for all that were refused about the same time),
 //! and grows again by a thirty-second of what is accepted. So a program that asks for more than the cluster does waits in its own
 //! memory, where waiting costs nothing, and not in a storm of refusals that takes from the cluster what it is short of. What has waited
-//! here so long that the rest of its time is less than an answer takes at present is not sent: its outcome is certain, and the
-//! leader does no work that nobody waits for.
+//! so long that the rest of its time is less than an answer takes at present is not sent: its outcome is certain, and the
+//! leader does no work that nobody waits for. Answers that did not come in time count for that too, with the time that they were
+//! waited for; without them the answers that did come would say that all come soon.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,8 @@ const LEAST: usize = 4;
 const MOST: usize = 1 << 16;
 /// Accepted writes for which the window grows by one.
 const ACCEPTED_PER_PLACE: usize = 32;
+/// For so long an answer says how long answers take.
+const RECENT: Duration = Duration::from_secs(1);
 /// Refusals within this time after the window shrank are answers to what was sent before it did.
 const ONE_REFUSAL: Duration = Duration::from_millis(100);
 
@@ -40,6 +43,7 @@ struct State {
     accepted: usize,
     /// How long answers take: of about the last eight.
     answer: Duration,
+    answered: Option<Stopwatch>,
     shrank: Option<Stopwatch>,
 }
 
@@ -52,25 +56,26 @@ pub(crate) struct Place<'a> {
 
 impl Window {
     pub(crate) fn new() -> Self {
-        let state = State { size: FIRST, owed: 0, accepted: 0, answer: Duration::ZERO, shrank: None };
+        let (answer, answered, shrank) = (Duration::ZERO, None, None);
+        let state = State { size: FIRST, owed: 0, accepted: 0, answer, answered, shrank };
         Self { places: Semaphore::new(FIRST), state: Mutex::new(state) }
     }
 
     /// Waits for a place; `None` if there is none before it is too late.
     pub(crate) async fn enter(&self, deadline: Deadline) -> Option<Place<'_>> {
-        if let Ok(permit) = self.places.try_acquire() {
-            return Some(Place { window: self, permit: Some(permit) });
-        }
-        let waited = tokio::time::timeout(deadline.remaining()?, self.places.acquire()).await;
-        let place = Place { window: self, permit: Some(waited.ok()?.ok()?) };
-        let answer = self.state().answer;
+        let permit = match self.places.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => tokio::time::timeout(deadline.remaining()?, self.places.acquire()).await.ok()?.ok()?,
+        };
+        let place = Place { window: self, permit: Some(permit) };
+        let answer = self.state().expected();
         deadline.remaining().filter(|left| *left >= answer).map(|_| place)
     }
 
     /// The leader took a write, and answered after so long.
     pub(crate) fn accepted(&self, took: Duration) {
         let mut state = self.state();
-        state.answer = state.answer * 7 / 8 + took / 8;
+        state.took(took);
         state.accepted += 1;
         if state.accepted >= ACCEPTED_PER_PLACE && state.size < MOST {
             state.accepted = 0;
@@ -79,6 +84,14 @@ impl Window {
                 0 => self.places.add_permits(1),
                 _ => state.owed -= 1,
             }
+        }
+    }
+
+    /// There was no answer to a write within so long. A connection that broke at once says nothing of that.
+    pub(crate) fn late(&self, waited: Duration) {
+        let mut state = self.state();
+        if waited > state.answer {
+            state.took(waited);
         }
     }
 
@@ -101,6 +114,19 @@ impl Window {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn took(&mut self, time: Duration) {
+        self.answer = self.answer * 7 / 8 + time / 8;
+        self.answered = Some(Stopwatch::start());
+    }
+
+    /// How long an answer takes at present; nothing where nobody has been answered for a while.
+    fn expected(&self) -> Duration {
+        let is_known = self.answered.is_some_and(|answered| answered.elapsed() < RECENT);
+        if is_known { self.answer } else { Duration::ZERO }
     }
 }
 
@@ -178,11 +204,17 @@ mod tests {
     async fn what_is_too_late_to_be_answered_is_not_sent() {
         let window = Window::new();
         let places = all(&window).await;
-        window.state().answer = Duration::from_secs(60);
+        (0..100).for_each(|_| window.late(Duration::from_secs(60)));
         let (late, in_time) = (Duration::from_secs(30), Duration::from_secs(600));
         let (late, in_time) = (window.enter(Deadline::after(late)), window.enter(Deadline::after(in_time)));
         let (late, in_time, ()) = tokio::join!(late, in_time, async { drop(places) });
         assert!(late.is_none() && in_time.is_some());
+        // Also where there is room.
+        let late = || window.enter(Deadline::after(Duration::from_secs(30)));
+        assert!(late().await.is_none());
+        // What was long ago says nothing: otherwise nobody would ever try again.
+        window.state().answered = None;
+        assert!(late().await.is_some());
     }
 
     #[tokio::test]

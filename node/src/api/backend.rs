@@ -18,8 +18,13 @@ use crate::{
 
 /// The parts behind the interface.
 pub trait Backend: Send + Sync + 'static {
-    /// Puts a request into a block and waits until the block is applied here.
-    fn submit(&self, request: Request) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>>;
+    /// Puts a request into a block and waits until the block is applied here. What is expected to take longer than `patience`
+    /// is refused.
+    fn submit(
+        &self,
+        request: Request,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>>;
 
     /// Waits until the state here has everything that was acknowledged before the call.
     fn read_barrier(&self) -> BoxFuture<'_, Result<(), ReadError>>;
@@ -96,8 +101,12 @@ impl NodeBackend {
 }
 
 impl Backend for NodeBackend {
-    fn submit(&self, request: Request) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>> {
-        Box::pin(self.sequencer.submit(request))
+    fn submit(
+        &self,
+        request: Request,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>> {
+        Box::pin(self.sequencer.submit_within(request, patience))
     }
 
     fn read_barrier(&self) -> BoxFuture<'_, Result<(), ReadError>> {

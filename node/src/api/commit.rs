@@ -70,7 +70,7 @@ impl Api {
         if checked.certified {
             self.backend().hurry();
         }
-        let outcome = self.backend().submit(request).await?;
+        let outcome = self.backend().submit(request, deadline.remaining()).await?;
         let view = self.view();
         let ledger = view.ledger(&checked.ledger).cloned();
         let ledger = || {

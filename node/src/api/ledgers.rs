@@ -3,6 +3,8 @@
 //! A ledger is created by a transaction in `_system` that puts its record under a key never written before; the block
 //! that carries it gives birth to the ledger on every replica.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message;
 use quorate_core::{
@@ -47,7 +49,7 @@ impl Api {
         let once = (checked.idempotency_key, checked.not_after);
         let (request, _) = completed(LedgerName::system().as_str(), once, vec![write], vec![new])?;
         self.check_space()?;
-        let index = match self.backend().submit(request).await? {
+        let index = match self.backend().submit(request, Duration::MAX).await? {
             RequestOutcome::Committed(committed) => committed.index,
             RequestOutcome::Known { index } => index,
             RequestOutcome::Rejected(Rejection::Precondition { .. }) => {

@@ -3,7 +3,8 @@
 //! Contract: the time that a request will take is the number of those that are inside times what each of the last ones took. If
 //! that is longer than the limit, it is refused before anything is done for it. So a cluster that is asked for more than
 //! it can do answers as much as it can, about as late as the limit, however slow its machines are; a queue that is bounded in
-//! number alone holds what its clients have given up by the time that it is written. Few requests are let in always:
+//! number alone holds what its clients have given up by the time that it is written. Who has less time than the limit is refused
+//! by that: work for an answer that comes too late is taken from those that wait. Few requests are let in always:
 //! what a block costs besides them says nothing about one more.
 
 use std::{
@@ -47,13 +48,13 @@ impl Admission {
         Arc::new(Self { limit, inside: AtomicU64::new(0), each: AtomicU64::new(0), pace: Mutex::default() })
     }
 
-    /// Lets a request in, or says how long it would take, if that is too long.
-    pub(super) fn enter(self: &Arc<Self>) -> Result<Place, Duration> {
+    /// Lets a request in that is waited for so long, or says how long it would take, if that is too long.
+    pub(super) fn enter(self: &Arc<Self>, patience: Duration) -> Result<Place, Duration> {
         let place = Place(Arc::clone(self));
         let before = self.inside.fetch_add(1, Ordering::AcqRel);
         let expected = Duration::from_nanos(self.each.load(Ordering::Acquire).saturating_mul(before));
         match self.limit {
-            Some(limit) if before >= ALWAYS && expected > limit => Err(expected),
+            Some(limit) if before >= ALWAYS && expected > limit.min(patience) => Err(expected),
             _ => Ok(place),
         }
     }
@@ -90,7 +91,7 @@ mod tests {
 
     /// How many of so many are let in, and stay.
     fn let_in(admission: &Arc<Admission>, asked: usize) -> Vec<Place> {
-        (0..asked).filter_map(|_| admission.enter().ok()).collect()
+        (0..asked).filter_map(|_| admission.enter(Duration::MAX).ok()).collect()
     }
 
     fn micros_each(admission: &Admission) -> u64 {
@@ -104,10 +105,21 @@ mod tests {
         (1..50).for_each(|block| admission.arrived(100, at(10 * block - 10), at(10 * block)));
         let inside = let_in(&admission, 20_000);
         assert!((4_900..=5_100).contains(&inside.len()), "{}", inside.len());
-        let expected = admission.enter().unwrap_err();
+        let expected = admission.enter(Duration::MAX).unwrap_err();
         assert!(expected > LIMIT && expected < LIMIT + at(50), "{expected:?}");
         drop(inside);
-        assert!(admission.enter().is_ok(), "who left makes room");
+        assert!(admission.enter(Duration::MAX).is_ok(), "who left makes room");
+    }
+
+    #[test]
+    fn who_has_less_time_than_it_takes_is_refused_although_others_are_let_in() {
+        let admission = Admission::new(Some(LIMIT));
+        (1..50).for_each(|block| admission.arrived(100, at(10 * block - 10), at(10 * block)));
+        let _inside = let_in(&admission, 2_000);
+        assert!(admission.enter(at(150)).unwrap_err() > at(150));
+        assert!(admission.enter(at(250)).is_ok() && admission.enter(LIMIT).is_ok());
+        let unbounded = Admission::new(None);
+        assert!(unbounded.enter(Duration::ZERO).is_ok());
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub enum SubmitError {
     Full,
     /// It would wait too long. Nothing was done.
     #[error(
-        "what is waiting already takes {} ms, longer than limits.write_wait_ms allows: try again in a moment, or write \
+        "what is waiting already takes {} ms, longer than the call or limits.write_wait_ms allows: try again in a moment, or write \
          several operations in a transaction",
         .expected.as_millis()
     )]
@@ -122,10 +122,22 @@ impl Sequencer {
     /// # Errors
     /// [`SubmitError`] says whether it is certain that nothing was done.
     pub async fn submit(&self, request: Request) -> Result<RequestOutcome, SubmitError> {
+        self.submit_within(request, Duration::MAX).await
+    }
+
+    /// The same for somebody who waits so long: what would take longer is refused.
+    ///
+    /// # Errors
+    /// As [`Sequencer::submit`].
+    pub async fn submit_within(
+        &self,
+        request: Request,
+        patience: Duration,
+    ) -> Result<RequestOutcome, SubmitError> {
         // Operators act on a cluster that is busy too: what they write is little, and may be what helps.
         let _place = match request.ledger.as_str() {
             LedgerName::SYSTEM => None,
-            _ => Some(self.admission.enter().map_err(|expected| SubmitError::Late { expected })?),
+            _ => Some(self.admission.enter(patience).map_err(|expected| SubmitError::Late { expected })?),
         };
         let weight = request.encoded_len();
         let permits = u32::try_from(weight).map_err(|_| SubmitError::Full)?;

@@ -98,7 +98,7 @@ impl Fake {
 }
 
 impl Backend for Fake {
-    fn submit(&self, request: Request) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>> {
+    fn submit(&self, request: Request, _: Duration) -> BoxFuture<'_, Result<RequestOutcome, SubmitError>> {
         Box::pin(async move {
             if let Some(error) = self.submit_error.lock().unwrap().clone() {
                 return Err(error);
@@ -327,13 +327,13 @@ impl World {
         let put = Put { salt: vec![2; 16].into(), value: set.encode_to_vec().into(), ..Put::default() };
         let write = Write { key: COSIGNERS_KEY.to_vec().into(), put: Some(put), erase: None };
         let request = Request { ledger: "_system".to_owned(), ..self.bare(vec![write]) };
-        let outcome = self.fake.submit(request).await.unwrap();
+        let outcome = self.fake.submit(request, Duration::MAX).await.unwrap();
         assert!(matches!(outcome, RequestOutcome::Committed(_)), "{outcome:?}");
     }
 
     pub(super) async fn erase(&self, key: &str, revision: u64) {
         let write = Write { key: Bytes::copy_from_slice(key.as_bytes()), put: None, erase: Some(revision) };
-        let outcome = self.fake.submit(self.bare(vec![write])).await.unwrap();
+        let outcome = self.fake.submit(self.bare(vec![write]), Duration::MAX).await.unwrap();
         assert!(matches!(outcome, RequestOutcome::Committed(_)), "{outcome:?}");
     }
 
