@@ -1,21 +1,34 @@
-//! The life of a cluster as one command: `life [--keys N] [--writers N] [-o json]` (see [`quorate_tests::life`]).
+//! The life of a cluster as one command: `life [--keys N] [--writers N] [--costs] [-o json]` (see [`quorate_tests::life`]).
 //!
 //! `make life` runs it with a million keys. It takes the binary of `QUORATE_BIN`, or the one beside it; it needs some
-//! 10 GB of disk and a few minutes, and leaves nothing behind, not even when it is interrupted.
+//! 10 GB of disk and a few minutes, and leaves nothing behind, not even when it is interrupted. With `--costs` it only measures
+//! what a backup and a node that joins leave to the writers: ten million keys want some 50 GB and half an hour.
 
 use std::process::ExitCode;
 
-use quorate_tests::life::{Account, Plan, live};
+use quorate_tests::life::{Account, Plan, costs, live};
 use tokio::signal::unix::{SignalKind, signal};
 
-const USAGE: &str = "usage: life [--keys N] [--writers N] [-o json]";
+const USAGE: &str = "usage: life [--keys N] [--writers N] [--costs] [-o json]";
 
-/// What is asked for, and whether as a document.
-fn arguments() -> Result<(Plan, bool), String> {
+/// What is asked for.
+struct Asked {
+    plan: Plan,
+    /// Only what is measured beside writers.
+    costs: bool,
+    /// As a document.
+    json: bool,
+}
+
+fn arguments() -> Result<Asked, String> {
     let mut plan = Plan { keys: 1_000_000, writers: 16 };
-    let mut json = false;
+    let (mut costs, mut json) = (false, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if name == "--costs" {
+            costs = true;
+            continue;
+        }
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value; {USAGE}"))?;
         let number = || value.parse().ok().filter(|number| *number > 0);
         let number = || number().ok_or_else(|| format!("{name}: {value:?} is no number above 0; {USAGE}"));
@@ -26,19 +39,21 @@ fn arguments() -> Result<(Plan, bool), String> {
             _ => return Err(format!("{name} {value} is not known; {USAGE}")),
         }
     }
-    Ok((plan, json))
+    Ok(Asked { plan, costs, json })
 }
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    let (plan, json) = match arguments() {
+    let Asked { plan, costs: only_costs, json } = match arguments() {
         Ok(asked) => asked,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);
         }
     };
-    let mut life = tokio::spawn(live(plan, !json));
+    let mut life = tokio::spawn(async move {
+        if only_costs { costs(plan, !json).await } else { live(plan, !json).await }
+    });
     let ended = tokio::select! {
         ended = &mut life => Some(ended),
         () = interrupted() => None,

@@ -23,10 +23,10 @@ pub(crate) struct Args {
 enum Command {
     /// Write every ledger into a directory or an object store, or what is new since the last time
     #[command(after_help = "\
-Hot: the cluster goes on. Every leaf is verified against a certified checkpoint before it is
-written. Run again on the same directory, it adds what is new; it refuses the directory of
-another cluster, and leaves that do not continue those that are there. Interrupted at any moment,
-the directory is as it was before; run it again.
+Hot: the cluster goes on, and goes before: the command lowers its own priority. Every leaf is
+verified against a certified checkpoint before it is written. Run again on the same directory, it
+adds what is new; it refuses the directory of another cluster, and leaves that do not continue
+those that are there. Interrupted at any moment, the directory is as it was before; run it again.
 
   quorate backup create --to /backup/prod
   quorate backup create --to /backup/prod --replica 3
@@ -126,10 +126,22 @@ pub(super) struct RestoreArgs {
     pub(super) nodes: Nodes,
 }
 
+/// Priority of a backup, as `nice` counts.
+const YIELDING: i32 = 10;
+
+/// Has this process give way to all others: where a backup is made on the machine of a node, writes go before it.
+fn give_way() {
+    // Refused, it is made all the same.
+    let _ = rustix::process::nice(YIELDING);
+}
+
 /// Carries out the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     match &args.command {
-        Command::Create(args) => online(global, async |session| create::run(global, session, args).await),
+        Command::Create(args) => {
+            give_way();
+            online(global, async |session| create::run(global, session, args).await)
+        }
         Command::Verify(args) => verify::run(global, args),
         Command::Restore(args) => restore::run(global, args),
         Command::Export(args) => export::export(global, args),

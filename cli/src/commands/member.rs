@@ -28,8 +28,9 @@ use crate::session::Session;
 /// Between two looks at a change that is under way.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A node that lacks at most so many entries has caught up.
-const CLOSE: u64 = 1_000;
+/// A node that has at most so many entries yet to apply has caught up; fewer than the leader allows, so that it takes the node a
+/// moment later, too.
+const CLOSE: u64 = 50;
 
 /// Show, add, replace and remove the nodes of the cluster
 #[derive(Debug, clap::Args)]
@@ -376,7 +377,7 @@ fn caught_up(id: u64, member: Option<&MemberInfo>, members: &Members) -> Result<
         (_, None) => Some(format!("node {id} is registered and has not answered yet: is it started?")),
         (Some(behind), Some(silent)) if behind <= CLOSE && silent < 3_000 => None,
         (behind, Some(silent)) if silent < 3_000 => {
-            Some(format!("node {id} lacks {} entries", behind.unwrap_or_default()))
+            Some(format!("node {id} has yet to apply {} entries", behind.unwrap_or_default()))
         }
         (_, Some(silent)) => Some(format!("node {id} has not answered for {} s", silent / 1_000)),
     })

@@ -42,7 +42,7 @@ impl Api {
         let registry = office.registry();
         let progress = office.parts().consensus.replication();
         let last = consensus.last_log_index.unwrap_or(0);
-        let behind = |progress: &Progress| last.saturating_sub(progress.matched.unwrap_or(0));
+        let behind = |progress: &Progress| last.saturating_sub(progress.reached());
         let silence = |progress: &Progress| {
             progress.silence.map(|silence| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX))
         };

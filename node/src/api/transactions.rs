@@ -79,13 +79,18 @@ impl Api {
         };
         let permit = self.stream_permit()?;
         let (api, contents) = (self.clone(), Contents::new(request.contents, Bytes::new()));
+        // What was in the log then is in every later view: an old one would keep what was replaced since.
+        drop(ledger);
         let chunks = stream::try_unfold(from, move |next| {
-            let (api, view, contents) = (api.clone(), Arc::clone(&ledger), contents.clone());
+            let (api, name, contents) = (api.clone(), name.clone(), contents.clone());
             async move {
                 if next.get() >= end.get() {
                     return Ok(None);
                 }
-                let chunk = blocking(move || chunk(&view, next, end, &contents)).await;
+                let chunk = match api.find(&name, |_| Ok(())).await {
+                    Ok(view) => blocking(move || chunk(&view, next, end, &contents)).await,
+                    Err(problem) => Err(problem),
+                };
                 let (entries, next) = chunk.map_err(|problem| api.refusal(problem))?;
                 Ok(Some((v1::ListTransactionsResponse { entries }, next)))
             }

@@ -139,6 +139,7 @@ impl CheckedAppend {
 
 pub(crate) fn append_response(
     envelope: pb::Envelope,
+    applied: Option<LogId>,
     result: raft::StreamAppendResult<TypeConfig>,
 ) -> pb::AppendResponse {
     use pb::append_response::Result as Out;
@@ -149,7 +150,8 @@ pub(crate) fn append_response(
         Err(raft::StreamAppendError::Conflict(id)) => Out::Conflict(from_raft_id(&id).into()),
         Err(raft::StreamAppendError::HigherVote(vote)) => Out::HigherVote(from_raft_vote(&vote).into()),
     };
-    pb::AppendResponse { envelope: Some(envelope), result: Some(out) }
+    let applied_index = Some(applied.map_or(0, |id| id.index));
+    pb::AppendResponse { envelope: Some(envelope), result: Some(out), applied_index }
 }
 
 /// The answer to the request that covered `(prev, last]`: it may say no more and no less than that.

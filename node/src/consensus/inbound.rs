@@ -43,6 +43,8 @@ pub(crate) struct Inbound {
     pub(crate) postmark: Postmark,
     pub(crate) leader_reads: ReadRounds,
     pub(crate) timeouts: Timeouts,
+    /// The last entry that is applied here.
+    pub(crate) applied: watch::Receiver<Option<LogId>>,
     /// Ends open streams when consensus stops.
     pub(crate) status: watch::Receiver<Status>,
     /// The snapshot that was offered last. Held while one is received: one at a time.
@@ -145,7 +147,7 @@ impl Inbound {
         if result.is_ok() {
             self.no_contradiction(&ids)?;
         }
-        Ok(codec::append_response(self.postmark.to(peer), result))
+        Ok(codec::append_response(self.postmark.to(peer), *self.applied.borrow(), result))
     }
 
     /// Refuses ids that differ from what is committed here. Purged positions are past checking.

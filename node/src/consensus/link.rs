@@ -120,6 +120,7 @@ impl Link {
     fn check(&self, answer: pb::AppendResponse, (prev, last): Covered) -> Result<Answer, PeerError> {
         let checked = self.network.postmark.check(answer.envelope.as_ref(), self.node);
         checked.map_err(|error| failed(self.node, error))?;
+        self.network.applied.told(self.node, answer.applied_index);
         codec::append_result(answer, prev, last).map_err(|error| failed(self.node, error))
     }
 }

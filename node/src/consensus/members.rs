@@ -18,8 +18,20 @@ use super::{
 pub struct Progress {
     /// Index of the last entry that is known to be on its disk; `None` = none yet.
     pub matched: Option<u64>,
+    /// Index of the last entry that it has applied, as it told last; `None` = it is of a version that does not tell.
+    pub applied: Option<u64>,
     /// Time since it last answered; `None` = it never did.
     pub silence: Option<Duration>,
+}
+
+impl Progress {
+    /// Index of the last entry that it has, and has applied as far as is known: what it has on its disk alone it can neither
+    /// sign nor answer from.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        let matched = self.matched.unwrap_or(0);
+        self.applied.map_or(matched, |applied| applied.min(matched))
+    }
 }
 
 impl Consensus {
@@ -33,6 +45,7 @@ impl Consensus {
             let heard = heard.and_then(|heard| heard.get(id)).and_then(Option::as_ref);
             let progress = Progress {
                 matched: matched.as_ref().map(|id| id.index),
+                applied: self.applied_by(*id),
                 silence: heard.map(|at| at.elapsed()),
             };
             (*id, progress)

@@ -3,7 +3,11 @@
 //! Errors stay errors. A peer that answers nonsense is treated like one that does not answer. Pre-vote is a
 //! call of its own: openraft's default would count an unimplemented pre-vote as granted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use openraft::{
@@ -45,6 +49,28 @@ pub(crate) struct Network {
     pub(crate) snapshot_chunk_bytes: usize,
     /// Where snapshots on their way are shown.
     pub(crate) transfers: Transfers,
+    /// What the peers have applied, as they told last.
+    pub(crate) applied: PeersApplied,
+}
+
+/// Index of the last entry that each peer has applied, by its own word. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeersApplied(Arc<Mutex<BTreeMap<NodeId, u64>>>);
+
+impl PeersApplied {
+    /// Notes what an answer tells; nothing is known of a peer of a version that does not tell.
+    pub(crate) fn told(&self, node: NodeId, index: Option<u64>) {
+        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match index {
+            Some(index) => drop(peers.insert(node, index)),
+            None => drop(peers.remove(&node)),
+        }
+    }
+
+    /// What `node` told last.
+    pub(crate) fn of(&self, node: NodeId) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node).copied()
+    }
 }
 
 impl Network {

@@ -31,7 +31,7 @@ use super::{
     log_storage::RaftLog,
     machine::{Machine, Outcome},
     maintenance,
-    network::Network,
+    network::{Network, PeersApplied},
     own_fault::OwnFault,
     reads::{ReadError, ReadRounds, leader_round, member_round},
     settings::ConsensusConfig,
@@ -188,6 +188,7 @@ impl Consensus {
             timeouts: config.timeouts(),
             snapshot_chunk_bytes: config.snapshot_chunk_bytes.max(1),
             transfers: transfers.clone(),
+            applied: PeersApplied::default(),
         };
         let raft_log = RaftLog::new(log.clone(), config.max_append_bytes, fault.clone());
         let raft = Raft::new(config.node_id, raft_config, network.clone(), raft_log, state).await;
@@ -208,6 +209,7 @@ impl Consensus {
             postmark,
             leader_reads,
             timeouts: config.timeouts(),
+            applied: applied.clone(),
             status: status.clone(),
             receiving: Arc::default(),
             transfers: transfers.clone(),
@@ -220,6 +222,11 @@ impl Consensus {
         let offer_again = Duration::from_millis((config.heartbeat_ms / 4).max(1));
         let inner = Inner { raft, offer_again, log, inbound, network, member_reads, status, applied, tasks };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Index of the last entry that another node has applied, as it told this one last.
+    pub(super) fn applied_by(&self, node: NodeId) -> Option<u64> {
+        self.inner.network.applied.of(node)
     }
 
     pub(super) fn raft(&self) -> &Raft {

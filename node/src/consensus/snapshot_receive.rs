@@ -14,6 +14,7 @@ use std::{
 use futures::{StreamExt, stream::BoxStream};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use quorate_proto::peer::v1 as pb;
+use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
@@ -152,6 +153,25 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> 
     tokio::task::spawn_blocking(f).await.map_err(|e| Refusal::Fault(e.to_string()))
 }
 
+/// Priority of a thread whose work can wait, as `nice` counts: of a busy core it gets a tenth.
+const YIELDING: i32 = 10;
+
+/// The same on a thread of its own, which gives way to all others of this machine: checking a snapshot takes a core for as long as
+/// it takes, and nobody waits for it who waits for a write.
+async fn yielding<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let (done, result) = oneshot::channel();
+    let work = move || {
+        if let Err(error) = rustix::process::nice(YIELDING) {
+            tracing::warn!(%error, "a snapshot is checked at the priority of everything else");
+        }
+        // Whoever asked may be gone.
+        let _ = done.send(f());
+    };
+    let thread = std::thread::Builder::new().name("check".to_owned()).spawn(work);
+    thread.map_err(|error| Refusal::Fault(format!("no thread can be started: {error}")))?;
+    result.await.map_err(|error| Refusal::Fault(error.to_string()))
+}
+
 async fn next_step(
     inbound: &Inbound,
     peer: NodeId,
@@ -238,7 +258,7 @@ async fn check_content(
     dir: &Path,
 ) -> Result<(), Refusal> {
     let (machine, position, checked) = (Arc::clone(&inbound.machine), position.clone(), dir.to_owned());
-    match blocking(move || machine.check_install(&position, &notes, &checked)).await? {
+    match yielding(move || machine.check_install(&position, &notes, &checked)).await? {
         Ok(()) => Ok(()),
         Err(InstallError::Refused(why)) => {
             tracing::error!(%why, "a snapshot is refused");

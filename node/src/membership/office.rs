@@ -357,7 +357,7 @@ impl Office {
         };
         let heir = self.look(&registry, true, |situation| {
             let close = heirs.iter().copied().filter(|id| situation.is_close(*id));
-            close.max_by_key(|id| situation.progress.get(id).and_then(|progress| progress.matched))
+            close.max_by_key(|id| situation.reached(*id))
         });
         let Some(heir) = heir else {
             return Err(Refusal::State(format!(
@@ -416,11 +416,11 @@ impl Office {
                 return None;
             }
             let progress = situation.progress.get(&node.get()).copied().unwrap_or_default();
-            let lacks = situation.last.saturating_sub(progress.matched.unwrap_or(0));
+            let lacks = situation.last.saturating_sub(progress.reached());
             Some(match progress.silence {
                 None => "it has not answered yet".to_owned(),
                 Some(silence) => {
-                    format!("it lacks {lacks} entries, and last answered {} ms ago", silence.as_millis())
+                    format!("it has yet to apply {lacks} entries, and last answered {} ms ago", silence.as_millis())
                 }
             })
         });

@@ -13,8 +13,9 @@ use quorate_ledger::registry::{NodeState, Registry};
 
 use crate::consensus::{Membership, Progress};
 
-/// Entries that a node may lack and still counts as caught up.
-pub(crate) const CLOSE: u64 = 1_000;
+/// Entries that a node may lack, or not have applied, and still counts as caught up. One that keeps up lacks a handful; one
+/// that lacks thousands could be needed for a majority of signatures, or lead, only after seconds.
+pub(crate) const CLOSE: u64 = 100;
 
 /// A node that has not answered for longer counts as away.
 pub(crate) const AWAY: Duration = Duration::from_secs(3);
@@ -123,7 +124,7 @@ impl Situation<'_> {
     fn towards(&self, target: BTreeSet<u64>, voters: &BTreeSet<u64>) -> Step {
         if !target.contains(&self.me.get()) {
             let heirs = target.intersection(voters).copied();
-            let heir = heirs.filter(|id| self.is_close(*id)).max_by_key(|id| self.matched(*id));
+            let heir = heirs.filter(|id| self.is_close(*id)).max_by_key(|id| self.reached(*id));
             return match heir {
                 Some(heir) => Step::HandOver(NodeId::new(heir)),
                 None => Step::Wait(
@@ -148,11 +149,12 @@ impl Situation<'_> {
 
     /// Whether a node answers and lacks little.
     pub(crate) fn is_close(&self, node: u64) -> bool {
-        node == self.me.get() || (self.answers(node) && self.last.saturating_sub(self.matched(node)) <= CLOSE)
+        node == self.me.get() || (self.answers(node) && self.last.saturating_sub(self.reached(node)) <= CLOSE)
     }
 
-    fn matched(&self, node: u64) -> u64 {
-        self.progress.get(&node).and_then(|progress| progress.matched).unwrap_or(0)
+    /// The last entry that a node has applied, as far as is known.
+    pub(crate) fn reached(&self, node: u64) -> u64 {
+        self.progress.get(&node).map_or(0, Progress::reached)
     }
 
     /// Whether a node answered lately.
@@ -210,7 +212,7 @@ mod tests {
             });
             let set = CosignerSet { epoch: 2, cosigners: Vec::new() };
             let here =
-                |matched| Progress { matched: Some(matched), silence: Some(Duration::from_millis(50)) };
+                |matched| Progress { matched: Some(matched), applied: Some(matched), silence: Some(Duration::from_millis(50)) };
             Self {
                 registry: Registry::from_documents(&origin, records, [], Some(set)),
                 membership: Membership {
@@ -265,6 +267,12 @@ mod tests {
         let mut behind = scene();
         behind.progress.insert(4, Progress { matched: Some(10), ..behind.progress[&4] });
         assert!(matches!(behind.by(1), Step::Wait(why) if why.contains("node 4")));
+        behind.progress.insert(4, Progress { applied: Some(9_899), ..scene().progress[&4] });
+        assert!(matches!(behind.by(1), Step::Wait(why) if why.contains("node 4")), "it has it, and not applied");
+        behind.progress.insert(4, Progress { applied: Some(9_900), ..scene().progress[&4] });
+        assert_eq!(behind.by(1), scene().by(1));
+        behind.progress.insert(4, Progress { applied: None, ..scene().progress[&4] });
+        assert_eq!(behind.by(1), scene().by(1), "an older version does not tell");
     }
 
     #[test]
@@ -279,7 +287,7 @@ mod tests {
     #[test]
     fn a_leader_that_leaves_hands_over_to_the_furthest_that_stays() {
         let mut scene = Scene::new(&[(1, Leaving), (2, Voting), (3, Voting)], &[1, 2, 3]);
-        scene.progress.insert(3, Progress { matched: Some(9_999), ..scene.progress[&3] });
+        scene.progress.insert(3, Progress { matched: Some(9_999), applied: Some(9_999), ..scene.progress[&3] });
         assert_eq!(scene.by(1), Step::HandOver(node(3)));
         assert_eq!(scene.away(3).by(1), Step::HandOver(node(2)));
         let alone = Scene::new(&[(1, Leaving), (2, Voting), (3, Voting)], &[1, 2, 3]).away(2).away(3);

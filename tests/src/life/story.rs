@@ -64,6 +64,30 @@ pub async fn live(plan: Plan, prints: bool) -> Account {
     account
 }
 
+/// What a backup and a node that joins by snapshot leave to the writers: these two steps of a life alone, for more keys than
+/// there is disk for all of it.
+///
+/// # Panics
+/// As [`live`].
+pub async fn costs(plan: Plan, prints: bool) -> Account {
+    let mut story = begin(plan, prints);
+    first_keys(&mut story).await;
+    quiet(&mut story).await;
+    let backup = archive::full_backup(&mut story).await;
+    // A joining node needs the space.
+    fs::remove_dir_all(&backup).expect("a backup of ours can be removed");
+    members::joins_by_snapshot(&mut story).await;
+    let Story { mut account, cluster, client, hands, .. } = story;
+    let mut step = Open::step("the writers stop");
+    let kept = hands.stop().await;
+    step.note("acknowledged_verified_writes", kept.writes.len());
+    let verified = kept.verify_receipts();
+    step.note("receipts_verified_offline", verified.iter().map(|(_, count)| count).sum::<usize>());
+    account.done(step);
+    equal_roots(&mut account, &cluster, &client).await;
+    account
+}
+
 /// A cluster of three, and writers who begin to write.
 fn begin(plan: Plan, prints: bool) -> Story {
     let mut account = Account::new(prints);

@@ -9,7 +9,7 @@ use super::{
     toy::{Certifying, UNWRITABLE},
 };
 use crate::{
-    consensus::{ConsensusConfig, MembershipError, NodeId, ProposeError, Role},
+    consensus::{ConsensusConfig, MembershipError, NodeId, Progress, ProposeError, Role},
     disk::DiskGuard,
 };
 
@@ -299,6 +299,28 @@ async fn leadership_is_handed_over_on_request() {
     assert_eq!(cluster.leader_other_than(leader).await.0, next);
     cluster.write("after", 5).await;
     cluster.settled(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_knows_what_a_follower_has_and_has_not_applied() {
+    let cluster = Cluster::start(3, quick).await;
+    cluster.write("before", 5).await;
+    cluster.settled(5).await;
+    let (leader, _) = cluster.leader().await;
+    let slow = (1..=3).find(|node| *node != leader).unwrap();
+    let progress = || cluster.node(leader).consensus.replication()[&slow];
+    let last = || cluster.node(leader).consensus.status().borrow().last_log_index.unwrap();
+    let told = |what: &'static str, is: fn(Progress, u64) -> bool| {
+        eventually(what, move || Some(progress()).filter(|progress| is(*progress, last())))
+    };
+    told("a follower that has applied everything", |progress, last| progress.reached() == last).await;
+    cluster.node(slow).toy.held.store(true, Ordering::Relaxed);
+    cluster.write("meanwhile", 20).await;
+    let behind = told("a follower that has everything", |progress, last| progress.matched == Some(last)).await;
+    assert!(behind.reached() <= last() - 20, "{behind:?}");
+    cluster.node(slow).toy.held.store(false, Ordering::Relaxed);
+    told("a follower that has applied it all", |progress, last| progress.reached() == last).await;
+    cluster.settled(25).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub(super) struct Toy {
     pub(super) snapshots: AtomicU64,
     /// Whether a majority signs what is in a snapshot.
     pub(super) certifying: watch::Sender<Certifying>,
+    /// While it is set, nothing is applied.
+    pub(super) held: AtomicBool,
 }
 
 /// What becomes of the certificates of a snapshot.
@@ -72,6 +75,7 @@ impl Toy {
             installs: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
             certifying: watch::Sender::new(Certifying::Now),
+            held: AtomicBool::new(false),
         }
     }
 
@@ -119,6 +123,9 @@ impl Machine for Toy {
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<Vec<Outcome>, StoreFault> {
+        while self.held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut state = self.present.lock().unwrap();
         let mut outcomes = Vec::new();
         for entry in entries {

@@ -130,7 +130,10 @@ impl RaftHandler for Recorder {
                 let result = Some(pb::append_response::Result::Accepted(pb::AppendAccepted { matching }));
                 match request.leader_commit {
                     Some(_) => Err(Refusal::Block("planted".to_owned())),
-                    None => Ok(pb::AppendResponse { envelope: Some(envelope(node(1), peer)), result }),
+                    None => {
+                        let envelope = Some(envelope(node(1), peer));
+                        Ok(pb::AppendResponse { envelope, result, applied_index: None })
+                    }
                 }
             })
             .boxed()

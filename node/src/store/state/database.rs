@@ -12,7 +12,7 @@ use std::{
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ReadOptions, WriteBatch};
 
 use super::options::{self, StateOptions, Table};
-use crate::store::faults::StoreFault;
+use crate::{disk::free_bytes, store::faults::StoreFault};
 
 /// An open database. Shared by the writer and all views.
 pub(crate) struct Database {
@@ -211,9 +211,27 @@ impl Database {
         let errors = self.db.property_int_value(rocksdb::properties::BACKGROUND_ERRORS);
         match errors.map_err(|error| StoreFault::rocksdb(place(), &error))? {
             Some(0) => Ok(()),
-            Some(errors) => Err(StoreFault::io(place(), format!("{errors} flushes or compactions failed"))),
+            Some(errors) => {
+                let why = self.why_it_stopped().unwrap_or_else(|| self.where_it_may_say_why());
+                Err(StoreFault::io(place(), format!("{errors} flushes or compactions failed: {why}")))
+            }
             None => Err(StoreFault::io(place(), "RocksDB does not say whether flushes failed")),
         }
+    }
+
+    /// The error for which RocksDB takes no writes any more; `None` while it takes them.
+    fn why_it_stopped(&self) -> Option<String> {
+        let nothing = WriteBatch::default();
+        let stopped = self.db.write_opt(nothing, &options::writes_at_once()).err()?;
+        // That only says that a write would wait.
+        (stopped.kind() != rocksdb::ErrorKind::Incomplete).then(|| stopped.to_string())
+    }
+
+    /// What is left to say of a compaction that found no space: RocksDB goes on, and tells that error to nobody but its LOG, if
+    /// there is space for that.
+    fn where_it_may_say_why(&self) -> String {
+        let free = free_bytes(self.path()).map(|free| format!("{free} bytes are free on its disk, and "));
+        format!("{}RocksDB's file LOG may say why", free.unwrap_or_default())
     }
 
     /// What a fault calls a row.

@@ -214,6 +214,13 @@ pub(crate) fn writes() -> WriteOptions {
     writes
 }
 
+/// Writes that fail where others would wait.
+pub(crate) fn writes_at_once() -> WriteOptions {
+    let mut writes = writes();
+    writes.set_no_slowdown(true);
+    writes
+}
+
 /// Reads of what a crash leaves: memtables are passed over.
 pub(crate) fn persisted_reads() -> ReadOptions {
     let mut reads = ReadOptions::default();
