@@ -2,11 +2,14 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use crate::{error::ArchiveError, storage::Item};
+
+/// Bytes that are compared at once.
+const PIECE: usize = 64 << 10;
 
 /// What the name of a file ends with before it is put in the place of another.
 pub(crate) const NEW: &str = ".new";
@@ -37,6 +40,25 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, ArchiveError> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ArchiveError::io("read", path)(error)),
+    }
+}
+
+/// Whether a file holds exactly these bytes; read in small pieces.
+pub(crate) fn holds(path: &Path, bytes: &[u8]) -> Result<bool, ArchiveError> {
+    let compare = || -> io::Result<bool> {
+        let (mut file, mut rest, mut piece) = (File::open(path)?, bytes, [0; PIECE]);
+        loop {
+            let length = file.read(&mut piece)?;
+            match (length, rest.split_at_checked(length)) {
+                (0, _) => return Ok(rest.is_empty()),
+                (_, Some((expected, behind))) if *expected == piece[..length] => rest = behind,
+                _ => return Ok(false),
+            }
+        }
+    };
+    match compare() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        compared => compared.map_err(ArchiveError::io("read", path)),
     }
 }
 

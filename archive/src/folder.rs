@@ -52,9 +52,9 @@ impl Storage for Folder {
             files::create_dir(folder)?;
         }
         files::write(&path, bytes)?;
-        match files::read(&path)? {
-            Some(stored) if stored == bytes => Ok(()),
-            _ => Err(ArchiveError::file(path, "the disk does not give back what was written")),
+        match files::holds(&path, bytes)? {
+            true => Ok(()),
+            false => Err(ArchiveError::file(path, "the disk does not give back what was written")),
         }
     }
 

@@ -14,6 +14,9 @@ use crate::{
 /// Bytes after which a segment is closed; one entry more may be in it.
 const SEGMENT_BYTES: usize = 16 << 20;
 
+/// Bytes that the last entry of a segment usually has, at most.
+const ROOM: usize = 1 << 20;
+
 /// A segment that is being made, in memory.
 pub(crate) struct SegmentWriter {
     name: String,
@@ -25,7 +28,9 @@ pub(crate) struct SegmentWriter {
 impl SegmentWriter {
     /// Begins the segment with the leaf `first`.
     pub(crate) fn begin(ledger: &LedgerName, first: LogIndex) -> Self {
-        Self { name: storage::segment_of(ledger, first), first, entries: 0, bytes: Vec::new() }
+        // All at once: growing by doubling would hold the segment three times.
+        let bytes = Vec::with_capacity(SEGMENT_BYTES.saturating_add(ROOM));
+        Self { name: storage::segment_of(ledger, first), first, entries: 0, bytes }
     }
 
     /// Adds the next leaf; whether the segment is full.

@@ -141,6 +141,8 @@ pub struct Limits {
     pub calls: usize,
     /// Longest time a call may take, milliseconds.
     pub call_timeout_ms: u64,
+    /// Bytes per second of contents that streams of the log read, all together, while clients write; 0: no limit.
+    pub busy_log_bytes_per_second: u64,
 }
 
 impl Limits {
@@ -163,6 +165,7 @@ impl Default for Limits {
             connections: 4_096,
             calls: 8_192,
             call_timeout_ms: 60_000,
+            busy_log_bytes_per_second: 16 << 20,
         }
     }
 }

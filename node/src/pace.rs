@@ -90,7 +90,7 @@ impl Pace {
     }
 
     /// Spends bytes; gives how long to wait before the next.
-    fn charge(&mut self, bytes: u64) -> Duration {
+    pub fn charge(&mut self, bytes: u64) -> Duration {
         let now = self.clock.monotonic();
         let rate = if self.is_busy(now) { self.rates.busy } else { self.rates.idle };
         let begin = self.paid_at.max(now.saturating_sub(BURST));

@@ -22,7 +22,7 @@ use crate::verify::{LeafCheck, record};
 /// Leaves that are kept back until they are proven together...
 const BATCH_LEAVES: usize = 2_048;
 /// ...or this many bytes of operations and values.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 /// How often the stream may break without a single leaf in between.
 const MAX_BREAKS: u32 = 5;
 

@@ -32,6 +32,7 @@ use crate::{
     evidence::EvidenceFiles,
     health::Health,
     membership::Office,
+    pace::{Load, Pace, Rates},
     signer::Need,
     store::{
         faults::StoreFault,
@@ -77,6 +78,8 @@ pub struct ApiParts {
     pub office: Option<Office>,
     /// Proofs that another node lied.
     pub evidence: EvidenceFiles,
+    /// What clients have had written.
+    pub load: Load,
 }
 
 /// The interface of a node. Cheap to clone.
@@ -95,6 +98,8 @@ pub(super) struct Inner {
     pub(super) stopping: watch::Sender<bool>,
     /// Commit leaves with their paths, of sizes asked for lately.
     pub(super) commits: Mutex<BTreeMap<(LedgerId, TreeSize), Arc<LeafProof>>>,
+    /// How fast the log is read with its contents.
+    pub(super) log_pace: Mutex<Pace>,
     /// When signatures of a ledger were last asked to be renewed, monotonic.
     pub(super) renewed: Mutex<BTreeMap<LedgerName, Duration>>,
 }
@@ -130,6 +135,8 @@ impl Api {
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
         let calls = Semaphore::new(parts.limits.calls.min(Semaphore::MAX_PERMITS));
+        let rates = Rates { idle: 0, busy: parts.limits.busy_log_bytes_per_second };
+        let log_pace = Mutex::new(Pace::new(rates, parts.load.clone(), parts.clock.clone()));
         Self(Arc::new(Inner {
             parts,
             calls,
@@ -137,6 +144,7 @@ impl Api {
             commit_streams: Arc::new(Semaphore::new(MAX_COMMIT_STREAMS)),
             stopping: watch::Sender::new(false),
             commits: Mutex::default(),
+            log_pace,
             renewed: Mutex::default(),
         }))
     }

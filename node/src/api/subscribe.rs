@@ -146,8 +146,8 @@ impl Reader {
             message.edge = convert::path_to_wire(edge.as_ref().map_or(&[], |edge| edge.peaks()));
         } else if certified > sent {
             let (view, from, contents) = (Arc::clone(ledger), sent.next_index(), self.asked.contents.clone());
-            let (entries, next) = blocking(move || chunk(&view, from, certified, &contents)).await?;
-            (message.entries, sent) = (entries, TreeSize::new(next.get()));
+            let chunk = blocking(move || chunk(&view, from, certified, &contents)).await?;
+            (message.entries, sent) = (chunk.entries, TreeSize::new(chunk.next.get()));
         }
         if !self.begun || certified != self.believed || message.entries.is_empty() {
             let wanted = Wanted { trusted: self.believed, ..self.asked.wanted };

@@ -1,6 +1,9 @@
 //! Transactions as they are in the log: one by index or request, or all of them as a stream.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -87,11 +90,15 @@ impl Api {
                 if next.get() >= end.get() {
                     return Ok(None);
                 }
+                let with_contents = contents != Contents::None;
                 let chunk = match api.find(&name, |_| Ok(())).await {
                     Ok(view) => blocking(move || chunk(&view, next, end, &contents)).await,
                     Err(problem) => Err(problem),
                 };
-                let (entries, next) = chunk.map_err(|problem| api.refusal(problem))?;
+                let Chunk { entries, next, bytes } = chunk.map_err(|problem| api.refusal(problem))?;
+                if with_contents {
+                    tokio::time::sleep(api.charge_for_log(bytes)).await;
+                }
                 Ok(Some((v1::ListTransactionsResponse { entries }, next)))
             }
         });
@@ -102,6 +109,12 @@ impl Api {
                 chunk
             })
             .boxed())
+    }
+
+    /// How long whoever has read so many bytes of the log has to wait for them.
+    pub(super) fn charge_for_log(&self, bytes: usize) -> Duration {
+        let mut pace = self.0.log_pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.charge(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
     /// The right to serve a stream for as long as it is held.
@@ -171,13 +184,22 @@ fn check_range(ledger: &LedgerView, from: LogIndex, end: Option<TreeSize>) -> Re
     check_size(ledger, end.unwrap_or(TreeSize::ZERO), "to")
 }
 
-/// The next entries of a stream, and where it goes on.
+/// A part of the log.
+pub(super) struct Chunk {
+    pub(super) entries: Vec<v1::LogEntry>,
+    /// Where it goes on.
+    pub(super) next: LogIndex,
+    /// Encoded bytes of the entries.
+    pub(super) bytes: usize,
+}
+
+/// The next entries of a stream.
 pub(super) fn chunk(
     ledger: &LedgerView,
     from: LogIndex,
     end: TreeSize,
     contents: &Contents,
-) -> Result<(Vec<v1::LogEntry>, LogIndex), Problem> {
+) -> Result<Chunk, Problem> {
     let (mut entries, mut bytes, mut next) = (Vec::new(), 0_usize, from);
     for record in ledger.records(from)? {
         if !end.contains(next) || bytes >= CHUNK_BYTES || entries.len() >= CHUNK_LEAVES {
@@ -189,7 +211,7 @@ pub(super) fn chunk(
         bytes = bytes.saturating_add(entry.encoded_len());
         entries.push(entry);
     }
-    Ok((entries, next))
+    Ok(Chunk { entries, next, bytes })
 }
 
 fn entry(ledger: &LedgerView, record: LogRecord, contents: &Contents) -> Result<EntryParts, Problem> {

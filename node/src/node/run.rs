@@ -39,7 +39,7 @@ use crate::{
         office::{Office, OfficeParts},
         roster::{Roster, farewell},
     },
-    pace::Rates,
+    pace::{Load, Rates},
     peer::{Peers, SPOKEN, Wire},
     scrub::{self, ScrubParts, Scrubber},
     sequencer::{Sequencer, SequencerParts},
@@ -346,6 +346,7 @@ impl Node {
         let chain = Arc::new(Chain::new(cluster, blocks, clock.clone(), evidence.clone()));
         let machine = StateMachine::new(Arc::clone(&state), cluster.id, Arc::new(intake));
         let machine = Arc::new(machine.with_decoded(Arc::clone(chain.decoded())));
+        let written = log.clone();
         let consensus = agree(config, cluster, log, machine, peers.clone(), Arc::clone(&chain)).await?;
         signer.start(heads, checkpoints);
         handover::start(&consensus, &disk);
@@ -382,6 +383,7 @@ impl Node {
             office: Some(office),
             upkeep,
             evidence,
+            load: Load::new(move || written.appended_bytes()),
         });
         Ok((Self { consensus, state, health: health.clone(), door, scrubber, chain, peers }, api))
     }

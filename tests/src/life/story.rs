@@ -132,10 +132,12 @@ async fn quiet(story: &mut Story) {
     purged(story).await;
     // What the load left to be flushed and merged is over first.
     tokio::time::sleep(story.plan.quiet() / 2).await;
-    let since = now();
+    let (gauge, since) = (Gauge::start(&story.cluster), now());
     tokio::time::sleep(story.plan.quiet()).await;
     let seen = story.hands.seen(since, now());
     seen.tell(&mut step);
+    let growth = gauge.stop().into_values().map(|memory| memory.growth()).max();
+    step.note("memory_growth_of_a_node_at_most_mib", growth.unwrap_or_default());
     story.quiet = Some(seen);
     story.account.done(step);
 }

@@ -1,6 +1,9 @@
 //! The log: streams, inclusion, consistency, checkpoints.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use futures::TryStreamExt;
+use prost::Message as _;
 use quorate_core::{
     entry::{Leaf, OpKind, Operation, ops_root},
     hash::{Hash, leaf_hash},
@@ -19,6 +22,7 @@ use super::{
     verify::{checkpoint_at, continues},
     world::{World, delete, put},
 };
+use crate::config::Limits;
 
 async fn list(world: &World, from: u64, to: u64, contents: bool) -> Result<Vec<EntryParts>, Status> {
     let request = v1::ListTransactionsRequest { ledger: "default".to_owned(), from, to, contents };
@@ -63,6 +67,24 @@ async fn everything_follows_from_the_log() {
     }
     assert_eq!(tree.size().get(), world.size());
     assert_eq!(tree.root(), checkpoint_at(&world, world.size()).await.root);
+}
+
+#[tokio::test]
+async fn contents_are_read_at_a_pace_while_clients_write() {
+    let world = World::with(Limits { busy_log_bytes_per_second: 50_000, ..Limits::default() }).await;
+    filled(&world).await;
+    world.hand.advance(Duration::from_secs(1));
+    list(&world, 0, 0, true).await.unwrap();
+    assert_eq!(world.api.charge_for_log(1 << 30), Duration::ZERO, "nobody writes");
+    world.written.fetch_add(1, Ordering::Relaxed);
+    // A tenth of a second's worth was saved up.
+    assert_eq!(world.api.charge_for_log(5_000), Duration::ZERO);
+    list(&world, 0, 0, false).await.unwrap();
+    assert_eq!(world.api.charge_for_log(0), Duration::ZERO, "leaves alone are let through");
+    let sent = list(&world, 0, 0, true).await.unwrap();
+    let bytes: usize = sent.into_iter().map(|entry| v1::LogEntry::from(entry).encoded_len()).sum();
+    let micros = u64::try_from(bytes).unwrap() * 1_000_000 / 50_000;
+    assert_eq!(world.api.charge_for_log(0), Duration::from_micros(micros), "the contents are to be waited for");
 }
 
 #[tokio::test]

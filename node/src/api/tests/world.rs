@@ -38,6 +38,7 @@ use crate::{
     consensus::{self, ReadError, Role},
     disk::DiskGuard,
     health::Health,
+    pace::Load,
     sequencer::SubmitError,
     signer::{Certified, Need, Reached, WaitError},
     store::{
@@ -214,6 +215,8 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) health: Health,
     pub(super) disk: DiskGuard,
+    /// Bytes that clients have had written, as the interface is told.
+    pub(super) written: Arc<AtomicU64>,
     requests: AtomicU64,
     _home: tempfile::TempDir,
 }
@@ -245,6 +248,8 @@ impl World {
             barriers: AtomicUsize::new(0),
             hurried: AtomicUsize::new(0),
         });
+        let written = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&written);
         let health = Health::new();
         let disk = DiskGuard::new(&[home.path().to_owned()], 1);
         let api = Api::new(ApiParts {
@@ -261,8 +266,10 @@ impl World {
             disk: disk.clone(),
             office: None,
             evidence: crate::evidence::EvidenceFiles::open(home.path()),
+            load: Load::new(move || counter.load(Ordering::Relaxed)),
         });
-        let world = Self { api, fake, hand, clock, health, disk, requests: AtomicU64::new(0), _home: home };
+        let requests = AtomicU64::new(0);
+        let world = Self { api, fake, hand, clock, health, disk, written, requests, _home: home };
         world.found().await;
         world
     }
