@@ -55,21 +55,9 @@ pub enum CarriedBlockError {
     },
 }
 
-/// Makes, signs and encodes the block that follows `previous`. The caller answers for using each (term, height) once.
+/// Makes and signs the block that follows `previous`; gives it with its encoding. The caller answers for using each (term, height)
+/// once.
 pub fn seal(
-    key: &BlockKey,
-    cluster: ClusterId,
-    proposer: NodeId,
-    term: Term,
-    previous: Option<Link>,
-    body: Bytes,
-) -> (Link, Bytes) {
-    let (block, payload) = seal_carried(key, cluster, proposer, term, previous, body);
-    (block.link(), payload)
-}
-
-/// As [`seal`]: the block, and its encoding.
-pub fn seal_carried(
     key: &BlockKey,
     cluster: ClusterId,
     proposer: NodeId,
@@ -170,12 +158,12 @@ mod tests {
         let mut previous = None;
         for n in 0..3_u8 {
             let body = Bytes::from(vec![n]);
-            let (link, payload) = seal(&key, cluster, NodeId::new(1), Term::new(2), previous, body.clone());
+            let (sealed, payload) = seal(&key, cluster, NodeId::new(1), Term::new(2), previous, body.clone());
             let block = CarriedBlock::parse(cluster, payload).unwrap();
-            assert_eq!(block.link(), link);
+            assert_eq!(block.link(), sealed.link());
             assert_eq!(block.body, body);
             block.verify(Some(&keys), previous).unwrap();
-            previous = Some(link);
+            previous = Some(block.link());
         }
     }
 
@@ -201,11 +189,11 @@ mod tests {
     fn another_cluster_or_a_gap_is_refused() {
         let (key, keys) = keys();
         let cluster = ClusterId::new([3; 16]);
-        let (link, payload) = seal(&key, cluster, NodeId::new(1), Term::new(2), None, Bytes::new());
+        let (sealed, payload) = seal(&key, cluster, NodeId::new(1), Term::new(2), None, Bytes::new());
         let other = CarriedBlock::parse(ClusterId::new([4; 16]), payload.clone()).unwrap();
         assert!(other.verify(Some(&keys), None).is_err());
         let block = CarriedBlock::parse(cluster, payload).unwrap();
-        assert!(block.verify(Some(&keys), Some(link)).is_err());
+        assert!(block.verify(Some(&keys), Some(sealed.link())).is_err());
         assert!(matches!(block.verify(None, None), Err(CarriedBlockError::Stranger { .. })));
     }
 }

@@ -81,14 +81,14 @@ mod tests {
     };
 
     use super::*;
-    use crate::block::seal_carried;
+    use crate::block::seal;
 
     fn sealed(time: u64) -> (Bytes, DecodedBlock) {
         let cluster = ClusterId::new([3; 16]);
         let key = BlockKey::from_seed(&[1; 32]);
         let block = Block { time, ..Block::default() };
         let body = prost::Message::encode_to_vec(&block).into();
-        let (carried, payload) = seal_carried(&key, cluster, NodeId::new(1), Term::new(2), None, body);
+        let (carried, payload) = seal(&key, cluster, NodeId::new(1), Term::new(2), None, body);
         (payload, DecodedBlock { carried, block })
     }
 

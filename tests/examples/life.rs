@@ -51,9 +51,10 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut life = tokio::spawn(async move {
-        if only_costs { costs(plan, !json).await } else { live(plan, !json).await }
-    });
+    let mut life =
+        tokio::spawn(
+            async move { if only_costs { costs(plan, !json).await } else { live(plan, !json).await } },
+        );
     let ended = tokio::select! {
         ended = &mut life => Some(ended),
         () = interrupted() => None,

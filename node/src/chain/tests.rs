@@ -76,7 +76,8 @@ impl Follower {
     fn entry(&self, key: &BlockKey, previous: Option<Link>, time: u64) -> (Link, LogEntry) {
         let block = Block { time, requests: Vec::new(), genesis: None };
         let body = Bytes::from(block.encode_to_vec());
-        let (link, payload) = seal(key, CLUSTER, LEADER, Term::new(TERM), previous, body);
+        let (sealed, payload) = seal(key, CLUSTER, LEADER, Term::new(TERM), previous, body);
+        let link = sealed.link();
         let id = LogId { term: TERM, index: link.height.get() };
         (link, LogEntry { id, payload: Payload::Block(payload) })
     }

@@ -92,9 +92,9 @@ impl Leader {
 
     fn block(&mut self, block: &Block) -> CommittedEntry {
         let body = Bytes::from(block.encode_to_vec());
-        let (link, payload) =
+        let (sealed, payload) =
             seal(&self.key, ClusterId::new(CLUSTER), NodeId::new(1), Term::new(3), self.last, body);
-        self.last = Some(link);
+        self.last = Some(sealed.link());
         self.entry(Payload::Block(payload))
     }
 

@@ -420,7 +420,10 @@ impl Office {
             Some(match progress.silence {
                 None => "it has not answered yet".to_owned(),
                 Some(silence) => {
-                    format!("it has yet to apply {lacks} entries, and last answered {} ms ago", silence.as_millis())
+                    format!(
+                        "it has yet to apply {lacks} entries, and last answered {} ms ago",
+                        silence.as_millis()
+                    )
                 }
             })
         });

@@ -211,8 +211,11 @@ mod tests {
                 ..NodeRecord::default()
             });
             let set = CosignerSet { epoch: 2, cosigners: Vec::new() };
-            let here =
-                |matched| Progress { matched: Some(matched), applied: Some(matched), silence: Some(Duration::from_millis(50)) };
+            let here = |matched| Progress {
+                matched: Some(matched),
+                applied: Some(matched),
+                silence: Some(Duration::from_millis(50)),
+            };
             Self {
                 registry: Registry::from_documents(&origin, records, [], Some(set)),
                 membership: Membership {
@@ -268,7 +271,10 @@ mod tests {
         behind.progress.insert(4, Progress { matched: Some(10), ..behind.progress[&4] });
         assert!(matches!(behind.by(1), Step::Wait(why) if why.contains("node 4")));
         behind.progress.insert(4, Progress { applied: Some(9_899), ..scene().progress[&4] });
-        assert!(matches!(behind.by(1), Step::Wait(why) if why.contains("node 4")), "it has it, and not applied");
+        assert!(
+            matches!(behind.by(1), Step::Wait(why) if why.contains("node 4")),
+            "it has it, and not applied"
+        );
         behind.progress.insert(4, Progress { applied: Some(9_900), ..scene().progress[&4] });
         assert_eq!(behind.by(1), scene().by(1));
         behind.progress.insert(4, Progress { applied: None, ..scene().progress[&4] });
@@ -287,7 +293,9 @@ mod tests {
     #[test]
     fn a_leader_that_leaves_hands_over_to_the_furthest_that_stays() {
         let mut scene = Scene::new(&[(1, Leaving), (2, Voting), (3, Voting)], &[1, 2, 3]);
-        scene.progress.insert(3, Progress { matched: Some(9_999), applied: Some(9_999), ..scene.progress[&3] });
+        scene
+            .progress
+            .insert(3, Progress { matched: Some(9_999), applied: Some(9_999), ..scene.progress[&3] });
         assert_eq!(scene.by(1), Step::HandOver(node(3)));
         assert_eq!(scene.away(3).by(1), Step::HandOver(node(2)));
         let alone = Scene::new(&[(1, Leaving), (2, Voting), (3, Voting)], &[1, 2, 3]).away(2).away(3);

@@ -27,7 +27,7 @@ use super::{
     gather::{BlockBounds, OpenBlock, Waiting},
 };
 use crate::{
-    block::{Link, seal_carried},
+    block::{Link, seal},
     chain::Chain,
     clock::Clock,
     config::Limits,
@@ -291,7 +291,7 @@ impl Sealer {
         let block = Block { time, requests, genesis };
         let body = block.encode_to_vec().into();
         let (carried, payload) =
-            seal_carried(&self.parts.key, self.parts.cluster, self.parts.me, lead.term, lead.last, body);
+            seal(&self.parts.key, self.parts.cluster, self.parts.me, lead.term, lead.last, body);
         let link = carried.link();
         self.parts.chain.decoded().keep(payload.clone(), DecodedBlock { carried, block });
         Ok((lead.term, link, payload))

@@ -84,7 +84,11 @@ async fn contents_are_read_at_a_pace_while_clients_write() {
     let sent = list(&world, 0, 0, true).await.unwrap();
     let bytes: usize = sent.into_iter().map(|entry| v1::LogEntry::from(entry).encoded_len()).sum();
     let micros = u64::try_from(bytes).unwrap() * 1_000_000 / 50_000;
-    assert_eq!(world.api.charge_for_log(0), Duration::from_micros(micros), "the contents are to be waited for");
+    assert_eq!(
+        world.api.charge_for_log(0),
+        Duration::from_micros(micros),
+        "the contents are to be waited for"
+    );
 }
 
 #[tokio::test]

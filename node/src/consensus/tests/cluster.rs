@@ -316,7 +316,8 @@ async fn the_leader_knows_what_a_follower_has_and_has_not_applied() {
     told("a follower that has applied everything", |progress, last| progress.reached() == last).await;
     cluster.node(slow).toy.held.store(true, Ordering::Relaxed);
     cluster.write("meanwhile", 20).await;
-    let behind = told("a follower that has everything", |progress, last| progress.matched == Some(last)).await;
+    let behind =
+        told("a follower that has everything", |progress, last| progress.matched == Some(last)).await;
     assert!(behind.reached() <= last() - 20, "{behind:?}");
     cluster.node(slow).toy.held.store(false, Ordering::Relaxed);
     told("a follower that has applied it all", |progress, last| progress.reached() == last).await;
