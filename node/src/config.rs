@@ -25,6 +25,9 @@ use crate::{
 /// The slowest that a snapshot may be sent, bytes per second: a piece has to arrive every half minute.
 const MIN_SNAPSHOT_RATE: u64 = 64 << 10;
 
+/// The slowest that the log may be read, bytes per second: a message of the stream has one MiB, and clients wait ten seconds for it.
+const MIN_LOG_RATE: u64 = 1 << 20;
+
 /// Everything one node is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +152,30 @@ impl Limits {
     /// The longest time that a write should take, if there is such a bound.
     pub(crate) fn write_wait(&self) -> Option<Duration> {
         (self.write_wait_ms > 0).then(|| Duration::from_millis(self.write_wait_ms))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (name, value) in [
+            ("message_bytes", self.message_bytes),
+            ("queued_requests", self.queued_requests),
+            ("queued_bytes", self.queued_bytes),
+            ("block_requests", self.block_requests),
+            ("block_bytes", self.block_bytes),
+            ("blocks_in_flight", self.blocks_in_flight),
+            ("connections", self.connections),
+            ("calls", self.calls),
+        ] {
+            if value == 0 {
+                return Err(format!("limits.{name} is 0: nothing could be served"));
+            }
+        }
+        if (1..MIN_LOG_RATE).contains(&self.busy_log_bytes_per_second) {
+            return Err(format!(
+                "limits.busy_log_bytes_per_second must be 0 (no limit) or at least {MIN_LOG_RATE}: slower, whoever reads the log \
+                 takes this node for dead"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -377,22 +404,7 @@ impl NodeConfig {
             }
         }
         settings::check_all(&self.witness).map_err(|error| error.to_string())?;
-        let limits = &self.limits;
-        for (name, value) in [
-            ("message_bytes", limits.message_bytes),
-            ("queued_requests", limits.queued_requests),
-            ("queued_bytes", limits.queued_bytes),
-            ("block_requests", limits.block_requests),
-            ("block_bytes", limits.block_bytes),
-            ("blocks_in_flight", limits.blocks_in_flight),
-            ("connections", limits.connections),
-            ("calls", limits.calls),
-        ] {
-            if value == 0 {
-                return Err(format!("limits.{name} is 0: nothing could be served"));
-            }
-        }
-        Ok(())
+        self.limits.check()
     }
 }
 
@@ -515,6 +527,14 @@ log_secret = "log.secret"
             load(&format!("{GOOD}[snapshot]\nbusy_bytes_per_second = 65535\n")).unwrap_err().to_string();
         assert!(error.contains("snapshot.busy_bytes_per_second"), "{error}");
         assert!(load(&format!("{GOOD}[snapshot]\nbytes_per_second = 0\n")).is_ok());
+    }
+
+    #[test]
+    fn the_log_may_not_be_read_so_slowly_that_whoever_reads_gives_up() {
+        let read = |rate: u64| load(&format!("{GOOD}[limits]\nbusy_log_bytes_per_second = {rate}\n"));
+        let error = read(1_048_575).unwrap_err().to_string();
+        assert!(error.contains("limits.busy_log_bytes_per_second"), "{error}");
+        assert!(read(0).is_ok() && read(1_048_576).is_ok());
     }
 
     #[test]

@@ -101,6 +101,7 @@ struct Worker {
 
 impl Worker {
     fn run(&self) {
+        self.begin();
         let begun = self.parts.clock.monotonic();
         while !self.stopped() {
             let rested = self.parts.clock.monotonic().saturating_sub(begun) >= REST;
@@ -108,6 +109,22 @@ impl Worker {
                 return;
             }
             std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// What holds nothing yet needs no pass: what a new node gets is checked as it comes, and cannot have rotted before.
+    fn begin(&self) {
+        let ScrubParts { state, .. } = &self.parts;
+        if state.scrubbed_at().is_none() && state.view().applied().last.is_none() {
+            self.note_passed(self.parts.clock.now());
+        }
+    }
+
+    fn note_passed(&self, now: Micros) {
+        let ScrubParts { shown, health, state, .. } = &self.parts;
+        shown.change(|shown| shown.passed_at = Some(now));
+        if let Err(fault) = state.note_scrubbed(now) {
+            health.fail(fault.to_string());
         }
     }
 
@@ -122,20 +139,16 @@ impl Worker {
 
     /// One pass; `false` when it did not get to the end.
     fn pass(&self) -> bool {
-        let ScrubParts { shown, clock, health, state, .. } = &self.parts;
+        let ScrubParts { shown, clock, health, .. } = &self.parts;
         shown.change(|shown| (shown.running, shown.read) = (true, 0));
         let began = clock.monotonic();
         let result = self.read_all();
         shown.change(|shown| shown.running = false);
         match result {
             Ok(()) => {
-                let now = clock.now();
                 let (seconds, read) = (clock.monotonic().saturating_sub(began).as_secs(), shown.now().read);
                 tracing::info!(seconds, read, "everything that is stored was read and is right");
-                shown.change(|shown| shown.passed_at = Some(now));
-                if let Err(fault) = state.note_scrubbed(now) {
-                    health.fail(fault.to_string());
-                }
+                self.note_passed(clock.now());
                 health.is_good()
             }
             Err(_) if self.stopped() => false,

@@ -99,6 +99,23 @@ async fn a_clean_node_passes_and_that_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_new_node_has_nothing_to_read_again_and_one_with_a_state_has() {
+    let mut node = node().await;
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("state");
+    StateStore::create(&path, identity(1), &options()).unwrap();
+    let new = Arc::new(StateStore::open(&path, identity(1), options()).unwrap());
+    let of_new = worker(&node, Arc::clone(&new));
+    assert!(of_new.is_due());
+    of_new.begin();
+    assert!(!of_new.is_due() && new.scrubbed_at().is_some());
+    let old = reopened(&mut node).unwrap();
+    let of_old = worker(&node, Arc::clone(&old));
+    of_old.begin();
+    assert!(of_old.is_due() && old.scrubbed_at().is_none());
+}
+
+#[tokio::test]
 async fn a_flipped_byte_in_any_file_of_the_state_is_found_and_never_forgotten() {
     let mut node = node().await;
     node.rig.close();
