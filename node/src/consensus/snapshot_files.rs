@@ -19,6 +19,9 @@ use super::{codec::Malformed, guard::Refusal, snapshot_kept::digest};
 /// The ending of files that are not whole yet.
 pub(super) const PART: &str = ".part";
 
+/// After so many bytes of a file they are put on the disk: a whole file at once would keep a log on the same disk waiting.
+const SYNC_EVERY: u64 = 8 << 20;
+
 /// A part of a file that is missing: which file, and from where.
 pub(super) type Part = (usize, u64);
 
@@ -124,6 +127,9 @@ impl Writer {
         }
         open.file.write_all(&data.data).map_err(fault)?;
         open.hash.update(&data.data);
+        if open.written / SYNC_EVERY != end / SYNC_EVERY {
+            open.file.sync_data().map_err(fault)?;
+        }
         open.written = end;
         if !complete {
             self.open = Some(open);
