@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 
 use quorate_client::{Client, Transaction};
 use quorate_tests::{
-    audit,
+    audit, clock,
     cluster::{Cluster, small_logs},
     shell::{Ran, Shell},
     writer::{self, Writers},
@@ -217,8 +217,17 @@ fn of_two_operators_at_once_one_is_refused() {
         let shell = Shell::of(&cluster).operator();
         std::thread::spawn(move || shell.run(["member", "remove", node, "--expect-epoch", "1"]))
     };
-    let (one, two) = (ask("4"), ask("5"));
-    let (one, two) = (one.join().unwrap(), two.join().unwrap());
+    let start = clock::now();
+    let (one, two) = loop {
+        let (one, two) = (ask("4"), ask("5"));
+        let both = (one.join().unwrap(), two.join().unwrap());
+        // Nobody changes anything before a majority has signed the founding, which was a moment ago.
+        let too_early = |ran: &Ran| ran.stderr.contains("have signed the beginning of epoch 1");
+        if !(too_early(&both.0) && too_early(&both.1)) {
+            break both;
+        }
+        assert!(clock::now() - start < Duration::from_secs(30), "the founding is never certified");
+    };
     let (won, lost) = if one.code == 0 { (one, two) } else { (two, one) };
     assert_eq!(won.code, 0, "{}", won.stderr);
     assert_ne!(lost.code, 0, "both were carried out");

@@ -132,7 +132,7 @@ const YIELDING: i32 = 10;
 /// Has this process give way to all others: where a backup is made on the machine of a node, writes go before it.
 fn give_way() {
     // Refused, it is made all the same.
-    let _ = rustix::process::nice(YIELDING);
+    rustix::process::nice(YIELDING).ok();
 }
 
 /// Carries out the command.

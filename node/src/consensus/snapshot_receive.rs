@@ -165,7 +165,7 @@ async fn yielding<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> 
             tracing::warn!(%error, "a snapshot is checked at the priority of everything else");
         }
         // Whoever asked may be gone.
-        let _ = done.send(f());
+        done.send(f()).ok();
     };
     let thread = std::thread::Builder::new().name("check".to_owned()).spawn(work);
     thread.map_err(|error| Refusal::Fault(format!("no thread can be started: {error}")))?;
