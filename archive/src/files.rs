@@ -99,3 +99,27 @@ pub(crate) fn remove(path: &Path) -> Result<(), ArchiveError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_holds_its_bytes_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        assert!(!holds(&path, b"").unwrap(), "there is none");
+        for length in [0, 1, PIECE, 2 * PIECE + 1] {
+            let bytes = vec![7; length];
+            write(&path, &bytes).unwrap();
+            assert!(holds(&path, &bytes).unwrap(), "{length}");
+            assert!(!holds(&path, &vec![7; length + 1]).unwrap(), "{length}: it is shorter");
+            for at in [0, length / 2, length.saturating_sub(1)].into_iter().filter(|at| *at < length) {
+                let mut altered = bytes.clone();
+                altered[at] ^= 1;
+                assert!(!holds(&path, &altered).unwrap(), "{length}: byte {at} is another");
+                assert!(!holds(&path, &bytes[..at]).unwrap(), "{length}: it is longer");
+            }
+        }
+    }
+}

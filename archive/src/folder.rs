@@ -52,10 +52,10 @@ impl Storage for Folder {
             files::create_dir(folder)?;
         }
         files::write(&path, bytes)?;
-        match files::holds(&path, bytes)? {
-            true => Ok(()),
-            false => Err(ArchiveError::file(path, "the disk does not give back what was written")),
+        if files::holds(&path, bytes)? {
+            return Ok(());
         }
+        Err(ArchiveError::file(path, "the disk does not give back what was written"))
     }
 
     fn replace(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<(), ArchiveError> {

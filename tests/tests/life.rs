@@ -2,7 +2,7 @@
 //! ends it; how fast it was is not judged.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use quorate_tests::life::{Account, Plan, live};
+use quorate_tests::life::{Account, Plan, costs, live};
 
 const PLAN: Plan = Plan { keys: 20_000, writers: 4 };
 
@@ -35,4 +35,15 @@ async fn nothing_is_lost_in_a_life_of_joins_deaths_backups_and_a_restore() {
     let document = account.to_json();
     assert_eq!((&document["schema"], &document["kind"]), (&1.into(), &"life".into()));
     assert_eq!(document["steps"].as_array().unwrap().len(), account.steps().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_and_a_join_are_measured_beside_writers() {
+    let account = costs(PLAN, true).await;
+    for step in ["a backup is made", "joins by snapshot"] {
+        assert!(number(&account, step, "verified_writes") > 0, "{step}: nobody wrote");
+    }
+    assert!(number(&account, "joins by snapshot", "snapshot_mib") > 0, "it was no snapshot");
+    let written = number(&account, "the writers stop", "acknowledged_verified_writes");
+    assert_eq!(number(&account, "the writers stop", "receipts_verified_offline"), written);
 }

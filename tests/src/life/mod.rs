@@ -2,7 +2,8 @@
 //!
 //! Contract: real processes on loopback, ended with the run. Everything that was acknowledged is found again, once, with
 //! its value, in the cluster, in its backup and in the cluster that is restored from that; the first thing that is not as
-//! it must be ends the run with its name. [`costs`] is the part of it that is measured with many more keys. How fast it went is told ([`Account`]), never judged.
+//! it must be ends the run with its name. How fast it went is told ([`Account`]), never judged. [`costs`] is the part of it
+//! that is measured with many more keys.
 //!
 //! ```text
 //! plan      how many keys, and what is in them
